@@ -1,0 +1,19 @@
+// One table per ISA: its name, what it needs of the processor, and its kernels by family. Plain data, nothing inline: the
+// files compiled with ISA flags fill it, everything above reads it.
+#pragma once
+
+#include "kernels/gemm_table.h"
+#include "kernels/pooling_table.h"
+#include "kernels/winograd_table.h"
+
+namespace conv3d {
+
+struct KernelTable {
+  const char* name;            // "generic", "avx2", "avx512": what CONV3D_MAX_ISA takes
+  unsigned required_features;  // bits of CpuFeature
+  GemmTable gemm;
+  WinogradTable winograd;
+  PoolingTable pooling;
+};
+
+}  // namespace conv3d
