@@ -1,0 +1,121 @@
+"""Tables and the plot of a benchmark run."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from conv3d.bench.runner import Result, geometric_mean
+
+LAYOUTS = ("channels_last", "channels_first")
+
+
+def _number(value: float, digits: int = 2) -> str:
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def markdown(results: list[Result]) -> str:
+    """One row a workload: our time in both layouts, the best peer's, the ratios and our share of the FMA peak."""
+    lines = [
+        "| workload | op | threads | ms NDHWC | ms NCDHW | effective GFLOP/s | of FMA peak | best float32 peer | ms "
+        "| ratio NDHWC | ratio NCDHW | best reduced-precision peer | ratio |",
+        "|---|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|--:|",
+    ]
+    for r in results:
+        last, first = r.ours("channels_last"), r.ours("channels_first")
+        best, reduced = r.best_peer(True), r.best_peer(False)
+        rate = r.workload.flops / last.median if last else math.nan
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    r.workload.name,
+                    r.op,
+                    str(r.threads),
+                    _number(last.median * 1e3) if last else "-",
+                    _number(first.median * 1e3) if first else "-",
+                    _number(rate / 1e9, 0),
+                    f"{100 * rate / r.fma_peak:.0f} %" if r.fma_peak and last else "-",
+                    best.label if best else "-",
+                    _number(best.median * 1e3) if best else "-",
+                    _number(r.ratio("channels_last")),
+                    _number(r.ratio("channels_first")),
+                    reduced.label if reduced else "-",
+                    _number(r.ratio("channels_last", float32=False)),
+                ]
+            )
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def summary(results: list[Result]) -> str:
+    """Geometric means and worst ratios of the whole set and of the wide 3x3x3 layers, per layout."""
+    groups: list[tuple[str, Callable[[Result], bool]]] = [
+        ("all", lambda r: True),
+        ("3x3x3, stride 1, >= 32 channels, >= 8^3", lambda r: r.workload.is_wide_3x3x3),
+    ]
+    lines = []
+    for name, member in groups:
+        for layout in LAYOUTS:
+            chosen = [r for r in results if member(r) and math.isfinite(r.ratio(layout))]
+            if chosen:
+                worst = min(chosen, key=lambda r: r.ratio(layout))
+                lines.append(
+                    f"{name}, {layout}: {len(chosen)} layers, geometric mean "
+                    f"{geometric_mean(r.ratio(layout) for r in chosen):.2f}, lowest "
+                    f"{worst.ratio(layout):.2f} ({worst.workload.name})"
+                )
+    return "\n".join(lines)
+
+
+def to_json(results: list[Result]) -> dict[str, Any]:
+    """Everything that was measured."""
+    return {
+        "machine": platform.processor() or platform.machine(),
+        "results": [
+            {
+                "workload": r.workload.name,
+                "op": r.op,
+                "threads": r.threads,
+                "fma_peak": r.fma_peak,
+                "timings": [t.to_json() for t in r.timings],
+            }
+            for r in results
+        ],
+    }
+
+
+def write(results: list[Result], prefix: Path) -> None:
+    """Writes ``prefix.json`` and ``prefix.md``, and ``prefix.png`` where matplotlib is installed."""
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    prefix.with_suffix(".json").write_text(json.dumps(to_json(results), indent=1) + "\n")
+    prefix.with_suffix(".md").write_text(markdown(results) + "\n\n" + summary(results) + "\n")
+    try:
+        plot(results, prefix.with_suffix(".png"))
+    except ImportError:
+        pass
+
+
+def plot(results: list[Result], path: Path) -> None:
+    """Bars of the ratio to the best float32 peer, a line at one."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    chosen = [r for r in results if math.isfinite(r.ratio())]
+    figure, axes = pyplot.subplots(figsize=(8, 0.24 * len(chosen) + 1.5))
+    ratios = [r.ratio() for r in chosen]
+    axes.barh(range(len(chosen)), ratios, color="#3b6ea5")
+    axes.axvline(1.0, color="black", linewidth=1)
+    axes.set_yticks(range(len(chosen)), [r.workload.name for r in chosen], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("times faster than the best float32 peer of the same run")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
