@@ -1,0 +1,63 @@
+// Kernels of the Winograd path: the transforms of one run of tiles and one group of channels, and the transposition between
+// channels-first images and the channel-group lines that the transforms work on. Plain data; see winograd_transform.inl.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace conv3d {
+
+// Channels travel in groups of 16: one 64-byte line per pixel, per point or per output, on every ISA.
+inline constexpr int kWinogradGroup = 16;
+inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4;  // per axis
+
+// U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of points[0] x points[1] x points[2] pixels of each tile.
+struct WinogradInputArgs {
+  const float* source;                     // pixel (0, 0, 0), first channel of the group; 16 channels contiguous
+  ptrdiff_t stride_d, stride_h, stride_w;  // between pixels, in floats
+  int64_t extent_d, extent_h, extent_w;    // pixels outside are zeros and are not read
+  int64_t origin_d, origin_h, origin_w;    // first pixel of the first tile's window; may be negative
+  int points_d, points_h, points_w;
+  int step_w;                              // the next tile's window starts step_w pixels on
+  int tiles;
+  int channels;                            // 1..16: lanes beyond are neither read nor (rounded up to a vector) written
+  float* u;                                // aligned to 64 bytes; point p of tile t at u + p * position_stride + t * 16
+  ptrdiff_t position_stride;               // floats, a multiple of 16
+};
+
+// result = act(bias + (A^T x A^T x A^T) M), clipped to the extent.
+struct WinogradOutputArgs {
+  const float* m;  // aligned to 64 bytes; as u above
+  ptrdiff_t position_stride;
+  int points_d, points_h, points_w;
+  int outputs_d, outputs_h, outputs_w;     // m of F(m, r) per axis; the tiles lie outputs_w pixels apart
+  int64_t extent_d, extent_h, extent_w;    // pixels outside are not written
+  int64_t origin_d, origin_h, origin_w;    // first pixel of the first tile; not negative
+  int tiles;
+  int channels;                            // 1..16, written
+  float* result;                           // pixel (0, 0, 0), first channel of the group
+  ptrdiff_t stride_d, stride_h, stride_w;
+  const float* bias;                       // 16 floats, or null
+  int activation;                          // as Activation in problem/problem.h
+  float alpha;                             // of leaky ReLU
+  int stream;                              // non-zero: write whole lines past the caches where they are whole and aligned
+};
+
+// Lines of 16 channels from (to) rows whose channels lie channel_stride apart and whose pixels are contiguous:
+// lines[i][c] = row[c * channel_stride + i] for i < pixels, c < channels; zeros for other c (gather only).
+struct WinogradTransposeArgs {
+  float* row;
+  ptrdiff_t channel_stride;
+  float* lines;  // 16 floats per pixel, aligned to 64 bytes
+  int64_t pixels;
+  int channels;
+};
+
+struct WinogradTable {
+  void (*input_transform)(const WinogradInputArgs* args);
+  void (*output_transform)(const WinogradOutputArgs* args);
+  void (*gather_lines)(const WinogradTransposeArgs* args);   // row -> lines; does not write row
+  void (*scatter_lines)(const WinogradTransposeArgs* args);  // lines -> row
+};
+
+}  // namespace conv3d
