@@ -28,11 +28,21 @@ class ThreadPool {
   virtual int max_threads() const = 0;
   // Calls fn over [0, n) in chunks of at least `grain`, handed out dynamically, on at most `threads` threads (the caller
   // works too). `thread` is a distinct id in [0, threads) per concurrent call: index scratch with it. Returns when all is
-  // done; an exception of fn is rethrown here. Safe from many threads at once; nested calls run inline.
+  // done; an exception of fn is rethrown here (the first one; chunks not yet begun are dropped). Safe from many threads at
+  // once; nested calls run inline. fn runs under the caller's floating-point control word.
   virtual void parallel_for(int64_t n, int64_t grain, int threads, RangeFn fn) = 0;
 };
 
+// The process's own pool: threads sleep when there is no work, serve any number of callers, block all signals, and are
+// never joined, so that leaving the process is safe at any moment. If threads cannot be had, callers work alone.
 ThreadPool& default_thread_pool();
 int default_num_threads();  // CONV3D_NUM_THREADS > OMP_NUM_THREADS > min(affinity, floor(cgroup quota), physical cores)
+
+// What calls use that do not say how many threads they want. Starts as default_num_threads().
+int get_num_threads();
+void set_num_threads(int threads);  // clamped to [1, kMaxThreads]
+
+// For tests: from now on creating a worker thread fails, as it does under RLIMIT_NPROC or seccomp.
+void fail_thread_creation_for_testing(bool fail);
 
 }  // namespace conv3d

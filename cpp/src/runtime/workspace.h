@@ -47,4 +47,28 @@ class Scratch {
   char* block_;
 };
 
+// Throws Error{kOutOfMemory} if `bytes` exceeds what the process may use: said before any page is touched.
+void check_memory(size_t bytes, const char* what);
+
+// One aligned block for the duration of a call. Blocks return to a process-wide cache with a byte budget, so many callers
+// share what few need at a time. Throws Error{kOutOfMemory}; `what` opens the message.
+class Workspace {
+ public:
+  explicit Workspace(size_t bytes, const char* what = "the workspace");
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  void* data() const { return memory_; }
+
+ private:
+  void* memory_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+void clear_workspace_cache();
+size_t workspace_cache_bytes();
+
+// For tests: the allocation after `after` further ones fails; negative: none fails.
+void fail_allocation_for_testing(long after);
+
 }  // namespace conv3d

@@ -1,0 +1,139 @@
+#include "plan/select.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+
+#include "base/status.h"
+
+namespace conv3d {
+namespace {
+
+std::string environment_algorithm() {
+  static const std::string name = [] {
+    const char* text = std::getenv("CONV3D_ALGORITHM");
+    return std::string(text != nullptr && *text != 0 ? text : "auto");
+  }();
+  return name;
+}
+
+bool matches(const Algorithm& algorithm, const std::string& wanted) {
+  return wanted == algorithm.name() || wanted == algorithm.family();
+}
+
+std::string known_names() {
+  const AlgorithmList list = algorithm_list();
+  std::string names = "'auto'";
+  std::vector<std::string> seen;
+  const auto add = [&](const std::string& name) {
+    if (std::find(seen.begin(), seen.end(), name) != seen.end()) return;
+    seen.push_back(name);
+    names += ", '" + name + "'";
+  };
+  for (int i = 0; i < list.size; ++i) {
+    add(list.items[i]->family());
+    add(list.items[i]->name());
+  }
+  return names;
+}
+
+bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
+
+// What it costs to bring the arrays of one sample into another layout or dtype: read and write once, from memory.
+double conversion_seconds(const Problem& p) {
+  const double elements = static_cast<double>(p.input_voxels()) * static_cast<double>(p.ic) +
+                          static_cast<double>(p.output_voxels()) * static_cast<double>(p.oc);
+  return elements * 1e-9;
+}
+
+std::string seconds_text(double seconds) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g ms", seconds * 1e3);
+  return text;
+}
+
+struct Option {
+  const Algorithm* algorithm;
+  Problem inner;
+  double seconds;
+  size_t candidate;
+};
+
+}  // namespace
+
+Selection select_algorithm(const Problem& problem, const PlanContext& context, const std::string& forced) {
+  const std::string wanted = forced == "auto" || forced.empty() ? environment_algorithm() : forced;
+  const bool automatic = wanted == "auto";
+  Problem sample = problem;
+  sample.mb = 1;
+  PlanContext single = context;
+  single.threads = 1;
+
+  // The forms in which an algorithm may be offered the problem, cheapest first.
+  std::vector<Problem> forms{sample};
+  if (sample.layout == Layout::kChannelsFirst) {
+    forms.push_back(sample);
+    forms.back().layout = Layout::kChannelsLast;
+  }
+  if (is_half(sample.dtype)) {
+    for (size_t i = 0, n = forms.size(); i < n; ++i) {
+      forms.push_back(forms[i]);
+      forms.back().dtype = DType::kFloat32;
+    }
+  }
+
+  Selection selection{};
+  std::vector<Option> options;
+  const AlgorithmList list = algorithm_list();
+  bool known = automatic;
+  std::string refusals;
+  for (int i = 0; i < list.size; ++i) {
+    const Algorithm& algorithm = *list.items[i];
+    const bool asked = automatic || matches(algorithm, wanted);
+    known = known || asked;
+    Candidate candidate{algorithm.name(), algorithm.family(), -1, ""};
+    for (const Problem& form : forms) {
+      const std::string reason = algorithm.why_not(form, single);
+      if (!reason.empty()) {
+        if (candidate.reason.empty()) candidate.reason = reason;
+        continue;
+      }
+      const bool converted = form.layout != sample.layout || form.dtype != sample.dtype;
+      candidate.seconds = algorithm.cost(form, single) + (converted ? conversion_seconds(sample) : 0);
+      candidate.reason = converted ? "arrays are converted" : "";
+      if (asked) options.push_back({&algorithm, form, candidate.seconds, selection.candidates.size()});
+      break;
+    }
+    if (asked && candidate.seconds < 0) refusals += std::string("; ") + algorithm.name() + ": " + candidate.reason;
+    selection.candidates.push_back(candidate);
+  }
+  if (!known) {
+    throw Error(Status::kInvalidArgument, "algorithm is '" + wanted + "'; accepted are " + known_names());
+  }
+  // Ties go to the earlier entry of the registry.
+  std::stable_sort(options.begin(), options.end(),
+                   [](const Option& a, const Option& b) { return a.seconds < b.seconds; });
+  for (const Option& option : options) {
+    std::unique_ptr<Prepared> prepared = option.algorithm->prepare(option.inner, single);
+    const bool bounded = option.inner.dtype == DType::kFloat32;
+    if (bounded && prepared->error_bound() > kDefaultErrorBound) {
+      char text[96];
+      std::snprintf(text, sizeof text, "its error bound %.2g is above the promised %.2g", prepared->error_bound(),
+                    kDefaultErrorBound);
+      selection.candidates[option.candidate].seconds = -1;
+      selection.candidates[option.candidate].reason = text;
+      refusals += std::string("; ") + option.algorithm->name() + ": " + text;
+      continue;
+    }
+    selection.algorithm = option.algorithm;
+    selection.inner = option.inner;
+    selection.prepared = std::move(prepared);
+    const std::string estimate = "estimated " + seconds_text(option.seconds) + " a sample and thread";
+    selection.why = automatic ? "least " + estimate : "forced by the name '" + wanted + "', " + estimate;
+    return selection;
+  }
+  throw Error(Status::kUnsupported,
+              "algorithm '" + wanted + "' cannot serve " + problem.to_string() + refusals);
+}
+
+}  // namespace conv3d

@@ -1,0 +1,299 @@
+#include "runtime/thread_pool.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <string>
+#include <system_error>
+#include <thread>
+
+#include "runtime/cpu_info.h"
+#include "runtime/float_environment.h"
+#include "runtime/verbose.h"
+
+#if defined(__unix__) || defined(__APPLE__)
+#define CONV3D_POSIX 1
+#include <pthread.h>
+#include <signal.h>
+#else
+#define CONV3D_POSIX 0
+#endif
+
+namespace conv3d {
+namespace {
+
+// True while this thread runs chunks of a parallel_for: a nested one then runs inline.
+thread_local bool t_inside = false;
+
+std::atomic<bool> g_fail_creation{false};
+
+inline void pause_briefly() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Long enough to bridge the gap between the phases of one call, short against a scheduler's time slice.
+constexpr int kSpins = 2000;
+
+// One parallel_for in flight; lives on its caller's stack.
+struct Job {
+  Job(RangeFn f, int64_t count, int64_t chunk_size, int limit)
+      : fn(f), n(count), chunk(chunk_size), threads(limit), mode(FloatEnvironment::current()) {}
+
+  // Takes chunks until none are left.
+  void work(int thread) {
+    while (true) {
+      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
+      if (begin >= n) return;
+      try {
+        fn(begin, std::min(begin + chunk, n), thread);
+      } catch (...) {
+        if (!failed.exchange(true)) error = std::current_exception();
+        next.store(n, std::memory_order_relaxed);
+      }
+    }
+  }
+
+  const RangeFn fn;
+  const int64_t n, chunk;
+  const int threads;
+  const FloatEnvironment::Word mode;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::exception_ptr error;  // written by the one that set `failed`, read after all have left
+  // Guarded by State::mutex:
+  int joined = 1;  // thread ids handed out; 0 is the caller's
+  std::atomic<int> working{0};  // workers inside; written under the mutex
+  Job* previous = nullptr;
+  Job* following = nullptr;
+};
+
+// Everything that fork leaves unusable in the child. Never freed: workers may be inside at exit.
+struct State {
+  std::mutex mutex;
+  std::condition_variable work_available, job_done;
+  Job* jobs = nullptr;  // a list of those with thread ids left
+  int workers = 0, sleeping = 0;
+  bool creation_failed = false;
+  std::atomic<unsigned> epoch{0};  // counts published jobs: what spinning workers look at
+};
+
+std::atomic<State*> g_state{nullptr};
+
+void unlink(State* state, Job* job) {
+  if (job->previous != nullptr) {
+    job->previous->following = job->following;
+  } else if (state->jobs == job) {
+    state->jobs = job->following;
+  } else {
+    return;  // not listed
+  }
+  if (job->following != nullptr) job->following->previous = job->previous;
+  job->previous = job->following = nullptr;
+}
+
+void worker_main(State* state) {
+  t_inside = true;
+  unsigned seen = 0;
+  std::unique_lock<std::mutex> lock(state->mutex);
+  while (true) {
+    Job* job = state->jobs;
+    if (job != nullptr) {
+      const int thread = job->joined++;
+      if (job->joined >= job->threads) unlink(state, job);
+      job->working.fetch_add(1, std::memory_order_relaxed);
+      lock.unlock();
+      {
+        FloatEnvironment environment(job->mode);
+        job->work(thread);
+      }
+      lock.lock();
+      // The last touch of *job: its owner may return as soon as it sees zero under the mutex.
+      if (job->joined < job->threads) unlink(state, job);  // out of chunks: nobody else need look
+      job->joined = job->threads;
+      if (job->working.fetch_sub(1, std::memory_order_release) == 1) state->job_done.notify_all();
+      continue;
+    }
+    seen = state->epoch.load(std::memory_order_relaxed);
+    lock.unlock();
+    for (int i = 0; i < kSpins && state->epoch.load(std::memory_order_relaxed) == seen; ++i) pause_briefly();
+    lock.lock();
+    if (state->jobs != nullptr) continue;
+    ++state->sleeping;
+    state->work_available.wait(lock, [state] { return state->jobs != nullptr; });
+    --state->sleeping;
+  }
+}
+
+#if CONV3D_POSIX
+// The forking thread holds the mutex across fork, so the list is whole; the child starts with a fresh state, because its
+// threads are gone and condition variables remember waiters that do not exist there. The old one is leaked on purpose.
+State* g_forking = nullptr;
+void before_fork() {
+  State* state = g_state.load();
+  if (state != nullptr) state->mutex.lock();
+  g_forking = state;
+}
+void after_fork_in_parent() {
+  if (g_forking != nullptr) g_forking->mutex.unlock();
+}
+void after_fork_in_child() { g_state.store(nullptr); }
+#endif
+
+State* state_of_process() {
+  State* state = g_state.load(std::memory_order_acquire);
+  if (state != nullptr) return state;
+#if CONV3D_POSIX
+  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  static_cast<void>(registered);
+#endif
+  State* fresh = new State;
+  if (g_state.compare_exchange_strong(state, fresh, std::memory_order_acq_rel)) return fresh;
+  delete fresh;
+  return state;
+}
+
+// Adds workers up to `wanted`; called with the mutex held. Workers block all signals: those belong to the application.
+void add_workers(State* state, int wanted) {
+  if (state->workers >= wanted || state->creation_failed) return;
+#if CONV3D_POSIX
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+#endif
+  while (state->workers < wanted) {
+    try {
+      if (g_fail_creation.load()) throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+      std::thread(worker_main, state).detach();
+      ++state->workers;
+    } catch (const std::exception& error) {
+      state->creation_failed = true;
+      notice("no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" + error.what() +
+             "); working with those");
+      break;
+    }
+  }
+#if CONV3D_POSIX
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#endif
+}
+
+class OwnPool final : public ThreadPool {
+ public:
+  int max_threads() const override { return kMaxThreads; }
+
+  void parallel_for(int64_t n, int64_t grain, int threads, RangeFn fn) override {
+    if (n <= 0) return;
+    grain = std::max<int64_t>(grain, 1);
+    threads = static_cast<int>(std::min<int64_t>(std::clamp(threads, 1, kMaxThreads), (n - 1) / grain + 1));
+    if (threads == 1 || t_inside) {
+      run_inline(n, fn);
+      return;
+    }
+    // A few chunks per thread even out what other processes take; never below the grain.
+    const int64_t chunk = std::max(grain, n / (int64_t{threads} * 8));
+    Job job(fn, n, chunk, threads);
+    State* state = state_of_process();
+    {
+      std::lock_guard<std::mutex> lock(state->mutex);
+      add_workers(state, threads - 1);
+      if (state->workers > 0) {
+        job.following = state->jobs;
+        if (state->jobs != nullptr) state->jobs->previous = &job;
+        state->jobs = &job;
+        state->epoch.fetch_add(1, std::memory_order_relaxed);
+        const int wake = std::min(threads - 1, state->sleeping);
+        if (wake == state->sleeping && wake > 0) {
+          state->work_available.notify_all();
+        } else {
+          for (int i = 0; i < wake; ++i) state->work_available.notify_one();
+        }
+      }
+    }
+    t_inside = true;
+    job.work(0);
+    t_inside = false;
+    {
+      std::lock_guard<std::mutex> lock(state->mutex);
+      unlink(state, &job);
+      job.joined = job.threads;
+    }
+    for (int i = 0; i < kSpins && job.working.load(std::memory_order_relaxed) != 0; ++i) pause_briefly();
+    {
+      std::unique_lock<std::mutex> lock(state->mutex);
+      state->job_done.wait(lock, [&job] { return job.working.load(std::memory_order_acquire) == 0; });
+    }
+    if (job.failed.load()) std::rethrow_exception(job.error);
+  }
+
+ private:
+  static void run_inline(int64_t n, const RangeFn& fn) {
+    const bool before = t_inside;
+    t_inside = true;
+    try {
+      fn(0, n, 0);
+    } catch (...) {
+      t_inside = before;
+      throw;
+    }
+    t_inside = before;
+  }
+};
+
+// A variable's thread count, or 0 with one line of notice if it is set to something else.
+int threads_from_environment(const char* name, bool first_of_list) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return 0;
+  std::string value(text);
+  // OMP_NUM_THREADS may be a list, one number per nesting level.
+  if (first_of_list) value = value.substr(0, value.find(','));
+  const int threads = parse_threads(value.c_str());
+  if (threads == 0 && !(first_of_list && value.empty())) {
+    notice(std::string(name) + " is '" + text + "'; a number from 1 to " + std::to_string(kMaxThreads) +
+           " is accepted, so the default is used");
+  }
+  return threads;
+}
+
+std::atomic<int>& chosen_threads() {
+  static std::atomic<int> threads{default_num_threads()};
+  return threads;
+}
+
+}  // namespace
+
+ThreadPool& default_thread_pool() {
+  static OwnPool& pool = *new OwnPool;  // never destroyed, as its threads are not
+  return pool;
+}
+
+int default_num_threads() {
+  static const int threads = [] {
+    int count = threads_from_environment("CONV3D_NUM_THREADS", false);
+    if (count == 0) count = threads_from_environment("OMP_NUM_THREADS", true);
+    if (count == 0) count = std::max(1, std::min(cpu_info().usable_threads, cpu_info().physical_cores));
+    return std::min(count, kMaxThreads);
+  }();
+  return threads;
+}
+
+int get_num_threads() { return chosen_threads().load(std::memory_order_relaxed); }
+
+void set_num_threads(int threads) {
+  chosen_threads().store(std::clamp(threads, 1, kMaxThreads), std::memory_order_relaxed);
+  // A new wish is a reason to try again where threads could not be had before.
+  if (State* state = g_state.load()) {
+    std::lock_guard<std::mutex> lock(state->mutex);
+    state->creation_failed = false;
+  }
+}
+
+void fail_thread_creation_for_testing(bool fail) { g_fail_creation.store(fail); }
+
+}  // namespace conv3d

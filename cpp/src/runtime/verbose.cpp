@@ -1,0 +1,58 @@
+#include "runtime/verbose.h"
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace conv3d {
+namespace {
+
+struct Sink {
+  VerboseSink call;
+  void* context;
+};
+
+std::atomic<const Sink*> g_sink{nullptr};
+
+bool wanted_by_environment() {
+  const char* text = std::getenv("CONV3D_VERBOSE");
+  return text != nullptr && *text != 0 && std::strcmp(text, "0") != 0;
+}
+
+std::atomic<bool>& flag() {
+  static std::atomic<bool> on{wanted_by_environment()};
+  return on;
+}
+
+void write(const std::string& line) {
+  const Sink* sink = g_sink.load(std::memory_order_acquire);
+  if (sink != nullptr) {
+    sink->call(line.c_str(), sink->context);
+  } else {
+    std::fprintf(stderr, "conv3d: %s\n", line.c_str());
+  }
+}
+
+}  // namespace
+
+void set_verbose_sink(VerboseSink sink, void* context) {
+  // The former sink may be in use by another thread: it is a few bytes, and setting sinks is rare, so it is not freed.
+  g_sink.store(sink != nullptr ? new Sink{sink, context} : nullptr, std::memory_order_release);
+}
+
+void set_verbose(bool on) { flag().store(on, std::memory_order_relaxed); }
+bool verbose() { return flag().load(std::memory_order_relaxed); }
+
+void verbose_line(const std::string& line) {
+  if (verbose()) write(line);
+}
+
+void notice(const std::string& line) { write(line); }
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace conv3d

@@ -1,0 +1,170 @@
+#include "runtime/workspace.h"
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+
+#include "base/assert.h"
+#include "base/math.h"
+#include "base/status.h"
+#include "runtime/cpu_info.h"
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <sys/mman.h>
+#endif
+#if defined(_MSC_VER)
+#include <malloc.h>
+#endif
+
+namespace conv3d {
+namespace {
+
+// Big blocks are aligned for, and offered to, transparent huge pages: fewer misses of the translation buffer.
+constexpr size_t kHugePage = size_t{2} << 20;
+// Released blocks are kept for the next call up to this total: a fresh block costs a page fault per 4 KiB.
+constexpr size_t kKeepBytes = size_t{256} << 20;
+constexpr int kKeepBlocks = 16;
+
+struct Kept {
+  void* memory;
+  size_t bytes;
+};
+
+struct Cache {
+  std::mutex mutex;
+  Kept blocks[kKeepBlocks];
+  int count = 0;
+  size_t bytes = 0;
+};
+
+Cache& cache() {
+  static Cache& instance = *[] {
+#if defined(__linux__)
+    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); });
+#endif
+    return new Cache;  // never destroyed: a call may be running at exit
+  }();
+  return instance;
+}
+
+long g_fail_after = -1;  // allocations until one fails, for tests; negative: never
+
+void* system_allocate(size_t bytes) {
+  if (g_fail_after >= 0 && g_fail_after-- == 0) return nullptr;
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kScratchAlignment;
+#if defined(_MSC_VER)
+  return _aligned_malloc(bytes, alignment);
+#else
+  void* memory = nullptr;
+  if (posix_memalign(&memory, alignment, bytes) != 0) return nullptr;
+#if defined(__linux__)
+  if (bytes >= kHugePage) madvise(memory, bytes - bytes % kHugePage, MADV_HUGEPAGE);
+#endif
+  return memory;
+#endif
+}
+
+void system_free(void* memory) {
+#if defined(_MSC_VER)
+  _aligned_free(memory);
+#else
+  std::free(memory);
+#endif
+}
+
+}  // namespace
+
+int ScratchLedger::book(const char* name, size_t bytes, bool per_thread) {
+  size_t& total = per_thread ? per_thread_ : shared_;
+  entries_.push_back({name, bytes, total, per_thread});
+  total = checked_add(total, round_up(bytes, kScratchAlignment));
+  return static_cast<int>(entries_.size()) - 1;
+}
+
+size_t ScratchLedger::bytes_per_thread() const { return per_thread_; }
+size_t ScratchLedger::shared_bytes() const { return shared_; }
+
+size_t ScratchLedger::total_bytes(int threads) const {
+  return checked_add(shared_, checked_bytes({static_cast<int64_t>(per_thread_), threads}, "the workspace"));
+}
+
+char* Scratch::address(int entry, int thread) const {
+  CONV3D_ASSERT(entry >= 0 && static_cast<size_t>(entry) < ledger_->entries().size());
+  const ScratchLedger::Entry& booked = ledger_->entries()[static_cast<size_t>(entry)];
+  if (!booked.per_thread) return block_ + booked.offset;
+  return block_ + ledger_->shared_bytes() + static_cast<size_t>(thread) * ledger_->bytes_per_thread() + booked.offset;
+}
+
+void check_memory(size_t bytes, const char* what) {
+  const size_t limit = cpu_info().memory_bytes;
+  if (limit != 0 && bytes > limit) {
+    throw Error(Status::kOutOfMemory, std::string(what) + " needs " + std::to_string(bytes) + " bytes and this process may use " +
+                                          std::to_string(limit));
+  }
+}
+
+Workspace::Workspace(size_t bytes, const char* what) : bytes_(bytes) {
+  if (bytes == 0) return;
+  check_memory(bytes, what);
+  {
+    Cache& c = cache();
+    std::lock_guard<std::mutex> lock(c.mutex);
+    int best = -1;
+    for (int i = 0; i < c.count; ++i) {
+      // A block more than four times too big would be held away from a call that needs it.
+      if (c.blocks[i].bytes >= bytes && c.blocks[i].bytes / 4 <= bytes &&
+          (best < 0 || c.blocks[i].bytes < c.blocks[best].bytes)) {
+        best = i;
+      }
+    }
+    if (best >= 0) {
+      memory_ = c.blocks[best].memory;
+      bytes_ = c.blocks[best].bytes;
+      c.bytes -= bytes_;
+      c.blocks[best] = c.blocks[--c.count];
+      return;
+    }
+  }
+  bytes_ = round_up(bytes, bytes >= kHugePage ? kHugePage : kScratchAlignment);
+  memory_ = system_allocate(bytes_);
+  if (memory_ == nullptr) {
+    clear_workspace_cache();  // what is kept for later is better used now
+    memory_ = system_allocate(bytes_);
+  }
+  if (memory_ == nullptr) {
+    throw Error(Status::kOutOfMemory, std::string(what) + " needs " + std::to_string(bytes_) + " bytes, which cannot be had");
+  }
+}
+
+Workspace::~Workspace() {
+  if (memory_ == nullptr) return;
+  {
+    Cache& c = cache();
+    std::lock_guard<std::mutex> lock(c.mutex);
+    if (c.count < kKeepBlocks && bytes_ <= kKeepBytes && c.bytes <= kKeepBytes - bytes_) {
+      c.blocks[c.count++] = {memory_, bytes_};
+      c.bytes += bytes_;
+      return;
+    }
+  }
+  system_free(memory_);
+}
+
+void clear_workspace_cache() {
+  Cache& c = cache();
+  std::lock_guard<std::mutex> lock(c.mutex);
+  for (int i = 0; i < c.count; ++i) system_free(c.blocks[i].memory);
+  c.count = 0;
+  c.bytes = 0;
+}
+
+size_t workspace_cache_bytes() {
+  Cache& c = cache();
+  std::lock_guard<std::mutex> lock(c.mutex);
+  return c.bytes;
+}
+
+void fail_allocation_for_testing(long after) { g_fail_after = after; }
+
+}  // namespace conv3d
