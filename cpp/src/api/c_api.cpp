@@ -1,0 +1,339 @@
+// The only extern "C" file: checks arguments, catches everything, returns a status and keeps this thread's message.
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "algorithms/algorithm.h"
+#include "base/status.h"
+#include "conv3d/conv3d.h"
+#include "kernels/dispatch.h"
+#include "plan/plan.h"
+#include "problem/problem.h"
+#include "runtime/caller_pool.h"
+#include "runtime/cpu_info.h"
+#include "runtime/thread_pool.h"
+#include "runtime/verbose.h"
+#include "runtime/workspace.h"
+
+using conv3d::Error;
+using conv3d::Status;
+
+struct conv3d_problem {
+  conv3d::Problem value;
+  std::string text;
+};
+struct conv3d_plan {
+  conv3d::Plan value;
+};
+struct conv3d_packed_filter {
+  std::unique_ptr<conv3d::PackedFilter> value;
+};
+struct conv3d_thread_pool {
+  conv3d::CallerPool value;
+};
+
+namespace {
+
+// Fixed storage: saying that memory ran out must not need memory.
+struct Message {
+  char text[2048];
+};
+Message& message() {
+  static thread_local Message instance{};
+  return instance;
+}
+
+void set_message(const char* text) noexcept {
+  Message& m = message();
+  std::strncpy(m.text, text, sizeof m.text - 1);
+  m.text[sizeof m.text - 1] = 0;
+}
+
+template <class F>
+conv3d_status guarded(F body) noexcept {
+  try {
+    body();
+    return CONV3D_OK;
+  } catch (const Error& error) {
+    set_message(error.what());
+    return static_cast<conv3d_status>(error.status());
+  } catch (const std::bad_alloc&) {
+    set_message("memory for the library's own records cannot be had");
+    return CONV3D_OUT_OF_MEMORY;
+  } catch (const std::exception& error) {
+    set_message(error.what());
+    return CONV3D_INTERNAL;
+  } catch (...) {
+    set_message("an exception of unknown type");
+    return CONV3D_INTERNAL;
+  }
+}
+
+template <class T>
+T* required(T* pointer, const char* name) {
+  if (pointer == nullptr) throw Error(Status::kInvalidArgument, std::string(name) + " is NULL");
+  return pointer;
+}
+
+// A caller's struct of this or an earlier or later version: what it does not have is zero, what we do not know is ignored.
+template <class T>
+T read_struct(const T* from, const char* name) {
+  required(from, name);
+  if (from->size < sizeof(size_t)) {
+    throw Error(Status::kInvalidArgument, std::string(name) + " has no size; set it with CONV3D_INIT");
+  }
+  T copy{};
+  std::memcpy(static_cast<void*>(&copy), from, std::min(from->size, sizeof(T)));
+  copy.size = sizeof(T);
+  return copy;
+}
+
+template <class T>
+void write_struct(T* to, T value, const char* name) {
+  required(to, name);
+  const size_t size = to->size;
+  if (size < sizeof(size_t)) {
+    throw Error(Status::kInvalidArgument, std::string(name) + " has no size; set it with CONV3D_INIT");
+  }
+  value.size = size;
+  std::memcpy(static_cast<void*>(to), &value, std::min(size, sizeof(T)));
+}
+
+conv3d::Extent3 extent(const int64_t (&values)[3]) { return {values[0], values[1], values[2]}; }
+
+conv3d::ProblemSpec spec_of(const conv3d_problem_desc& d) {
+  conv3d::ProblemSpec spec;
+  spec.direction = static_cast<conv3d::Direction>(d.direction);
+  spec.dtype = static_cast<conv3d::DType>(d.dtype);
+  spec.layout = static_cast<conv3d::Layout>(d.layout);
+  spec.padding = static_cast<conv3d::Padding>(d.padding);
+  spec.activation = static_cast<conv3d::Activation>(d.activation);
+  spec.accuracy = static_cast<conv3d::Accuracy>(d.accuracy);
+  spec.with_bias = d.with_bias != 0;
+  spec.batch = d.batch;
+  spec.groups = d.groups;
+  spec.input_channels = d.input_channels;
+  spec.output_channels = d.output_channels;
+  spec.input = extent(d.input);
+  spec.kernel = extent(d.kernel);
+  spec.stride = extent(d.stride);
+  spec.dilation = extent(d.dilation);
+  spec.pad_before = extent(d.pad_before);
+  spec.pad_after = extent(d.pad_after);
+  spec.leaky_relu_alpha = d.leaky_relu_alpha;
+  return spec;
+}
+
+// The pool and number of threads of one call.
+struct Team {
+  Team(conv3d_thread_pool* own, int num_threads)
+      : pool(own != nullptr ? static_cast<conv3d::ThreadPool&>(own->value) : conv3d::default_thread_pool()) {
+    if (num_threads < 0) {
+      throw Error(Status::kInvalidArgument,
+                  "num_threads is " + std::to_string(num_threads) + "; 0 (the default) or a positive number is accepted");
+    }
+    const int wanted = num_threads > 0 ? num_threads : own != nullptr ? pool.max_threads() : conv3d::get_num_threads();
+    threads = std::min(wanted, pool.max_threads());
+  }
+  conv3d::ThreadPool& pool;
+  int threads;
+};
+
+template <class F>
+const char* joined(F names) {
+  static const std::string text = [&] {
+    std::string list;
+    names([&list](const char* name) { list += (list.empty() ? "" : " ") + std::string(name); });
+    return list;
+  }();
+  return text.c_str();
+}
+
+}  // namespace
+
+extern "C" {
+
+const char* conv3d_last_error(void) { return message().text; }
+const char* conv3d_version(void) { return CONV3D_VERSION_STRING; }
+
+int conv3d_get_num_threads(void) {
+  int threads = 1;
+  guarded([&] { threads = conv3d::get_num_threads(); });
+  return threads;
+}
+void conv3d_set_num_threads(int threads) {
+  guarded([&] { conv3d::set_num_threads(threads); });
+}
+
+conv3d_status conv3d_thread_pool_create(const conv3d_thread_pool_desc* desc, conv3d_thread_pool** pool) {
+  return guarded([&] {
+    const conv3d_thread_pool_desc d = read_struct(desc, "desc");
+    required(pool, "pool");
+    required(d.parallel_for, "desc.parallel_for");
+    if (d.max_threads < 1 || d.max_threads > conv3d::kMaxThreads) {
+      throw Error(Status::kInvalidArgument, "max_threads is " + std::to_string(d.max_threads) + "; 1 to " +
+                                                std::to_string(conv3d::kMaxThreads) + " is accepted");
+    }
+    *pool = new conv3d_thread_pool{conv3d::CallerPool(d.max_threads, d.parallel_for, d.context)};
+  });
+}
+void conv3d_thread_pool_destroy(conv3d_thread_pool* pool) { delete pool; }
+
+conv3d_status conv3d_problem_create(const conv3d_problem_desc* desc, conv3d_problem** problem) {
+  return guarded([&] {
+    required(problem, "problem");
+    const conv3d::Problem value = conv3d::make_problem(spec_of(read_struct(desc, "desc")));
+    *problem = new conv3d_problem{value, value.to_string()};
+  });
+}
+void conv3d_problem_destroy(conv3d_problem* problem) { delete problem; }
+
+conv3d_status conv3d_problem_get_info(const conv3d_problem* problem, conv3d_problem_info* info) {
+  return guarded([&] {
+    const conv3d::Problem& p = required(problem, "problem")->value;
+    conv3d_problem_info result{};
+    const int64_t output[3] = {p.od, p.oh, p.ow}, before[3] = {p.pd, p.ph, p.pw}, after[3] = {p.pd1, p.ph1, p.pw1};
+    std::copy_n(output, 3, result.output);
+    std::copy_n(before, 3, result.pad_before);
+    std::copy_n(after, 3, result.pad_after);
+    result.flops = p.flops();
+    write_struct(info, result, "info");
+  });
+}
+const char* conv3d_problem_text(const conv3d_problem* problem) { return problem != nullptr ? problem->text.c_str() : ""; }
+
+conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm, conv3d_plan** plan) {
+  return guarded([&] {
+    required(plan, "plan");
+    const conv3d::Problem& p = required(problem, "problem")->value;
+    *plan = new conv3d_plan{conv3d::Plan(p, algorithm != nullptr ? algorithm : "auto")};
+  });
+}
+void conv3d_plan_destroy(conv3d_plan* plan) { delete plan; }
+
+conv3d_status conv3d_plan_get_info(const conv3d_plan* plan, int64_t batch, int threads, conv3d_plan_info* info) {
+  return guarded([&] {
+    const conv3d::Plan& p = required(plan, "plan")->value;
+    if (batch < 0) {
+      throw Error(Status::kInvalidArgument, "batch is " + std::to_string(batch) + "; batches are not negative");
+    }
+    const conv3d::PlanFacts& facts = p.facts();
+    conv3d_plan_info result{};
+    result.algorithm = facts.algorithm.c_str();
+    result.family = facts.family.c_str();
+    result.detail = facts.detail.c_str();
+    result.why = facts.why.c_str();
+    result.isa = facts.isa.c_str();
+    result.error_bound = facts.error_bound;
+    conv3d::Problem all = p.problem();
+    all.mb = batch;
+    result.effective_flops = all.flops();
+    result.threads = p.useful_threads(batch, Team(nullptr, threads).threads);
+    result.workspace_bytes = p.workspace_bytes(batch, result.threads);
+    result.packed_filter_bytes = p.packed_filter_bytes();
+    result.candidates = static_cast<int>(facts.candidates.size());
+    write_struct(info, result, "info");
+  });
+}
+
+conv3d_status conv3d_plan_get_candidate(const conv3d_plan* plan, int index, conv3d_candidate* candidate) {
+  return guarded([&] {
+    const auto& list = required(plan, "plan")->value.facts().candidates;
+    if (index < 0 || static_cast<size_t>(index) >= list.size()) {
+      throw Error(Status::kInvalidArgument,
+                  "index is " + std::to_string(index) + "; the plan has " + std::to_string(list.size()) + " candidates");
+    }
+    const conv3d::Candidate& c = list[static_cast<size_t>(index)];
+    conv3d_candidate result{};
+    result.algorithm = c.name.c_str();
+    result.seconds = c.seconds;
+    result.reason = c.reason.c_str();
+    write_struct(candidate, result, "candidate");
+  });
+}
+
+conv3d_status conv3d_plan_pack_filter(const conv3d_plan* plan, const void* filter, conv3d_packed_filter** packed) {
+  return guarded([&] {
+    required(packed, "packed");
+    const Team team(nullptr, 0);
+    *packed = new conv3d_packed_filter{required(plan, "plan")->value.pack(filter, team.pool, team.threads)};
+  });
+}
+void conv3d_packed_filter_destroy(conv3d_packed_filter* packed) { delete packed; }
+size_t conv3d_packed_filter_bytes(const conv3d_packed_filter* packed) { return packed != nullptr ? packed->value->bytes() : 0; }
+int conv3d_packed_filter_fits(const conv3d_packed_filter* packed, const conv3d_plan* plan) {
+  return packed != nullptr && plan != nullptr && packed->value->key() == plan->value.filter_key();
+}
+
+conv3d_status conv3d_plan_execute(const conv3d_plan* plan, const conv3d_buffers* buffers) {
+  return guarded([&] {
+    const conv3d_buffers b = read_struct(buffers, "buffers");
+    const Team team(b.pool, b.num_threads);
+    conv3d::PlanBuffers inner;
+    inner.input = b.input;
+    inner.filter = b.filter;
+    inner.packed = b.packed_filter != nullptr ? b.packed_filter->value.get() : nullptr;
+    inner.grad_output = b.grad_output;
+    inner.bias = b.bias;
+    inner.result = b.result;
+    inner.batch = b.batch;
+    required(plan, "plan")->value.execute(inner, team.pool, team.threads);
+  });
+}
+
+conv3d_status conv3d_get_machine_info(conv3d_machine_info* info) {
+  return guarded([&] {
+    const conv3d::CpuInfo& cpu = conv3d::cpu_info();
+    const conv3d::KernelTableList tables = conv3d::kernel_tables();
+    conv3d_machine_info result{};
+    result.isa = conv3d::kernel_table().name;
+    result.available_isas = joined([&](auto add) {
+      for (int i = 0; i < tables.size; ++i) {
+        if ((tables.items[i]->required_features & ~cpu.features) == 0) add(tables.items[i]->name);
+      }
+    });
+    result.compiled_isas = joined([&](auto add) {
+      for (int i = 0; i < tables.size; ++i) add(tables.items[i]->name);
+    });
+    const conv3d::AlgorithmList algorithms = conv3d::algorithm_list();
+    result.algorithms = joined([&](auto add) {
+      for (int i = 0; i < algorithms.size; ++i) add(algorithms.items[i]->name());
+    });
+    result.vendor = cpu.vendor;
+    result.model = cpu.model;
+#if defined(__VERSION__)
+    result.compiler = __VERSION__;
+#else
+    result.compiler = "unknown";
+#endif
+    result.l1d_bytes = cpu.l1d_bytes;
+    result.l2_bytes = cpu.l2_bytes;
+    result.l3_bytes = cpu.l3_bytes;
+    result.memory_bytes = cpu.memory_bytes;
+    result.physical_cores = cpu.physical_cores;
+    result.usable_threads = cpu.usable_threads;
+#ifdef NDEBUG
+    result.assertions = 0;
+#else
+    result.assertions = 1;
+#endif
+    write_struct(info, result, "info");
+  });
+}
+
+conv3d_status conv3d_check_memory(size_t bytes, const char* what) {
+  return guarded([&] { conv3d::check_memory(bytes, what != nullptr ? what : "the array"); });
+}
+size_t conv3d_workspace_cache_bytes(void) { return conv3d::workspace_cache_bytes(); }
+void conv3d_clear_workspace_cache(void) {
+  guarded([] { conv3d::clear_workspace_cache(); });
+}
+void conv3d_set_verbose(int on) { conv3d::set_verbose(on != 0); }
+void conv3d_set_verbose_sink(void (*sink)(const char* line, void* context), void* context) {
+  guarded([&] { conv3d::set_verbose_sink(sink, context); });
+}
+
+}  // extern "C"
