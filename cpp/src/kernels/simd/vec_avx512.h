@@ -1,0 +1,152 @@
+// Vectors of AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, 32 registers. The names are explained in vec_avx2.h.
+#pragma once
+
+#if !defined(__AVX512F__) && !defined(CONV3D_EMULATE_ISA)
+#error "vec_avx512.h needs -mavx512f -mavx512dq"
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#ifdef CONV3D_EMULATE_ISA
+#include <simde/x86/avx2.h>
+#include <simde/x86/avx512.h>
+#include <simde/x86/fma.h>
+#else
+#include <immintrin.h>
+#endif
+
+#include "kernels/simd/vec_common.h"
+
+namespace conv3d::CONV3D_ISA {
+
+using VecF = __m512;
+using VecD = __m512d;
+static constexpr int kLanesF = 16, kLanesD = 8;
+
+// 32 registers: 6 x 4 accumulators + 4 of B + 1 of A = 29 where each row has its own pointer (16 integer registers allow about
+// 8 pointers); 14 x 2 + 2 + 1 = 31 where rows lie a constant apart.
+static constexpr int kMaxNv = 4;
+static constexpr int kTapRows[kMaxNv + 1] = {0, 8, 8, 8, 6};
+static constexpr int kStridedRows[kMaxNv + 1] = {0, 14, 14, 8, 6};
+// Tiles whose B is not packed: 1 x 8, 2 x 8, 3 x 6, 4 x 4 (20 of 32), 6 x 4 vectors.
+static constexpr int kPlaneRows = 6;
+static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 8, 8, 6, 6, 4, 4};
+
+static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return _mm512_loadu_ps(p); }
+static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return _mm512_loadu_pd(p); }
+static CONV3D_ALWAYS_INLINE void vstore(float* p, VecF v) { _mm512_storeu_ps(p, v); }
+static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm512_storeu_pd(p, v); }
+static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { _mm512_stream_ps(p, v); }
+static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { _mm512_stream_pd(p, v); }
+static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
+static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+
+static CONV3D_ALWAYS_INLINE __mmask16 vmask_f(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
+static CONV3D_ALWAYS_INLINE __mmask8 vmask_d(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
+static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) { return _mm512_maskz_loadu_ps(vmask_f(n), p); }
+static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) { return _mm512_maskz_loadu_pd(vmask_d(n), p); }
+static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) { _mm512_mask_storeu_ps(p, vmask_f(n), v); }
+static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) { _mm512_mask_storeu_pd(p, vmask_d(n), v); }
+
+static CONV3D_ALWAYS_INLINE VecF vset(float x) { return _mm512_set1_ps(x); }
+static CONV3D_ALWAYS_INLINE VecD vset(double x) { return _mm512_set1_pd(x); }
+static CONV3D_ALWAYS_INLINE VecF vzero() { return _mm512_setzero_ps(); }
+static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) { return _mm512_fmadd_ps(a, b, c); }
+static CONV3D_ALWAYS_INLINE VecD vfma(VecD a, VecD b, VecD c) { return _mm512_fmadd_pd(a, b, c); }
+static CONV3D_ALWAYS_INLINE VecF vfnma(VecF a, VecF b, VecF c) { return _mm512_fnmadd_ps(a, b, c); }
+static CONV3D_ALWAYS_INLINE VecD vfnma(VecD a, VecD b, VecD c) { return _mm512_fnmadd_pd(a, b, c); }
+static CONV3D_ALWAYS_INLINE VecF vadd(VecF a, VecF b) { return _mm512_add_ps(a, b); }
+static CONV3D_ALWAYS_INLINE VecD vadd(VecD a, VecD b) { return _mm512_add_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vsub(VecF a, VecF b) { return _mm512_sub_ps(a, b); }
+static CONV3D_ALWAYS_INLINE VecD vsub(VecD a, VecD b) { return _mm512_sub_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vmul(VecF a, VecF b) { return _mm512_mul_ps(a, b); }
+static CONV3D_ALWAYS_INLINE VecD vmul(VecD a, VecD b) { return _mm512_mul_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vdiv(VecF a, VecF b) { return _mm512_div_ps(a, b); }
+static CONV3D_ALWAYS_INLINE VecD vdiv(VecD a, VecD b) { return _mm512_div_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vmax(VecF a, VecF b) { return _mm512_max_ps(a, b); }
+static CONV3D_ALWAYS_INLINE VecD vmax(VecD a, VecD b) { return _mm512_max_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vmin(VecF a, VecF b) { return _mm512_min_ps(a, b); }
+static CONV3D_ALWAYS_INLINE VecD vmin(VecD a, VecD b) { return _mm512_min_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), y, x);
+}
+static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
+  return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ), y, x);
+}
+static CONV3D_ALWAYS_INLINE VecF vselect_beats(VecF a, VecF b, VecF x, VecF y) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_NLE_UQ), y, x);
+}
+static CONV3D_ALWAYS_INLINE VecD vselect_beats(VecD a, VecD b, VecD x, VecD y) {
+  return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_NLE_UQ), y, x);
+}
+static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(_mm512_add_ps(n, _mm512_set1_ps(8388735.0f))), 23));
+}
+static CONV3D_ALWAYS_INLINE VecD vpow2(VecD n) {
+  return _mm512_castsi512_pd(
+      _mm512_slli_epi64(_mm512_castpd_si512(_mm512_add_pd(n, _mm512_set1_pd(4503599627371519.0))), 52));
+}
+static CONV3D_ALWAYS_INLINE VecF vabs(VecF v) { return _mm512_abs_ps(v); }
+static CONV3D_ALWAYS_INLINE VecD vabs(VecD v) { return _mm512_abs_pd(v); }
+static CONV3D_ALWAYS_INLINE VecF vcopysign(VecF v, VecF s) {
+  return _mm512_or_ps(vabs(v), _mm512_and_ps(_mm512_set1_ps(-0.0f), s));
+}
+static CONV3D_ALWAYS_INLINE VecD vcopysign(VecD v, VecD s) {
+  return _mm512_or_pd(vabs(v), _mm512_and_pd(_mm512_set1_pd(-0.0), s));
+}
+static CONV3D_ALWAYS_INLINE float vsum(VecF v) {
+  const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+static CONV3D_ALWAYS_INLINE double vsum(VecD v) {
+  const __m256d four = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+  const __m128d two = _mm_add_pd(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
+}
+
+// The transpose is bound by its loads and stores; blocks of half the width in 256-bit registers reach the same rate.
+static CONV3D_ALWAYS_INLINE void vtranspose_half(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+  __m256 r[8], t[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + i * src_stride)),
+                                _mm_loadu_ps(src + (i + 4) * src_stride), 1);
+    r[i + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + i * src_stride + 4)),
+                                    _mm_loadu_ps(src + (i + 4) * src_stride + 4), 1);
+  }
+#pragma GCC unroll 2
+  for (int h = 0; h < 8; h += 4) {
+    t[h] = _mm256_unpacklo_ps(r[h], r[h + 1]);
+    t[h + 1] = _mm256_unpackhi_ps(r[h], r[h + 1]);
+    t[h + 2] = _mm256_unpacklo_ps(r[h + 2], r[h + 3]);
+    t[h + 3] = _mm256_unpackhi_ps(r[h + 2], r[h + 3]);
+    _mm256_storeu_ps(dst + (h + 0) * dst_stride, _mm256_shuffle_ps(t[h], t[h + 2], 0x44));
+    _mm256_storeu_ps(dst + (h + 1) * dst_stride, _mm256_shuffle_ps(t[h], t[h + 2], 0xee));
+    _mm256_storeu_ps(dst + (h + 2) * dst_stride, _mm256_shuffle_ps(t[h + 1], t[h + 3], 0x44));
+    _mm256_storeu_ps(dst + (h + 3) * dst_stride, _mm256_shuffle_ps(t[h + 1], t[h + 3], 0xee));
+  }
+}
+static CONV3D_ALWAYS_INLINE void vtranspose_half(const double* src, ptrdiff_t src_stride, double* dst,
+                                                 ptrdiff_t dst_stride) {
+  const __m256d r0 = _mm256_loadu_pd(src), r1 = _mm256_loadu_pd(src + src_stride);
+  const __m256d r2 = _mm256_loadu_pd(src + 2 * src_stride), r3 = _mm256_loadu_pd(src + 3 * src_stride);
+  const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
+  const __m256d c = _mm256_unpacklo_pd(r2, r3), d = _mm256_unpackhi_pd(r2, r3);
+  _mm256_storeu_pd(dst, _mm256_permute2f128_pd(a, c, 0x20));
+  _mm256_storeu_pd(dst + dst_stride, _mm256_permute2f128_pd(b, d, 0x20));
+  _mm256_storeu_pd(dst + 2 * dst_stride, _mm256_permute2f128_pd(a, c, 0x31));
+  _mm256_storeu_pd(dst + 3 * dst_stride, _mm256_permute2f128_pd(b, d, 0x31));
+}
+static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+  for (int i = 0; i < 16; i += 8)
+    for (int j = 0; j < 16; j += 8) vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+}
+static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst, ptrdiff_t dst_stride) {
+  for (int i = 0; i < 8; i += 4)
+    for (int j = 0; j < 8; j += 4) vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+}
+
+}  // namespace conv3d::CONV3D_ISA

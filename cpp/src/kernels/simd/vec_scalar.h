@@ -1,0 +1,150 @@
+// Vectors without any instruction set: 4 floats or 2 doubles as plain arrays, which compilers keep in whatever registers
+// they have. Multiply-add rounds twice here. The names are explained in vec_avx2.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/simd/vec_common.h"
+
+namespace conv3d::CONV3D_ISA {
+
+#if defined(__GNUC__)
+typedef float VecF __attribute__((vector_size(16)));
+typedef double VecD __attribute__((vector_size(16)));
+#else
+template <class T, int kLanes>
+struct PlainVec {
+  T lane[kLanes];
+  CONV3D_ALWAYS_INLINE T& operator[](int i) { return lane[i]; }
+  CONV3D_ALWAYS_INLINE const T& operator[](int i) const { return lane[i]; }
+};
+using VecF = PlainVec<float, 4>;
+using VecD = PlainVec<double, 2>;
+#endif
+static constexpr int kLanesF = 4, kLanesD = 2;
+
+// 16 registers of the baseline: 4 x 2 accumulators + 2 of B + 1 of A + 1 product = 12.
+static constexpr int kMaxNv = 2;
+static constexpr int kTapRows[kMaxNv + 1] = {0, 8, 4};
+static constexpr int kStridedRows[kMaxNv + 1] = {0, 8, 4};
+static constexpr int kPlaneRows = 4;
+static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 4, 4, 3, 2};
+
+// One lane at a time; `f(i)` gives lane i.
+template <class V, int kLanes, class F>
+static CONV3D_ALWAYS_INLINE V each_lane(const F& f) {
+  V v;
+#pragma GCC unroll 4
+  for (int i = 0; i < kLanes; ++i) v[i] = f(i);
+  return v;
+}
+template <class F>
+static CONV3D_ALWAYS_INLINE VecF lanes_f(const F& f) { return each_lane<VecF, kLanesF>(f); }
+template <class F>
+static CONV3D_ALWAYS_INLINE VecD lanes_d(const F& f) { return each_lane<VecD, kLanesD>(f); }
+
+static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return lanes_f([&](int i) { return p[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return lanes_d([&](int i) { return p[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
+  return lanes_f([&](int i) { return i < n ? p[i] : 0.0f; });
+}
+static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) {
+  return lanes_d([&](int i) { return i < n ? p[i] : 0.0; });
+}
+static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+static CONV3D_ALWAYS_INLINE void vstore(float* p, VecF v) { vstore_n(p, kLanesF, v); }
+static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { vstore_n(p, kLanesD, v); }
+static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { vstore(p, v); }
+static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { vstore(p, v); }
+static CONV3D_ALWAYS_INLINE void vstream_fence() {}
+static CONV3D_ALWAYS_INLINE void prefetch_line(const void*) {}
+static CONV3D_ALWAYS_INLINE VecF vset(float x) { return lanes_f([&](int) { return x; }); }
+static CONV3D_ALWAYS_INLINE VecD vset(double x) { return lanes_d([&](int) { return x; }); }
+static CONV3D_ALWAYS_INLINE VecF vzero() { return vset(0.0f); }
+#if defined(__GNUC__)
+static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) { return a * b + c; }
+static CONV3D_ALWAYS_INLINE VecD vfma(VecD a, VecD b, VecD c) { return a * b + c; }
+static CONV3D_ALWAYS_INLINE VecF vadd(VecF a, VecF b) { return a + b; }
+static CONV3D_ALWAYS_INLINE VecD vadd(VecD a, VecD b) { return a + b; }
+static CONV3D_ALWAYS_INLINE VecF vsub(VecF a, VecF b) { return a - b; }
+static CONV3D_ALWAYS_INLINE VecD vsub(VecD a, VecD b) { return a - b; }
+static CONV3D_ALWAYS_INLINE VecF vmul(VecF a, VecF b) { return a * b; }
+static CONV3D_ALWAYS_INLINE VecD vmul(VecD a, VecD b) { return a * b; }
+static CONV3D_ALWAYS_INLINE VecF vdiv(VecF a, VecF b) { return a / b; }
+static CONV3D_ALWAYS_INLINE VecD vdiv(VecD a, VecD b) { return a / b; }
+#else
+static CONV3D_ALWAYS_INLINE VecF vadd(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] + b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vadd(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] + b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vsub(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] - b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vsub(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] - b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vmul(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] * b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vmul(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] * b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vdiv(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] / b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vdiv(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] / b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) { return vadd(vmul(a, b), c); }
+static CONV3D_ALWAYS_INLINE VecD vfma(VecD a, VecD b, VecD c) { return vadd(vmul(a, b), c); }
+#endif
+static CONV3D_ALWAYS_INLINE VecF vfnma(VecF a, VecF b, VecF c) { return vsub(c, vmul(a, b)); }
+static CONV3D_ALWAYS_INLINE VecD vfnma(VecD a, VecD b, VecD c) { return vsub(c, vmul(a, b)); }
+static CONV3D_ALWAYS_INLINE VecF vmax(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] > b[i] ? a[i] : b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vmax(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] > b[i] ? a[i] : b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vmin(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] < b[i] ? a[i] : b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecD vmin(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] < b[i] ? a[i] : b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
+  return lanes_f([&](int i) { return a[i] == b[i] ? x[i] : y[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
+  return lanes_d([&](int i) { return a[i] == b[i] ? x[i] : y[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vselect_beats(VecF a, VecF b, VecF x, VecF y) {
+  return lanes_f([&](int i) { return !(a[i] <= b[i]) ? x[i] : y[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vselect_beats(VecD a, VecD b, VecD x, VecD y) {
+  return lanes_d([&](int i) { return !(a[i] <= b[i]) ? x[i] : y[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
+  return lanes_f([&](int i) {
+    const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n[i]) + 127) << 23;
+    float f;
+    __builtin_memcpy(&f, &bits, sizeof f);
+    return f;
+  });
+}
+static CONV3D_ALWAYS_INLINE VecD vpow2(VecD n) {
+  return lanes_d([&](int i) {
+    const uint64_t bits = static_cast<uint64_t>(static_cast<int64_t>(n[i]) + 1023) << 52;
+    double f;
+    __builtin_memcpy(&f, &bits, sizeof f);
+    return f;
+  });
+}
+static CONV3D_ALWAYS_INLINE VecF vabs(VecF v) { return lanes_f([&](int i) { return __builtin_fabsf(v[i]); }); }
+static CONV3D_ALWAYS_INLINE VecD vabs(VecD v) { return lanes_d([&](int i) { return __builtin_fabs(v[i]); }); }
+static CONV3D_ALWAYS_INLINE VecF vcopysign(VecF v, VecF s) {
+  return lanes_f([&](int i) { return __builtin_copysignf(v[i], s[i]); });
+}
+static CONV3D_ALWAYS_INLINE VecD vcopysign(VecD v, VecD s) {
+  return lanes_d([&](int i) { return __builtin_copysign(v[i], s[i]); });
+}
+static CONV3D_ALWAYS_INLINE float vsum(VecF v) { return (v[0] + v[2]) + (v[1] + v[3]); }
+static CONV3D_ALWAYS_INLINE double vsum(VecD v) { return v[0] + v[1]; }
+
+template <class T, int kLanes>
+static CONV3D_ALWAYS_INLINE void transpose_square(const T* src, ptrdiff_t src_stride, T* dst, ptrdiff_t dst_stride) {
+  for (int i = 0; i < kLanes; ++i)
+    for (int j = 0; j < kLanes; ++j) dst[j * dst_stride + i] = src[i * src_stride + j];
+}
+static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+  transpose_square<float, kLanesF>(src, src_stride, dst, dst_stride);
+}
+static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst, ptrdiff_t dst_stride) {
+  transpose_square<double, kLanesD>(src, src_stride, dst, dst_stride);
+}
+
+}  // namespace conv3d::CONV3D_ISA
