@@ -1,0 +1,1 @@
+"""Layers. Source: `tf.layers`."""

@@ -1,0 +1,95 @@
+"""Checks of the arguments that layers share. Every error names the argument and what it takes."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from conv3d.framework import tensor_shape
+
+__all__ = ["data_format", "filters", "integers", "padding"]
+
+_NUMBERS = {1: "one", 2: "two", 3: "three"}
+
+
+def _integer(value: Any) -> int | None:
+    """`value` as an int; None if it is no integer. Dimensions and NumPy integers are."""
+    if isinstance(value, tensor_shape.Dimension):
+        return value.value
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def integers(name: str, value: Any, count: int, minimum: int = 1) -> tuple[int, ...]:
+    """A size for each spatial axis.
+
+    Args:
+        name: name of the argument.
+        value: one integer for all axes, or an iterable of `count` integers.
+        count: number of axes.
+        minimum: smallest size allowed.
+
+    Raises:
+        ValueError: something else, or a size below `minimum`.
+    """
+    single = _integer(value)
+    if single is not None:
+        sizes: list[int | None] = [single] * count
+    elif isinstance(value, (str, bytes)):
+        sizes = []
+    else:
+        try:
+            value = tuple(value)
+        except TypeError:
+            value = (value,)
+            sizes = []
+        else:
+            sizes = [_integer(element) for element in value]
+    if len(sizes) != count or any(size is None or size < minimum for size in sizes):
+        raise ValueError(
+            f"`{name}` is {value!r}; it has to be an integer of {minimum} or more, or "
+            f"{_NUMBERS.get(count, count)} of them"
+        )
+    return tuple(size for size in sizes if size is not None)
+
+
+def filters(value: Any, minimum: int = 1) -> int:
+    """Number of output channels.
+
+    Raises:
+        ValueError: no integer, or below `minimum`.
+    """
+    number = None if isinstance(value, (bool, np.bool_)) else _integer(value)
+    if number is None or number < minimum:
+        raise ValueError(f"`filters` is {value!r}; it has to be an integer of {minimum} or more")
+    return number
+
+
+def _one_of(name: str, value: Any, accepted: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value.lower() not in accepted:
+        raise ValueError(
+            f"`{name}` is {value!r}; it has to be {' or '.join(map(repr, accepted))}, in any case"
+        )
+    return value.lower()
+
+
+def padding(value: Any) -> str:
+    """`"valid"` or `"same"`.
+
+    Raises:
+        ValueError: something else.
+    """
+    return _one_of("padding", value, ("valid", "same"))
+
+
+def data_format(value: Any) -> str:
+    """`"channels_last"` or `"channels_first"`.
+
+    Raises:
+        ValueError: something else.
+    """
+    return _one_of("data_format", value, ("channels_last", "channels_first"))

@@ -1,0 +1,1 @@
+"""Variables and the scopes that name, share and shape them."""

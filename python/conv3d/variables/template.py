@@ -1,0 +1,181 @@
+"""`make_template`: a function whose variables are made at the first call and shared by later ones."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from conv3d.framework import context
+from conv3d.framework.graph_keys import GraphKeys
+from conv3d.variables import variable_scope as scopes
+
+__all__ = ["Template", "make_template"]
+
+
+def make_template(
+    name_: str,
+    func_: Callable,
+    create_scope_now_: bool = False,
+    unique_name_: str | None = None,
+    custom_getter_: Callable | None = None,
+    **kwargs: Any,
+) -> Template:
+    """Wraps a function so that all its calls share variables.
+
+    Args:
+        name_: name of the scope, made unique.
+        func_: function that makes variables with `get_variable` or layers.
+        create_scope_now_: fix the scope now; otherwise the first call fixes it.
+        unique_name_: name of the scope, taken as it is.
+        custom_getter_: custom getter of the scope.
+        **kwargs: arguments given to each call of `func_`.
+
+    Returns:
+        Callable with `variables`, `trainable_variables`, `name` and more.
+
+    Raises:
+        ValueError: at the second call, a variable that the first call did not make.
+
+    Source: `tf.make_template`.
+    """
+    if kwargs:
+        func_ = functools.partial(func_, **kwargs)
+    return Template(name_, func_, create_scope_now_, unique_name_, custom_getter_)
+
+
+class Template:
+    """What :func:`make_template` returns."""
+
+    def __init__(
+        self,
+        name: str,
+        func: Callable,
+        create_scope_now: bool = False,
+        unique_name: str | None = None,
+        custom_getter: Callable | None = None,
+    ) -> None:
+        if not name:
+            raise ValueError("`name_` is empty; a template needs a name")
+        self._func = func
+        self._name = name
+        self._unique_name = unique_name
+        self._custom_getter = custom_getter
+        self._scope: scopes.VariableScope | None = None
+        self._variables_created = False
+        self._lock = threading.RLock()
+        # Eager mode shares nothing by name, so a template keeps what its function made.
+        self._eager_variables: dict[str, Any] = {}
+        if create_scope_now:
+            self._open_first()
+
+    def _open_first(self) -> None:
+        if self._unique_name is not None:
+            opened = scopes.variable_scope(self._unique_name, custom_getter=self._custom_getter)
+        else:
+            opened = scopes.variable_scope(
+                None, default_name=self._name, custom_getter=self._custom_getter
+            )
+        with opened as scope:
+            self._scope = scope
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with self._lock:
+            first = not self._variables_created
+            if self._scope is None:
+                self._open_first()
+            assert self._scope is not None
+            if context.executing_eagerly():
+                result = self._call_eagerly(args, kwargs)
+            else:
+                reuse = None if first else True
+                with scopes.variable_scope(self._scope, reuse=reuse):
+                    before = self._count()
+                    result = self._func(*args, **kwargs)
+                    # A first call that made no variables leaves the next one to make them.
+                    if first and self._count() > before:
+                        self._variables_created = True
+            return result
+
+    def _call_eagerly(self, args: Any, kwargs: Any) -> Any:
+        def getter(getter: Callable, name: str, *a: Any, **k: Any) -> Any:
+            if name not in self._eager_variables:
+                self._eager_variables[name] = getter(name, *a, **k)
+            return self._eager_variables[name]
+
+        assert self._scope is not None
+        with scopes.variable_scope(self._scope, custom_getter=getter):
+            return self._func(*args, **kwargs)
+
+    def _count(self) -> int:
+        assert self._scope is not None
+        return len(self._scope.global_variables()) + len(self._scope.local_variables())
+
+    @property
+    def name(self) -> str:
+        """Name given."""
+        return self._name
+
+    @property
+    def func(self) -> Callable:
+        """Function that is wrapped."""
+        return self._func
+
+    @property
+    def variable_scope(self) -> scopes.VariableScope | None:
+        """Scope of the variables; None before the first call."""
+        return self._scope
+
+    @property
+    def variable_scope_name(self) -> str | None:
+        """Name of that scope."""
+        return None if self._scope is None else self._scope.name
+
+    def _collection(self, key: str) -> list[Any]:
+        if self._scope is None:
+            return []
+        if self._eager_variables or context.executing_eagerly():
+            made = list(self._eager_variables.values())
+            if key == GraphKeys.TRAINABLE_VARIABLES:
+                return [v for v in made if v.trainable]
+            return [] if key == GraphKeys.LOCAL_VARIABLES else made
+        return self._scope.get_collection(key)
+
+    @property
+    def global_variables(self) -> list[Any]:
+        """Global variables of the template."""
+        return self._collection(GraphKeys.GLOBAL_VARIABLES)
+
+    @property
+    def local_variables(self) -> list[Any]:
+        """Local variables of the template."""
+        return self._collection(GraphKeys.LOCAL_VARIABLES)
+
+    @property
+    def trainable_variables(self) -> list[Any]:
+        """Variables of the template that are trained."""
+        return self._collection(GraphKeys.TRAINABLE_VARIABLES)
+
+    @property
+    def non_trainable_variables(self) -> list[Any]:
+        """Global variables of the template that are not trained."""
+        trained = set(self.trainable_variables)
+        return [v for v in self.global_variables if v not in trained]
+
+    @property
+    def variables(self) -> list[Any]:
+        """Global and local variables of the template."""
+        return self.global_variables + self.local_variables
+
+    @property
+    def weights(self) -> list[Any]:
+        """The same as `variables`."""
+        return self.variables
+
+    @property
+    def trainable_weights(self) -> list[Any]:
+        """The same as `trainable_variables`."""
+        return self.trainable_variables
+
+
