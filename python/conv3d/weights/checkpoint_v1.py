@@ -79,7 +79,8 @@ def _read_meta(
     for number, kind, value in wire.fields(buf):
         if number != 1:
             continue
-        name, shape, dtype, parts = "", (), 0, []
+        name, dtype, parts = "", 0, []
+        shape: tuple[int, ...] = ()
         for inner in wire.fields(wire.as_bytes(number, kind, value)):
             if inner[0] == 1:
                 name = wire.as_text(*inner)

@@ -15,8 +15,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable
-from types import ModuleType
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -30,10 +29,11 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 # A chunk filter (deflate) expands by at most about this much.
 _EXPANSION = 1032
 
+_T = TypeVar("_T")
 Source = Callable[[], IO[bytes]]
 
 
-def _h5py() -> ModuleType:
+def _h5py() -> Any:
     try:
         import h5py
     except ImportError as error:
@@ -82,7 +82,7 @@ def _entries(path: str, source: Source) -> dict[str, lazy.Entry]:
         return _guard(lambda: _walk(h5py, source))
 
 
-def _guard(action: Callable[[], Any]) -> Any:
+def _guard(action: Callable[[], _T]) -> _T:
     """Runs `action`; whatever the HDF5 library says about a damaged file becomes `CorruptFile`."""
     try:
         return action()
@@ -93,7 +93,7 @@ def _guard(action: Callable[[], Any]) -> Any:
         raise CorruptFile(f"the HDF5 file is damaged: {type(error).__name__}: {error}") from error
 
 
-def _walk(h5py: ModuleType, source: Source) -> dict[str, lazy.Entry]:
+def _walk(h5py: Any, source: Source) -> dict[str, lazy.Entry]:
     with source() as stream, h5py.File(stream, "r") as file:
         paths: list[str] = []
 
@@ -125,7 +125,7 @@ def _walk(h5py: ModuleType, source: Source) -> dict[str, lazy.Entry]:
         return entries
 
 
-def _weight_names(h5py: ModuleType, file: Any) -> dict[str, str]:
+def _weight_names(h5py: Any, file: Any) -> dict[str, str]:
     """Path of each dataset -> the name Keras 2 gave the weight."""
     root = file["model_weights"] if "model_weights" in file else file
     prefix = root.name.strip("/") + "/" if root.name != "/" else ""

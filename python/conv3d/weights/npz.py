@@ -13,6 +13,7 @@ import os
 import struct
 import zipfile
 import zlib
+from typing import IO
 
 import numpy as np
 
@@ -77,7 +78,7 @@ def _returned(stored: np.dtype) -> np.dtype:
     return stored.newbyteorder("=")
 
 
-def _header(member: zipfile.ZipExtFile) -> tuple[tuple[int, ...], np.dtype, bool, int]:
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype, bool, int]:
     """Shape, stored dtype, whether columns come first, and where the values start."""
     start = member.read(12)
     if start[:6] != _MAGIC or len(start) < 12:

@@ -9,6 +9,8 @@ Source: TensorFlow's public message definitions `types.proto`, `tensor.proto`, `
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from conv3d.errors import CorruptFile
@@ -17,7 +19,7 @@ from conv3d.weights import lazy, wire
 DT_HALF, DT_BFLOAT16, DT_STRING = 19, 14, 7
 
 # DataType number -> NumPy dtype. The quantized types are kept as the integers they are made of.
-_NUMPY = {
+_NUMPY: dict[int, np.dtype[Any]] = {
     1: np.dtype(np.float32),
     2: np.dtype(np.float64),
     3: np.dtype(np.int32),
@@ -45,13 +47,14 @@ NOT_ARRAYS = frozenset({20, 21})
 _NUMBER = {dtype: number for number, dtype in _NUMPY.items() if number not in (11, 12, 13, 15, 16)}
 
 
-def bfloat16() -> np.dtype | None:
+def bfloat16() -> np.dtype[Any] | None:
     """The NumPy dtype of bfloat16, or None where ml_dtypes is not installed."""
     try:
         import ml_dtypes
     except ImportError:
         return None
-    return np.dtype(ml_dtypes.bfloat16)
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
 
 
 def numpy_dtype(number: int) -> np.dtype:
@@ -131,7 +134,12 @@ _FIELD = {
     1: 5, 2: 6, 3: 7, 4: 7, 5: 7, 6: 7, 7: 8, 8: 9, 9: 10, 10: 11, 11: 7, 12: 7, 13: 7, 14: 13,
     15: 7, 16: 7, 17: 7, 18: 12, 19: 13, 22: 16, 23: 17,
 }  # fmt: skip
-_FLOATS = {5: np.dtype("<f4"), 6: np.dtype("<f8"), 9: np.dtype("<f4"), 12: np.dtype("<f8")}
+_FLOATS: dict[int, np.dtype[Any]] = {
+    5: np.dtype("<f4"),
+    6: np.dtype("<f8"),
+    9: np.dtype("<f4"),
+    12: np.dtype("<f8"),
+}
 
 
 class TensorProto:

@@ -9,8 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conv3d.weights import CorruptFile, WeightFile, load
-from conv3d.weights import checkpoint_state, checkpoint_v2, npz, safetensors
+from conv3d.weights import (
+    CorruptFile,
+    WeightFile,
+    checkpoint_state,
+    checkpoint_v2,
+    load,
+    npz,
+    safetensors,
+)
 
 DATA = Path(__file__).parents[2] / "data" / "weights"
 
