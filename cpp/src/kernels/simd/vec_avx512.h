@@ -18,6 +18,12 @@
 
 #include "kernels/simd/vec_common.h"
 
+// GCC's own intrinsics pass a deliberately undefined vector as the unused source of a mask and warn about it (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
 namespace conv3d::CONV3D_ISA {
 
 using VecF = __m512;

@@ -1,0 +1,62 @@
+#include "kernels/dispatch.h"
+
+#include <cstdlib>
+
+#include "base/status.h"
+#include "runtime/cpu_info.h"
+
+namespace conv3d {
+
+#define CONV3D_ISA_TABLE(isa)           \
+  namespace isa {                       \
+  extern const KernelTable kKernelTable; \
+  }
+#include "isa_list.inc"
+#undef CONV3D_ISA_TABLE
+
+namespace {
+
+const KernelTable* const kTables[] = {
+#define CONV3D_ISA_TABLE(isa) &isa::kKernelTable,
+#include "isa_list.inc"
+#undef CONV3D_ISA_TABLE
+};
+constexpr int kTableCount = static_cast<int>(sizeof kTables / sizeof kTables[0]);
+
+bool runs_on(const KernelTable& table, unsigned features) {
+  return (table.required_features & features) == table.required_features;
+}
+
+}  // namespace
+
+KernelTableList kernel_tables() { return {kTables, kTableCount}; }
+
+const KernelTable& select_kernel_table(unsigned features, const std::string& max_isa) {
+  int first = 0;
+  if (!max_isa.empty()) {
+    std::string names;
+    for (first = 0; first < kTableCount && max_isa != kTables[first]->name; ++first) {
+      names += std::string(first == 0 ? "" : ", ") + kTables[first]->name;
+    }
+    if (first == kTableCount) {
+      throw Error(Status::kInvalidArgument, "CONV3D_MAX_ISA is '" + max_isa + "'; accepted are " + names);
+    }
+    if (!runs_on(*kTables[first], features)) {
+      throw Error(Status::kUnsupported, "CONV3D_MAX_ISA is '" + max_isa + "', which this processor cannot run");
+    }
+  }
+  for (int i = first; i < kTableCount; ++i) {
+    if (runs_on(*kTables[i], features)) return *kTables[i];
+  }
+  throw Error(Status::kUnsupported, "no kernels were built that this processor can run");
+}
+
+const KernelTable& kernel_table() {
+  static const KernelTable& table = [&]() -> const KernelTable& {
+    const char* name = std::getenv("CONV3D_MAX_ISA");
+    return select_kernel_table(cpu_info().features, name != nullptr ? name : "");
+  }();
+  return table;
+}
+
+}  // namespace conv3d

@@ -1,0 +1,110 @@
+// Kernels of the direct path: batch-reduce GEMM tiles, dot products, packing and transposition. Plain data.
+//
+// All of them compute C[row][column] (+)= sum over groups g, taps t and k of A[g][t][row][k] * B[g][t][k][column], in exactly
+// this order of g, t, k and one accumulator per element; they differ in how A and B are addressed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace conv3d {
+
+inline constexpr int kMaxDotColumns = 4;
+
+// What happens to C besides the sum.
+template <class T>
+struct GemmFinish {
+  int load_c;       // add to what C holds (else C is overwritten and may be uninitialised)
+  int last;         // the sum is complete: add bias, apply activation
+  const T* bias;    // of the first column, or null
+  int activation;   // as Activation in problem/problem.h
+  T alpha;          // of leaky ReLU
+  int stream;       // write past the caches: rows are aligned to, and made of, whole lines. Not with load_c
+};
+
+// B packed per panel: [g][t][k][nr], nr = vectors of the panel * lanes, zeros beyond the last column.
+template <class T>
+struct GemmTapArgs {
+  int64_t rows;
+  int columns;  // 1..nr of the panel
+  int vectors;  // of the panel, 1..max_vectors
+  int groups, taps;
+  int64_t k;
+  const T* const* a;   // row pointers a[g * a_group + row]; strided form: a[g], rows a_row apart
+  ptrdiff_t a_group;
+  ptrdiff_t a_row;     // strided form only
+  ptrdiff_t a_offset;  // added to every pointer
+  ptrdiff_t a_tap;     // from tap to tap
+  const T* b;
+  ptrdiff_t b_group, b_tap;
+  T* const* c;         // row pointers; strided form: null, rows at c0 + row * c_row
+  ptrdiff_t c_offset;  // added to every pointer
+  T* c0;
+  ptrdiff_t c_row;
+  GemmFinish<T> finish;
+};
+
+// B packed as [g][t][column][k padded with zeros to whole vectors]; lanes run along k. Few columns, long k.
+template <class T>
+struct GemmDotArgs {
+  int64_t rows;
+  int columns;  // 1..kMaxDotColumns
+  int groups, taps;
+  int64_t k;
+  const T* const* a;
+  ptrdiff_t a_group, a_offset, a_tap;
+  const T* b;
+  ptrdiff_t b_group, b_tap;
+  T* const* c;
+  ptrdiff_t c_offset;
+  GemmFinish<T> finish;
+};
+
+// Both operands with k outermost: A[g][k][row], rows contiguous; B[g][k][column], columns contiguous, any column count.
+template <class T>
+struct GemmPlaneArgs {
+  int rows;         // 1..plane_rows
+  int64_t columns;
+  int groups;
+  int64_t k;
+  const T* const* a;  // per group
+  ptrdiff_t a_k, a_offset;
+  const T* const* b;  // per group
+  ptrdiff_t b_k, b_offset;
+  T* c;
+  ptrdiff_t c_row;
+  int load_c;
+};
+
+// dst[j][i] = src[i][j] for i < rows, j < columns.
+template <class T>
+struct TransposeArgs {
+  const T* src;
+  ptrdiff_t src_stride;
+  T* dst;
+  ptrdiff_t dst_stride;
+  int64_t rows, columns;
+};
+
+template <class T>
+struct GemmKernels {
+  int lanes;        // elements of a vector
+  int max_vectors;  // of a packed panel
+  int plane_rows;
+  const int* tap_rows;      // [max_vectors + 1]: rows of a full tile by vectors of its panel
+  const int* strided_rows;  // the same for the strided form
+  void (*taps)(const GemmTapArgs<T>* args);          // one pointer per row and group
+  void (*taps_strided)(const GemmTapArgs<T>* args);  // one pointer per group, rows a constant apart
+  void (*dot)(const GemmDotArgs<T>* args);
+  void (*plane)(const GemmPlaneArgs<T>* args);
+  void (*transpose)(const TransposeArgs<T>* args);
+  void (*add)(T* sum, const T* term, int64_t n);  // sum += term
+  void (*activate)(T* y, int64_t n, int activation, T alpha);
+};
+
+struct GemmTable {
+  GemmKernels<float> f32;
+  GemmKernels<double> f64;
+};
+
+}  // namespace conv3d

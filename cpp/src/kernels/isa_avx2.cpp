@@ -1,0 +1,19 @@
+// The kernels as AVX2 + FMA.
+#include "kernels/simd/vec_avx2.h"
+
+#include "base/cpu_feature.h"
+#include "kernels/kernel_table.h"
+
+#include "kernels/epilogue.inl"
+#include "kernels/gemm_ukernel.inl"
+#include "kernels/pack.inl"
+
+#include "kernels/gemm_fill.inl"
+#include "kernels/winograd_transform.inl"
+
+namespace conv3d::CONV3D_ISA {
+
+extern const KernelTable kKernelTable;
+const KernelTable kKernelTable = {"avx2", kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, {}};
+
+}  // namespace conv3d::CONV3D_ISA

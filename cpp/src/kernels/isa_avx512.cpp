@@ -1,0 +1,19 @@
+// The kernels as AVX-512 (F, BW, DQ, VL).
+#include "kernels/simd/vec_avx512.h"
+
+#include "base/cpu_feature.h"
+#include "kernels/kernel_table.h"
+
+#include "kernels/epilogue.inl"
+#include "kernels/gemm_ukernel.inl"
+#include "kernels/pack.inl"
+
+#include "kernels/gemm_fill.inl"
+#include "kernels/winograd_transform.inl"
+
+namespace conv3d::CONV3D_ISA {
+
+extern const KernelTable kKernelTable;
+const KernelTable kKernelTable = {"avx512", kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl, kGemmTable, kWinogradTable, {}};
+
+}  // namespace conv3d::CONV3D_ISA

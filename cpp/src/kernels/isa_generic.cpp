@@ -1,0 +1,19 @@
+// The kernels as plain C++, for any processor.
+#include "kernels/simd/vec_scalar.h"
+
+#include "base/cpu_feature.h"
+#include "kernels/kernel_table.h"
+
+#include "kernels/epilogue.inl"
+#include "kernels/gemm_ukernel.inl"
+#include "kernels/pack.inl"
+
+#include "kernels/gemm_fill.inl"
+#include "kernels/winograd_transform.inl"
+
+namespace conv3d::CONV3D_ISA {
+
+extern const KernelTable kKernelTable;
+const KernelTable kKernelTable = {"generic", 0, kGemmTable, kWinogradTable, {}};
+
+}  // namespace conv3d::CONV3D_ISA
