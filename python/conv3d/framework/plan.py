@@ -1,0 +1,342 @@
+"""From fetches and feeds to a flat list of steps: prune, fold constants, order, fuse, free.
+
+A plan is made once for each combination of fetches and feeds, is immutable and may be run by any
+number of threads at once: all that changes lives in the list of values of one run.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from conv3d import errors
+from conv3d.framework import constant_folding, execute, fusion, state
+from conv3d.framework.tensor import Tensor
+
+# Results up to this size are computed while planning if they depend on constants only.
+_FOLD_BYTES = 1 << 16
+
+
+class _Dead:
+    """Stands for the value of a tensor in a branch that was not taken."""
+
+    def __repr__(self) -> str:
+        return "<dead>"
+
+
+DEAD = _Dead()
+
+
+class Plan:
+    """The steps that compute some tensors of a graph from others.
+
+    Args:
+        store: state that stateful ops work on.
+        session: what stateful ops see as their session.
+        fetches: tensors to be computed; their values are the result of `run`.
+        targets: operations to be run.
+        feeds: tensors whose values `run` is given.
+    """
+
+    def __init__(
+        self,
+        store: state.Store,
+        session: Any,
+        fetches: Sequence[Tensor],
+        targets: Sequence[Any],
+        feeds: Sequence[Tensor],
+    ):
+        self._slots: dict[Tensor, int] = {}
+        self._template: list[Any] = []
+        for tensor in feeds:
+            self._slot(tensor)
+        self._n_feeds = len(feeds)
+        fed = set(feeds)
+        ops = _reachable([t for t in fetches if t not in fed], targets, fed)
+        ordered = _order(ops, fed)
+        self._steps = self._build(ordered, fetches, fed, store, session)
+        self._fetch_slots = [self._slots[t] for t in fetches]
+        self._fetch_names = [t.name for t in fetches]
+
+    def _slot(self, tensor: Tensor, value: Any = None) -> int:
+        slot = self._slots.get(tensor)
+        if slot is None:
+            slot = self._slots[tensor] = len(self._template)
+            self._template.append(value)
+        return slot
+
+    def _build(
+        self,
+        ordered: Sequence[Any],
+        fetches: Sequence[Tensor],
+        fed: set[Tensor],
+        store: state.Store,
+        session: Any,
+    ) -> list[tuple]:
+        constants: set[Tensor] = set()
+        live_ops = []
+        for op in ordered:
+            if self._fold(op, fed, constants):
+                constants.update(op.outputs)
+            else:
+                live_ops.append(op)
+        links = _chains(live_ops, fetches, fed)
+        steps: list[list[Any]] = []
+        refs: set[Tensor] = set()
+        maybe_dead: set[Any] = set()
+        for op in live_ops:
+            if op in links and links[op] is None:
+                continue  # computed together with a later op
+            chain = links.get(op)
+            if chain is None:
+                compute, inputs = _bound(op, store, session), list(op.inputs)
+                members = [op]
+            else:
+                pattern, members = chain
+                compute = partial(pattern.compute, [m._attrs for m in members])
+                inputs = list(members[0].inputs)
+                for m in members[1:]:
+                    inputs += m.inputs[1:]
+            is_ref = [t in refs for t in inputs]
+            if op._def.stateful:
+                refs.update(t for t in op.outputs if t.dtype._is_ref_dtype)
+                if any(t.dtype._is_ref_dtype for t in inputs):
+                    compute = partial(_call_locked, compute)
+            elif any(is_ref):
+                refs_only = op.type in ("RefSwitch", "RefMerge")
+                if refs_only:
+                    refs.update(op.outputs)
+                else:
+                    compute = partial(_call_with_values, compute, tuple(is_ref))
+            awaited = [c for m in members for c in m._control_inputs]
+            dead_in = [t for t in inputs if t not in fed and t.op in maybe_dead]
+            dead_control = [c for c in awaited if c in maybe_dead]
+            slots_in = [self._slot(t) for t in inputs]
+            if op.type == "Merge":
+                if dead_in or dead_control:
+                    maybe_dead.add(op)
+            elif dead_in or dead_control or op.type == "Switch":
+                maybe_dead.update(members)
+                if dead_in or dead_control:
+                    # Whether a branch was taken shows in any output of its ops.
+                    n = len(slots_in)
+                    slots_in += [self._mark(c) for c in dead_control]
+                    compute = partial(_call_if_live, compute, n, max(1, len(op.outputs)))
+            slots_out = [self._slot(t) for t in op.outputs if t not in fed]
+            if any(t in fed for t in op.outputs):
+                # A fed output keeps the fed value.
+                keep = [i for i, t in enumerate(op.outputs) if t not in fed]
+                compute = partial(_pick, compute, tuple(keep), len(op.outputs))
+            if op in maybe_dead and not op.outputs:
+                slots_out = [self._mark(op)]
+            steps.append([compute, slots_in, slots_out, (), op])
+        return self._with_frees(steps, fetches)
+
+    def _mark(self, op: Any) -> int:
+        """The slot that shows whether `op` was live."""
+        return self._slot(op.outputs[0] if op.outputs else op)
+
+    def _fold(self, op: Any, fed: set[Tensor], constants: set[Tensor]) -> bool:
+        """Puts the outputs of `op` into the template if they are constant and small."""
+        if any(t in fed for t in op.outputs) or op._def.stateful or op._control_inputs:
+            # A constant in a branch waits for the branch, so it is no constant of the plan.
+            return False
+        if op.type == "Const":
+            self._slot(op.outputs[0], op._attrs["value"])
+            return True
+        if op.type in ("Shape", "Size", "Rank"):
+            value = constant_folding.constant_value(op.outputs[0])
+            if value is not None:
+                self._slot(op.outputs[0], execute.frozen(value))
+                return True
+        if not op.inputs or not op.outputs or op.type in ("Switch", "Merge"):
+            return False
+        if not all(t in constants for t in op.inputs):
+            return False
+        for t in op.outputs:
+            size = t.shape.num_elements()
+            if size is None or size * t.dtype.size > _FOLD_BYTES:
+                return False
+        try:
+            results = op._def.compute(op._attrs, *[self._template[self._slots[t]] for t in op.inputs])
+        except Exception:
+            return False  # the run reports it
+        if not isinstance(results, (tuple, list)):
+            results = [results]
+        for tensor, value in zip(op.outputs, results):
+            self._slot(tensor, execute.frozen(value))
+        return True
+
+    def _with_frees(self, steps: list[list[Any]], fetches: Sequence[Tensor]) -> list[tuple]:
+        """Notes after which step each value is not needed any more."""
+        kept = {self._slots[t] for t in fetches}
+        kept.update(range(self._n_feeds))
+        kept.update(i for i, v in enumerate(self._template) if v is not None)
+        for step in reversed(steps):
+            used = dict.fromkeys([*step[1], *step[2]])
+            step[3] = tuple(slot for slot in used if slot not in kept)
+            kept.update(step[3])
+        return [
+            (compute, tuple(ins), outs[0] if len(outs) == 1 else tuple(outs), frees, op)
+            for compute, ins, outs, frees, op in steps
+        ]
+
+    def run(self, feeds: Sequence[Any]) -> list[Any]:
+        """Computes the fetches from the values of the feeds.
+
+        Raises:
+            OpError: an operation failed; the error names it.
+        """
+        values = self._template.copy()
+        values[: self._n_feeds] = feeds
+        op = None
+        try:
+            for compute, ins, outs, frees, op in self._steps:  # noqa: B007 - op is read on failure
+                result = compute(*[values[i] for i in ins])
+                if type(outs) is int:
+                    if type(result) in (list, tuple):
+                        (result,) = result
+                    values[outs] = result
+                else:
+                    for slot, value in zip(outs, result or ()):
+                        values[slot] = value
+                for slot in frees:
+                    values[slot] = None
+        except Exception as e:
+            raise execute.translate(e, op, op.type if op is not None else "") from e
+        out = []
+        for slot, name in zip(self._fetch_slots, self._fetch_names):
+            value = values[slot]
+            if type(value) is state.Ref:
+                value = value.get()
+            if value is DEAD:
+                raise errors.InvalidArgumentError(
+                    None, None, f"{name} has no value: it belongs to a branch that was not taken."
+                )
+            out.append(value if type(value) is np.ndarray else np.asarray(value))
+        return out
+
+
+def _bound(op: Any, store: state.Store, session: Any) -> Callable:
+    """The compute function of `op` with all but the input values filled in."""
+    if op._def.stateful:
+        return partial(op._def.compute, state.StatefulContext(store, op, session), op._attrs)
+    return partial(op._def.compute, op._attrs)
+
+
+def _call_with_values(compute: Callable, is_ref: tuple[bool, ...], *args: Any) -> Any:
+    # A fed variable is an array already.
+    return compute(*[a.get() if r and type(a) is state.Ref else a for a, r in zip(args, is_ref)])
+
+
+def _call_locked(compute: Callable, *args: Any) -> Any:
+    with state.locked(args):
+        return compute(*args)
+
+
+def _call_if_live(compute: Callable, n_inputs: int, n_outputs: int, *args: Any) -> Any:
+    for a in args:
+        if a is DEAD:
+            return DEAD if n_outputs == 1 else [DEAD] * n_outputs
+    return compute(*args[:n_inputs])
+
+
+def _pick(compute: Callable, keep: tuple[int, ...], n: int, *args: Any) -> Any:
+    results = compute(*args)
+    if n == 1:
+        results = [results]
+    return [results[i] for i in keep]
+
+
+def _reachable(fetches: Sequence[Tensor], targets: Sequence[Any], fed: set[Tensor]) -> set[Any]:
+    """All operations that must run."""
+    reached: set[Any] = set()
+    todo = [t.op for t in fetches] + list(targets)
+    while todo:
+        op = todo.pop()
+        if op in reached:
+            continue
+        reached.add(op)
+        todo.extend(op._control_inputs)
+        if op.type in ("Shape", "Size", "Rank") and not op._control_inputs:
+            # A static shape is known without the tensor.
+            if constant_folding.constant_value(op.outputs[0]) is not None:
+                continue
+        todo.extend(t.op for t in op.inputs if t not in fed)
+    return reached
+
+
+def _order(ops: set[Any], fed: set[Tensor]) -> list[Any]:
+    """Topological order; where it leaves a choice, the order of creation."""
+    waiting: dict[Any, int] = {}
+    readers: dict[Any, list[Any]] = {}
+    for op in ops:
+        needs = {t.op for t in op.inputs if t not in fed} | set(op._control_inputs)
+        needs &= ops
+        waiting[op] = len(needs)
+        for source in needs:
+            readers.setdefault(source, []).append(op)
+    ready = [(op._id, op) for op in ops if not waiting[op]]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, op = heapq.heappop(ready)
+        ordered.append(op)
+        for reader in readers.get(op, ()):
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                heapq.heappush(ready, (reader._id, reader))
+    if len(ordered) != len(ops):
+        stuck = sorted(op.name for op in ops if waiting[op])
+        raise errors.InvalidArgumentError(
+            None, None, f"These operations wait for each other: {', '.join(stuck[:5])}."
+        )
+    return ordered
+
+
+def _chains(
+    ops: Sequence[Any], fetches: Sequence[Tensor], fed: set[Tensor]
+) -> dict[Any, Any]:
+    """Chains that one call computes: the last op -> (pattern, members), the others -> None."""
+    present = set(ops)
+    fetched = set(fetches)
+    awaited = {c for op in ops for c in op._control_inputs}
+    readers: dict[Any, list[Any]] = {}
+    for op in ops:
+        for tensor in op.inputs:
+            readers.setdefault(tensor, []).append(op)
+    links: dict[Any, Any] = {}
+    for op in ops:
+        if op in links:
+            continue
+        for pattern in fusion.starting_with(op.type):
+            members = [op]
+            for op_type in pattern.types[1:]:
+                last = members[-1]
+                out = last.outputs[0]
+                after = readers.get(out, [])
+                if (
+                    out in fetched
+                    or out in fed
+                    or last in awaited
+                    or len(after) != 1
+                    or after[0].type != op_type
+                    or after[0] not in present
+                    or after[0].inputs[0] is not out
+                    or any(t is out for t in after[0].inputs[1:])
+                    or after[0]._control_inputs
+                ):
+                    break
+                members.append(after[0])
+            if len(members) < len(pattern.types) or members[-1].outputs[0] in fed:
+                continue
+            if pattern.accepts is not None and not pattern.accepts([m._attrs for m in members]):
+                continue
+            links.update(dict.fromkeys(members[:-1]))
+            links[members[-1]] = (pattern, members)
+            break
+    return links

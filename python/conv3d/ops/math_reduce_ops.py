@@ -1,0 +1,346 @@
+"""Reductions along axes: sums, means, extremes, logic; positions of extremes; running sums."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from conv3d.framework import context, convert, dtypes
+from conv3d.framework.execute import apply_op
+from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
+from conv3d.framework.tensor import Tensor
+from conv3d.framework.tensor_shape import TensorShape, unknown_shape
+from conv3d.ops import array_ops, shape_rules
+from conv3d.ops.shape_rules import INDEX, NUMBERS, REAL, axis_in_range
+
+# --- reductions -------------------------------------------------------------------------------------
+
+
+def _infer_reduction(allowed: Sequence[Any]) -> Callable:
+    def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+        x, axes = inputs
+        shape_rules.check_dtype("input_tensor", x.dtype, allowed)
+        shape_rules.check_dtype("axis", axes.dtype, INDEX)
+        dtype = x.dtype.base_dtype
+        rank = x.shape.ndims
+        known = axes.constant_value()
+        if rank is None:
+            return [(dtype, unknown_shape())]
+        if known is None:
+            count = axes.shape.num_elements()
+            if attrs["keep_dims"]:
+                return [(dtype, unknown_shape(rank))]
+            # One axis can be named once only, so the rank of the result is known.
+            return [(dtype, unknown_shape(None if count is None else max(rank - count, 0)))]
+        gone = {axis_in_range(int(a), rank) for a in known.ravel()}
+        dims = x.shape.as_list()
+        if attrs["keep_dims"]:
+            return [(dtype, TensorShape([1 if i in gone else d for i, d in enumerate(dims)]))]
+        return [(dtype, TensorShape([d for i, d in enumerate(dims) if i not in gone]))]
+
+    return infer
+
+
+def _axes(x: np.ndarray, axes: np.ndarray) -> tuple[int, ...]:
+    return tuple(sorted({axis_in_range(int(a), x.ndim) for a in axes.ravel()}))
+
+
+def _sum(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return np.add.reduce(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+
+
+def _mean(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    count = int(np.prod([x.shape[i] for i in axis], dtype=np.int64))
+    total = _sum(x.astype(np.float32) if x.dtype == np.float16 else x, axis, keepdims)
+    if x.dtype.kind in "iu":
+        if count == 0:
+            raise ValueError("the mean of no integers is not defined.")
+        # Towards zero, as integers are divided in C.
+        return (np.sign(total) * (np.abs(total) // count)).astype(x.dtype)
+    return np.asarray(total / np.asarray(count, total.dtype)).astype(x.dtype, copy=False)
+
+
+def _extreme(reduce: Callable, largest: bool) -> Callable:
+    def compute(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+        if x.size == 0:
+            limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
+            if limits is not None:
+                start: Any = limits.min if largest else limits.max
+            else:
+                start = -np.inf if largest else np.inf
+            return reduce(x, axis=axis, keepdims=keepdims, initial=start)
+        return reduce(x, axis=axis, keepdims=keepdims)
+
+    return compute
+
+
+def _prod(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
+    return np.multiply.reduce(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+
+
+def _spread(op: Any, g: Any) -> Tensor:
+    """Shapes a tensor like the result of the reduction so that it broadcasts over the input."""
+    x, axes = op.inputs
+    if op.get_attr("keep_dims"):
+        return g
+    known = axes.constant_value()
+    if known is not None and x.shape.ndims is not None:
+        gone = {axis_in_range(int(a), x.shape.ndims) for a in known.ravel()}
+        if x.shape.is_fully_defined():
+            dims = [1 if i in gone else d for i, d in enumerate(x.shape.as_list())]
+            return array_ops.reshape(g, np.array(dims, np.int32))
+    return array_ops.reshape(g, reduced_shape(array_ops.shape(x), axes))
+
+
+def reduced_shape(input_shape: Any, axes: Any) -> Tensor:
+    """The shape that a reduction over `axes` with kept axes gives."""
+    return apply_op("ReducedShape", [input_shape, axes])
+
+
+def _reduced_shape(attrs: dict[str, Any], shape: np.ndarray, axes: np.ndarray) -> np.ndarray:
+    out = shape.copy()
+    for a in axes.ravel():
+        out[axis_in_range(int(a), len(out))] = 1
+    return out
+
+
+register(
+    "ReducedShape",
+    infer=lambda attrs, inputs: [(inputs[0].dtype, inputs[0].shape)],
+    compute=_reduced_shape,
+    gradient=NOT_DIFFERENTIABLE,
+    inputs=["input_shape", "axes"],
+    samples=lambda: [({}, [np.array([2, 3, 4], np.int32), np.array([1, -1], np.int32)])],
+)
+
+
+def _grad_sum(op: Any, g: Tensor) -> list[Any]:
+    return [_repeat(op, g), None]
+
+
+def _repeat(op: Any, g: Tensor) -> Tensor:
+    x = op.inputs[0]
+    shape = array_ops.shape(x)
+    return apply_op("BroadcastTo", [_spread(op, g), shape])
+
+
+def _grad_mean(op: Any, g: Tensor) -> list[Any]:
+    x, y = op.inputs[0], op.outputs[0]
+    if x.shape.is_fully_defined() and y.shape.is_fully_defined():
+        count: Any = x.shape.num_elements() // max(y.shape.num_elements(), 1)
+        factor = convert.convert_to_tensor(max(count, 1), x.dtype.base_dtype)
+    else:
+        sizes = array_ops.size(x), maximum_of(array_ops.size(y), 1)
+        whole = maximum_of(apply_op("FloorDiv", list(sizes)), 1)
+        factor = apply_op("Cast", [whole], {"DstT": x.dtype.base_dtype})
+    return [_repeat(op, apply_op("RealDiv", [g, factor])), None]
+
+
+def maximum_of(x: Any, y: Any) -> Tensor:
+    """The larger of two integers."""
+    return apply_op("Maximum", [x, y], same=(0, 1))
+
+
+def _grad_extreme(op: Any, g: Tensor) -> list[Any]:
+    # Elements that share the extreme share its gradient.
+    x = op.inputs[0]
+    at = apply_op("Cast", [apply_op("Equal", [x, _repeat(op, op.outputs[0])])],
+                  {"DstT": x.dtype.base_dtype})
+    axes = op.inputs[1]
+    count = apply_op("Sum", [at, axes], {"keep_dims": True})
+    return [at / count * _spread(op, g), None]
+
+
+def _grad_prod(op: Any, g: Tensor) -> list[Any]:
+    return [apply_op("ProdGrad", [op.inputs[0], op.inputs[1], _spread(op, g)]), None]
+
+
+def _prod_grad(
+    attrs: dict[str, Any], x: np.ndarray, axes: np.ndarray, g: np.ndarray
+) -> np.ndarray:
+    """g times the product of all other elements, without dividing: there may be zeros."""
+    gone = list(_axes(x, axes))
+    kept = [i for i in builtins.range(x.ndim) if i not in gone]
+    order = kept + gone
+    flat = np.transpose(x, order)
+    moved = flat.shape
+    flat = flat.reshape([x.shape[i] for i in kept] + [-1])
+    before, after = np.ones_like(flat), np.ones_like(flat)
+    before[..., 1:] = np.cumprod(flat[..., :-1], axis=-1)
+    after[..., :-1] = np.cumprod(flat[..., :0:-1], axis=-1)[..., ::-1]
+    others = np.transpose((before * after).reshape(moved), np.argsort(order))
+    return others * g
+
+
+register(
+    "ProdGrad",
+    infer=shape_rules.like(),
+    compute=_prod_grad,
+    # Of second order there is none: TensorFlow programs do not ask for it.
+    gradient=None,
+    inputs=["input", "axes", "grad"],
+    samples=lambda: [
+        ({}, [np.arange(6.0).reshape(2, 3), np.array([1], np.int32), np.ones((2, 1))]),
+        ({}, [np.ones((2, 3)), np.array([0, 1], np.int32), np.ones((1, 1))]),
+    ],
+)
+
+
+def _reduction_samples() -> list[Any]:
+    x = np.random.default_rng(5).normal(size=(2, 3, 2))
+    out = []
+    for axes in ([0], [1, -1], [0, 1, 2], []):
+        for keep in (False, True):
+            out.append(({"keep_dims": keep}, [x, np.array(axes, np.int32)]))
+    return out
+
+
+def _register_reduction(
+    op_type: str, function: Callable, gradient: Any, allowed: Sequence[Any], label: str
+) -> Callable:
+    """Registers a reduction and gives the function `reduce_...` that calls it."""
+    boolean = allowed == (dtypes.bool,)
+    register(
+        op_type,
+        infer=_infer_reduction(allowed),
+        compute=lambda attrs, x, axes: np.asarray(
+            function(x, _axes(x, axes), attrs["keep_dims"])
+        ),
+        gradient=gradient,
+        inputs=["input", "reduction_indices"],
+        samples=_reduction_samples
+        if not boolean
+        else lambda: [(a, [x > 0, i]) for a, (x, i) in _reduction_samples()],
+    )
+
+    def call(
+        input_tensor: Any,
+        axis: Any = None,
+        keepdims: Any = None,
+        name: str | None = None,
+        reduction_indices: Any = None,
+        keep_dims: Any = None,
+    ) -> Tensor:
+        axis = _either("axis", axis, "reduction_indices", reduction_indices)
+        keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
+        x = convert.convert_to_tensor(input_tensor, name="input_tensor",
+                                      dtype=dtypes.bool if boolean else None)
+        return apply_op(op_type, [x, _all_axes(x, axis)], {"keep_dims": keep}, name,
+                        dtypes=[None, dtypes.int32])
+
+    call.__name__ = label
+    call.__doc__ = f"""{op_type} of the elements along axes.
+
+    Args:
+        input_tensor: the tensor.
+        axis: an axis or a list of axes; negative ones count from the end; default all.
+        keepdims: keep the axes, with size 1.
+        name: name of the operation.
+        reduction_indices: old name of `axis`.
+        keep_dims: old name of `keepdims`.
+
+    Raises:
+        ValueError: an axis out of range; both an argument and its old name.
+
+    Source: `tf.{label}`.
+    """
+    return call
+
+
+def _either(name: str, value: Any, old_name: str, old: Any) -> Any:
+    if old is None:
+        return value
+    if value is not None:
+        raise ValueError(f"Only one of {name} and {old_name} (its old name) may be given.")
+    return old
+
+
+def _all_axes(x: Tensor, axis: Any) -> Any:
+    if axis is not None:
+        return axis
+    if x.shape.ndims is not None:
+        every = np.arange(x.shape.ndims, dtype=np.int32)
+        return array_ops.constant(every) if not context.executing_eagerly() else every
+    return range(0, array_ops.rank(x))
+
+
+reduce_sum = _register_reduction("Sum", _sum, _grad_sum, NUMBERS, "reduce_sum")
+reduce_mean = _register_reduction("Mean", _mean, _grad_mean, NUMBERS, "reduce_mean")
+reduce_prod = _register_reduction("Prod", _prod, _grad_prod, NUMBERS, "reduce_prod")
+reduce_max = _register_reduction(
+    "Max", _extreme(np.maximum.reduce, True), _grad_extreme, REAL, "reduce_max"
+)
+reduce_min = _register_reduction(
+    "Min", _extreme(np.minimum.reduce, False), _grad_extreme, REAL, "reduce_min"
+)
+reduce_all = _register_reduction(
+    "All", np.logical_and.reduce, NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_all"
+)
+reduce_any = _register_reduction(
+    "Any", np.logical_or.reduce, NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_any"
+)
+
+
+# --- Range --------------------------------------------------------------------------------------------
+
+
+def _infer_range(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    dtype = shape_rules.same_dtype(inputs, ("start", "limit", "delta"))
+    shape_rules.check_dtype("start", dtype, REAL)
+    for t in inputs:
+        t.shape.with_rank(0)
+    values = [t.constant_value() for t in inputs]
+    if any(v is None for v in values):
+        return [(dtype, unknown_shape(1))]
+    return [(dtype, TensorShape(_range(attrs, *values).shape))]
+
+
+def _range(
+    attrs: dict[str, Any], start: np.ndarray, limit: np.ndarray, delta: np.ndarray
+) -> np.ndarray:
+    if delta == 0:
+        raise ValueError("delta must not be 0.")
+    # By counting, not by np.arange on floats, which may give one element too many.
+    count = int(max(0, np.ceil((np.float64(limit) - np.float64(start)) / np.float64(delta))))
+    steps = np.arange(count).astype(start.dtype)
+    return np.asarray(start + steps * delta).astype(start.dtype, copy=False)
+
+
+register(
+    "Range",
+    infer=_infer_range,
+    compute=_range,
+    gradient=NOT_DIFFERENTIABLE,
+    inputs=["start", "limit", "delta"],
+    samples=lambda: [
+        ({}, [np.array(0, np.int32), np.array(7, np.int32), np.array(3, np.int32)]),
+        ({}, [np.array(1.0), np.array(0.0), np.array(-0.25)]),
+    ],
+)
+
+
+def range(  # noqa: A001
+    start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range"
+) -> Tensor:
+    """start, start + delta, ... up to but not including limit. One argument is the limit."""
+    if limit is None:
+        start, limit = 0, start
+    with context.name_scope(name, "range", [start, limit, delta]) as scope:
+        parts = [
+            convert.convert_to_tensor(v, dtype=dtype, name=n)
+            for v, n in ((start, "start"), (limit, "limit"), (delta, "delta"))
+        ]
+        if dtype is None:
+            # The widest of the three types, integers before floats.
+            order = [dtypes.int32, dtypes.int64, dtypes.float32, dtypes.float64]
+            kinds = [p.dtype.base_dtype for p in parts]
+            if all(k in order for k in kinds):
+                widest = max(kinds, key=order.index)
+                parts = [
+                    p if p.dtype.base_dtype == widest else apply_op("Cast", [p], {"DstT": widest})
+                    for p in parts
+                ]
+        return apply_op("Range", parts, None, scope or None)

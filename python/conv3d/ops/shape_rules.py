@@ -1,0 +1,101 @@
+"""Shape and dtype rules that several ops share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from conv3d.framework import dtypes
+from conv3d.framework.tensor_shape import TensorShape, unknown_shape
+
+FLOATS = (dtypes.bfloat16, dtypes.float16, dtypes.float32, dtypes.float64)
+COMPLEX = (dtypes.complex64, dtypes.complex128)
+SIGNED = (dtypes.int8, dtypes.int16, dtypes.int32, dtypes.int64)
+UNSIGNED = (dtypes.uint8, dtypes.uint16, dtypes.uint32, dtypes.uint64)
+INTEGERS = SIGNED + UNSIGNED
+REAL = FLOATS + INTEGERS
+NUMBERS = REAL + COMPLEX
+INDEX = (dtypes.int32, dtypes.int64)
+
+
+def check_dtype(what: str, dtype: Any, allowed: Sequence[Any]) -> None:
+    """Raises TypeError unless `dtype` (reference or not) is one of `allowed`."""
+    if dtype.base_dtype not in allowed:
+        names = ", ".join(d.name for d in allowed)
+        raise TypeError(f"{what} is {dtype.base_dtype.name}; allowed are {names}.")
+
+
+def same_dtype(inputs: Sequence[Any], names: Sequence[str] = ()) -> dtypes.DType:
+    """The one dtype of all inputs. Raises TypeError if there are two."""
+    first = inputs[0].dtype.base_dtype
+    for i, t in enumerate(inputs):
+        if t.dtype.base_dtype != first:
+            label = names[i] if i < len(names) else f"input {i}"
+            raise TypeError(
+                f"{label} is {t.dtype.base_dtype.name}, but the first input is {first.name}; they "
+                "must be of one type (see tf.cast)."
+            )
+    return first
+
+
+def unary(allowed: Sequence[Any]) -> Callable:
+    """Rule of an op whose output is like its only input."""
+
+    def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+        check_dtype("the input", inputs[0].dtype, allowed)
+        return [(inputs[0].dtype.base_dtype, inputs[0].shape)]
+
+    return infer
+
+
+def broadcast_shapes(a: TensorShape, b: TensorShape) -> TensorShape:
+    """The shape of an element-by-element result, by NumPy's rules.
+
+    Raises:
+        ValueError: two sizes differ and neither is 1.
+    """
+    if a.ndims is None or b.ndims is None:
+        return unknown_shape()
+    rank = max(a.ndims, b.ndims)
+    left = (1,) * (rank - a.ndims) + tuple(a._dims or ())
+    right = (1,) * (rank - b.ndims) + tuple(b._dims or ())
+    out: list[int | None] = []
+    for x, y in zip(left, right):
+        if x == 1:
+            out.append(y)
+        elif y == 1 or x == y:
+            out.append(x)
+        elif x is None or y is None:
+            # One of the two may still turn out to be 1; a size above 1 wins.
+            out.append(y if x is None else x)
+        else:
+            raise ValueError(f"Shapes {a} and {b} do not fit together: {x} and {y} differ.")
+    return TensorShape._of(tuple(out))
+
+
+def binary(allowed: Sequence[Any], out: Any = None) -> Callable:
+    """Rule of an op of two operands of one dtype; `out` is the result's dtype if another."""
+
+    def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+        x, y = inputs
+        dtype = same_dtype(inputs, ("x", "y"))
+        check_dtype("x", dtype, allowed)
+        return [(dtype if out is None else out, broadcast_shapes(x.shape, y.shape))]
+
+    return infer
+
+
+def like(index: int = 0) -> Callable:
+    """Rule of an op whose output has dtype and shape of input `index`, of any dtype."""
+
+    def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+        return [(inputs[index].dtype.base_dtype, inputs[index].shape)]
+
+    return infer
+
+
+def axis_in_range(axis: int, rank: int, what: str = "axis") -> int:
+    """`axis` as a number from 0. Raises ValueError if it is outside [-rank, rank)."""
+    if not -rank <= axis < rank:
+        raise ValueError(f"{what} is {axis}; the tensor of rank {rank} has [{-rank}, {rank}).")
+    return axis + rank if axis < 0 else axis

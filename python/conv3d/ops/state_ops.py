@@ -1,0 +1,196 @@
+"""Variables' handles, and the ops that read and write their cells.
+
+In graph mode a variable's handle is the reference that `VariableV2` gives; in eager mode it is the
+variable object itself. A compute function sees a `Ref` in both cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from conv3d.framework import context, convert, dtypes
+from conv3d.framework.execute import apply_op
+from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
+from conv3d.framework.state import Ref
+from conv3d.framework.tensor import Tensor
+from conv3d.framework.tensor_shape import TensorShape, as_shape
+from conv3d.ops import shape_rules
+
+# --- VariableV2 ---------------------------------------------------------------------------------------
+
+register(
+    "VariableV2",
+    infer=lambda attrs, inputs: [(attrs["dtype"]._as_ref, attrs["shape"])],
+    compute=lambda ctx, attrs: ctx.ref(ctx.op),
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+)
+
+
+def variable_op(
+    shape: Any,
+    dtype: Any,
+    name: str = "Variable",
+    set_shape: bool = True,
+    container: str = "",
+    shared_name: str = "",
+) -> Tensor:
+    """The handle of a new variable: a reference tensor. Each session has its own value for it."""
+    attrs = {
+        "shape": as_shape(shape) if set_shape else TensorShape(None),
+        "dtype": dtypes.as_dtype(dtype).base_dtype,
+        "container": container,
+        "shared_name": shared_name,
+    }
+    return apply_op("VariableV2", [], attrs, name)
+
+
+variable_op_v2 = variable_op
+
+
+# --- ReadVariableOp: the value of an eager variable, visible to tapes --------------------------------------
+
+register(
+    "ReadVariableOp",
+    infer=shape_rules.like(),
+    compute=lambda ctx, attrs, ref: ref.get(),
+    gradient=lambda op, grad: [grad],
+    stateful=True,
+    inputs=["resource"],
+)
+
+
+def read_variable(variable: Any, name: str = "Read") -> Tensor:
+    """The value now. Eager: tapes see the read and reach the variable through it."""
+    if context.executing_eagerly():
+        return apply_op("ReadVariableOp", [variable])
+    handle = convert.convert_to_tensor(variable, as_ref=True)
+    return apply_op("Identity", [handle], None, name)
+
+
+# --- Assign and its kin ---------------------------------------------------------------------------------
+
+
+def _infer_assign(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    ref, value = inputs
+    if ref.dtype.base_dtype != value.dtype.base_dtype:
+        raise TypeError(
+            f"The variable holds {ref.dtype.base_dtype.name}; the value is {value.dtype.name}."
+        )
+    if attrs.get("validate_shape", True):
+        return [(ref.dtype, ref.shape.merge_with(value.shape))]
+    return [(ref.dtype, value.shape)]
+
+
+def _assign(ctx: Any, attrs: dict[str, Any], ref: Ref, value: np.ndarray) -> Any:
+    ref.set(value, attrs.get("validate_shape", True))
+    return _result(ctx, ref)
+
+
+def _result(ctx: Any, ref: Ref) -> Any:
+    # In a graph the result is the reference: a reader after it sees the new value.
+    return ref if ctx.op is not None else ref.get()
+
+
+def _update(function: Callable) -> Callable:
+    def compute(ctx: Any, attrs: dict[str, Any], ref: Ref, value: np.ndarray) -> Any:
+        old = ref.get()
+        if value.shape != old.shape:
+            raise ValueError(f"{ref.name} has shape {old.shape}, the value has {value.shape}.")
+        ref.set(np.asarray(function(old, value)))
+        return _result(ctx, ref)
+
+    return compute
+
+
+register(
+    "Assign",
+    infer=_infer_assign,
+    compute=_assign,
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+    inputs=["ref", "value"],
+)
+for _type, _function in (("AssignAdd", np.add), ("AssignSub", np.subtract)):
+    register(
+        _type,
+        infer=_infer_assign,
+        compute=_update(_function),
+        gradient=NOT_DIFFERENTIABLE,
+        stateful=True,
+        inputs=["ref", "value"],
+    )
+
+
+def _handle(ref: Any) -> Any:
+    """The reference of a variable or of a reference tensor."""
+    if context.executing_eagerly():
+        if getattr(ref, "_ref", None) is None:
+            raise TypeError(f"ref must be a variable, not {ref!r}.")
+        return ref
+    handle = ref if isinstance(ref, Tensor) else convert.convert_to_tensor(ref, as_ref=True)
+    if not handle.dtype._is_ref_dtype:
+        raise TypeError(f"ref must be a variable or its reference, not {ref!r}.")
+    return handle
+
+
+def _write(op_type: str, ref: Any, value: Any, attrs: dict[str, Any], name: str | None) -> Any:
+    handle = _handle(ref)
+    out = apply_op(op_type, [handle, value], attrs, name, dtypes=[None, handle.dtype.base_dtype])
+    return ref if context.executing_eagerly() else out
+
+
+def assign(
+    ref: Any,
+    value: Any,
+    validate_shape: bool | None = None,
+    use_locking: bool | None = None,
+    name: str | None = None,
+) -> Any:
+    """Stores `value` in a variable and gives the variable's reference.
+
+    Args:
+        ref: a variable or its reference.
+        value: the new value, of the variable's dtype.
+        validate_shape: False allows another shape.
+        use_locking: accepted and ignored: updates are always atomic.
+        name: name of the operation.
+
+    Raises:
+        TypeError: `ref` is no variable, or the dtypes differ.
+        ValueError: the shapes differ.
+
+    Source: `tf.assign`.
+    """
+    attrs = {"validate_shape": validate_shape is not False, "use_locking": bool(use_locking)}
+    return _write("Assign", ref, value, attrs, name)
+
+
+def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Any:
+    """Adds `value` to a variable. See `assign`."""
+    return _write("AssignAdd", ref, value, {"use_locking": bool(use_locking)}, name)
+
+
+def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Any:
+    """Subtracts `value` from a variable. See `assign`."""
+    return _write("AssignSub", ref, value, {"use_locking": bool(use_locking)}, name)
+
+
+# --- IsVariableInitialized ----------------------------------------------------------------------------------
+
+register(
+    "IsVariableInitialized",
+    infer=lambda attrs, inputs: [(dtypes.bool, TensorShape([]))],
+    compute=lambda ctx, attrs, ref: np.array(ref.initialized),
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+    inputs=["ref"],
+)
+
+
+def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:
+    """Whether a variable has a value, as a bool tensor."""
+    return apply_op("IsVariableInitialized", [_handle(ref)], None, name)
