@@ -1,5 +1,5 @@
-// Kernels of the Winograd path: the transforms of one run of tiles and one group of channels, and the transposition between
-// channels-first images and the channel-group lines that the transforms work on. Plain data; see winograd_transform.inl.
+// Kernels of the Winograd path: the transforms of one run of tiles and one group of channels, and the product per point.
+// Plain data; see winograd_transform.inl and gemm_ukernel.inl.
 #pragma once
 
 #include <cstddef>
@@ -43,21 +43,14 @@ struct WinogradOutputArgs {
   int stream;                              // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
-// Lines of 16 channels from (to) rows whose channels lie channel_stride apart and whose pixels are contiguous:
-// lines[i][c] = row[c * channel_stride + i] for i < pixels, c < channels; zeros for other c (gather only).
-struct WinogradTransposeArgs {
-  float* row;
-  ptrdiff_t channel_stride;
-  float* lines;  // 16 floats per pixel, aligned to 64 bytes
-  int64_t pixels;
-  int channels;
-};
-
 struct WinogradTable {
+  int nr;  // result channels of a panel of the packed filter: 16 or 32
   void (*input_transform)(const WinogradInputArgs* args);
+  // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][nr], C[column / 16][row][16] with groups
+  // c_group apart. C may alias neither A nor B.
+  void (*multiply)(int64_t rows, const float* a, ptrdiff_t a_block, const float* b, int kc, float* c, ptrdiff_t c_group,
+                   int accumulate);
   void (*output_transform)(const WinogradOutputArgs* args);
-  void (*gather_lines)(const WinogradTransposeArgs* args);   // row -> lines; does not write row
-  void (*scatter_lines)(const WinogradTransposeArgs* args);  // lines -> row
 };
 
 }  // namespace conv3d

@@ -1,6 +1,6 @@
 // The Winograd transforms: nested one-dimensional F(m, r) along width, height and depth, 16 channels side by side.
 //
-//   input:   window [nd][nh][nw][16]  ->  along w and h, plane by plane, in L1  ->  along d, to U[p][tile][16]
+//   input:   window [nd][nh][nw][16]  ->  along d and h, column by column, in L1  ->  along w, to U[p][tile][16]
 //   output:  M[p][tile][16]  ->  along d  ->  along h  ->  along w, + bias, activation, to the image
 //
 // p = (d * nh + h) * nw + w. One tile of one group passes through about 14 KB of scratch, so everything between the image and
@@ -8,7 +8,7 @@
 // Nothing of a tile's arithmetic depends on its neighbours, on the layout or on where the border lies: a pixel outside
 // the image takes part as a zero.
 //
-// Included by isa_*.cpp after a simd/vec_*.h. Source: Lavin and Gray 2016; nesting over axes and vectors over channels:
+// Included by isa_*.cpp after a simd/vec_*.h, epilogue.inl and gemm_ukernel.inl. Source: Lavin and Gray 2016; nesting over axes and vectors over channels:
 // Budden et al., Deep Tensor Convolution on Multicores, 2017.
 
 #include "kernels/cook_toom.h"
@@ -18,6 +18,10 @@ namespace conv3d::CONV3D_ISA {
 
 static constexpr int kGroupVectors = kWinogradGroup / kLanesF;
 static_assert(kWinogradGroup % kLanesF == 0);
+
+// U and M lie in L2, a page apart from point to point, where no hardware prefetcher follows. Stores wait for their line in
+// order, so without a prefetch each of them costs the latency of the L2.
+static constexpr int kPrefetchLines = 4;
 
 static CONV3D_ALWAYS_INLINE VecF load_lanes(const float* p, int lanes) {
   return lanes >= kLanesF ? vload(p) : vload_n(p, lanes);
@@ -82,30 +86,46 @@ static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
   }
 }
 
-// What of a plane of the window lies inside the image: rows [row_begin, row_end), pixels [begin, end) of each.
-struct PlaneClip {
-  int row_begin, row_end, begin, end;
+// A column of the window: the nd x nh pixels at one w. What of it lies inside the image.
+struct ColumnClip {
+  int plane_begin, plane_end, row_begin, row_end;
 };
 
-// Along w: rows of N pixels of the image to lines dst[row][N][16]. kWhole: all pixels inside and 16 channels.
+// Along d, from the image: for each of `rows` rows, N pixels stride_d apart to N lines rows * 16 floats apart.
+// kWhole: all pixels inside and 16 channels.
 template <int N, bool kWhole>
-static void input_along_w(const float* src, ptrdiff_t stride_h, ptrdiff_t stride_w, int rows, PlaneClip clip, int channels,
-                          float* dst) {
+static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows, const ColumnClip& clip,
+                          int channels, float* dst) {
   const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
-  for (int row = 0; row < rows; ++row, src += stride_h, dst += N * kWinogradGroup) {
+  for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
     const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
     for (int v = 0; v < vectors; ++v) {
       VecF d[N], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) {
         if constexpr (kWhole) {
-          d[i] = vload(src + i * stride_w + v * kLanesF);
+          d[i] = vload(src + i * stride_d + v * kLanesF);
         } else {
-          d[i] = inside && i >= clip.begin && i < clip.end
-                     ? load_lanes(src + i * stride_w + v * kLanesF, channels - v * kLanesF)
+          d[i] = inside && i >= clip.plane_begin && i < clip.plane_end
+                     ? load_lanes(src + i * stride_d + v * kLanesF, channels - v * kLanesF)
                      : vzero();
         }
       }
+      input_line<N>(d, o);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
+    }
+  }
+}
+
+// Along h: for each of `planes` planes of N lines, to N lines.
+template <int N>
+static void input_along_h(const float* src, int planes, int vectors, float* dst) {
+  for (int plane = 0; plane < planes; ++plane, src += N * kWinogradGroup, dst += N * kWinogradGroup) {
+    for (int v = 0; v < vectors; ++v) {
+      VecF d[N], o[N];
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
       input_line<N>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * kWinogradGroup + v * kLanesF, o[i]);
@@ -113,43 +133,56 @@ static void input_along_w(const float* src, ptrdiff_t stride_h, ptrdiff_t stride
   }
 }
 
-// Along h or d: for each of `lines` lines, N of them src_stride apart to N of them dst_stride apart.
+// Along w: for each of `lines` lines, one from each of N columns, to N positions of U.
 template <int N>
-static void input_across(const float* src, ptrdiff_t src_stride, int lines, int vectors, float* dst, ptrdiff_t dst_stride,
-                         ptrdiff_t dst_line_stride) {
-  for (int j = 0; j < lines; ++j, src += kWinogradGroup, dst += dst_line_stride) {
+static void input_along_w(const float* const* columns, int lines, int vectors, float* u, ptrdiff_t position_stride) {
+  const float* column[N];
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) column[i] = columns[i];
+  for (ptrdiff_t j = 0; j < lines * kWinogradGroup; j += kWinogradGroup, u += N * position_stride) {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) prefetch_line(u + (i + kPrefetchLines * N) * position_stride);
     for (int v = 0; v < vectors; ++v) {
       VecF d[N], o[N];
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) d[i] = vload(src + i * src_stride + v * kLanesF);
+      for (int i = 0; i < N; ++i) d[i] = vload(column[i] + j + v * kLanesF);
       input_line<N>(d, o);
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) vstore(dst + i * dst_stride + v * kLanesF, o[i]);
+      for (int i = 0; i < N; ++i) vstore(u + i * position_stride + v * kLanesF, o[i]);
     }
   }
 }
 
-using InputAcrossFn = void (*)(const float*, ptrdiff_t, int, int, float*, ptrdiff_t, ptrdiff_t);
-using InputRowsFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, PlaneClip, int, float*);
-
-static InputAcrossFn input_across_fn(int points) {
-  switch (points) {
-    case 1: return input_across<1>;
-    case 4: return input_across<4>;
-    case 5: return input_across<5>;
-    case 6: return input_across<6>;
-    default: return input_across<7>;
-  }
-}
+using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int, float*);
+using InputHeightFn = void (*)(const float*, int, int, float*);
+using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
 template <bool kWhole>
-static InputRowsFn input_rows_fn(int points) {
+static InputDepthFn input_depth_fn(int points) {
   switch (points) {
-    case 1: return input_along_w<1, kWhole>;
-    case 4: return input_along_w<4, kWhole>;
-    case 5: return input_along_w<5, kWhole>;
-    case 6: return input_along_w<6, kWhole>;
-    default: return input_along_w<7, kWhole>;
+    case 1: return input_along_d<1, kWhole>;
+    case 4: return input_along_d<4, kWhole>;
+    case 5: return input_along_d<5, kWhole>;
+    case 6: return input_along_d<6, kWhole>;
+    default: return input_along_d<7, kWhole>;
+  }
+}
+static InputHeightFn input_height_fn(int points) {
+  switch (points) {
+    case 1: return input_along_h<1>;
+    case 4: return input_along_h<4>;
+    case 5: return input_along_h<5>;
+    case 6: return input_along_h<6>;
+    default: return input_along_h<7>;
+  }
+}
+static InputWidthFn input_width_fn(int points) {
+  switch (points) {
+    case 1: return input_along_w<1>;
+    case 4: return input_along_w<4>;
+    case 5: return input_along_w<5>;
+    case 6: return input_along_w<6>;
+    default: return input_along_w<7>;
   }
 }
 
@@ -157,45 +190,56 @@ static int clamp_int(int64_t value, int low, int high) {
   return value < low ? low : value > high ? high : static_cast<int>(value);
 }
 
+// Neighbours along w share points_w - step_w columns, which are transformed along d and h once: the last points_w columns are
+// kept in a ring.
 static void winograd_input_transform(const WinogradInputArgs* a) {
   constexpr int kMax = kWinogradMaxPoints;
-  alignas(64) float plane[kMax * kMax * kWinogradGroup];
-  alignas(64) float window[kMax * kMax * kMax * kWinogradGroup];
+  alignas(64) float half[kMax * kMax * kWinogradGroup];         // [nd][rows][16] of one column
+  alignas(64) float ring[kMax][kMax * kMax * kWinogradGroup];  // [column][nd][nh][16]
   const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
-  const ptrdiff_t plane_size = static_cast<ptrdiff_t>(nh) * nw * kWinogradGroup;
-  const InputRowsFn rows_whole = input_rows_fn<true>(nw), rows_clipped = input_rows_fn<false>(nw);
-  const InputAcrossFn along_h = input_across_fn(nh), along_d = input_across_fn(nd);
-  PlaneClip clip;
+  const InputDepthFn depth_whole = input_depth_fn<true>(nd), depth_clipped = input_depth_fn<false>(nd);
+  const InputHeightFn along_h = input_height_fn(nh);
+  const InputWidthFn along_w = input_width_fn(nw);
+  ColumnClip clip;
+  clip.plane_begin = clamp_int(-a->origin_d, 0, nd);
+  clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, nd);
   clip.row_begin = clamp_int(-a->origin_h, 0, nh);
   clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, nh);
-  const int plane_begin = clamp_int(-a->origin_d, 0, nd), plane_end = clamp_int(a->extent_d - a->origin_d, 0, nd);
-  const bool rows_inside = clip.row_begin == 0 && clip.row_end == nh && a->channels == kWinogradGroup;
+  const bool whole = clip.plane_begin == 0 && clip.plane_end == nd && clip.row_begin == 0 && clip.row_end == nh &&
+                     a->channels == kWinogradGroup;
+  const InputDepthFn along_d = whole ? depth_whole : depth_clipped;
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
-  int64_t origin_w = a->origin_w;
   float* u = a->u;
-  for (int tile = 0; tile < a->tiles; ++tile, origin_w += a->step_w, u += kWinogradGroup) {
-    clip.begin = clamp_int(-origin_w, 0, nw);
-    clip.end = clamp_int(a->extent_w - origin_w, 0, nw);
-    const InputRowsFn along_w = rows_inside && clip.begin == 0 && clip.end == nw ? rows_whole : rows_clipped;
-    float* target = window;
-    for (int d = 0; d < nd; ++d, target += plane_size) {
-      if (d < plane_begin || d >= plane_end) {
-        for (ptrdiff_t i = 0; i < plane_size; i += kLanesF) vstore(target + i, vzero());
+  int64_t w = a->origin_w;  // of the next new column
+  int slot = 0, fresh = nw;
+  for (int tile = 0; tile < a->tiles; ++tile, u += kWinogradGroup) {
+    for (int i = 0; i < fresh; ++i, ++w) {
+      float* column = ring[slot];
+      slot = slot + 1 == nw ? 0 : slot + 1;
+      if (w < 0 || w >= a->extent_w) {
+        for (ptrdiff_t j = 0; j < nd * nh * kWinogradGroup; j += kLanesF) vstore(column + j, vzero());
         continue;
       }
-      along_w(corner + d * a->stride_d + origin_w * a->stride_w, a->stride_h, a->stride_w, nh, clip, a->channels, plane);
-      along_h(plane, nw * kWinogradGroup, nw, vectors, target, nw * kWinogradGroup, kWinogradGroup);
+      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, nh, clip, a->channels, half);
+      along_h(half, nd, vectors, column);
     }
-    along_d(window, plane_size, nh * nw, vectors, u, nh * nw * a->position_stride, a->position_stride);
+    const float* columns[kMax];
+    for (int i = 0, s = slot; i < nw; ++i, s = s + 1 == nw ? 0 : s + 1) columns[i] = ring[s];
+    along_w(columns, nd * nh, vectors, u, a->position_stride);
+    fresh = a->step_w;
   }
 }
 
 // Along d or h: for each of `lines` lines, N of them src_stride apart to M of them dst_stride apart.
-template <int N, int M>
+template <int N, int M, int kAhead>
 static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_line_stride, int lines, int vectors,
                           float* dst, ptrdiff_t dst_stride) {
   for (int j = 0; j < lines; ++j, src += src_line_stride, dst += kWinogradGroup) {
+    if constexpr (kAhead > 0) {
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) prefetch_line(src + i * src_stride + kAhead * src_line_stride);
+    }
     for (int v = 0; v < vectors; ++v) {
       VecF m[N], y[M];
 #pragma GCC unroll 8
@@ -262,14 +306,15 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
 using OutputAcrossFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, int, float*, ptrdiff_t);
 using OutputRowsFn = void (*)(const float*, int, int, const WinogradOutputArgs*, float*);
 
+template <int kAhead>
 static OutputAcrossFn output_across_fn(int points, int outputs) {
   switch (points * 8 + outputs) {
-    case 1 * 8 + 1: return output_across<1, 1>;
-    case 4 * 8 + 2: return output_across<4, 2>;
-    case 5 * 8 + 3: return output_across<5, 3>;
-    case 6 * 8 + 4: return output_across<6, 4>;
-    case 6 * 8 + 2: return output_across<6, 2>;
-    default: return output_across<7, 3>;
+    case 1 * 8 + 1: return output_across<1, 1, kAhead>;
+    case 4 * 8 + 2: return output_across<4, 2, kAhead>;
+    case 5 * 8 + 3: return output_across<5, 3, kAhead>;
+    case 6 * 8 + 4: return output_across<6, 4, kAhead>;
+    case 6 * 8 + 2: return output_across<6, 2, kAhead>;
+    default: return output_across<7, 3, kAhead>;
   }
 }
 
@@ -292,7 +337,8 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
   const ptrdiff_t plane_size = static_cast<ptrdiff_t>(nh) * nw * kWinogradGroup;
-  const OutputAcrossFn along_d = output_across_fn(nd, a->outputs_d), along_h = output_across_fn(nh, a->outputs_h);
+  const OutputAcrossFn along_d = output_across_fn<kPrefetchLines>(nd, a->outputs_d),
+                       along_h = output_across_fn<0>(nh, a->outputs_h);
   const bool whole = a->channels == kWinogradGroup;
   const bool stream = whole && a->stream != 0 && reinterpret_cast<uintptr_t>(a->result) % 64 == 0 &&
                       (a->stride_d | a->stride_h | a->stride_w) % kWinogradGroup == 0;
@@ -305,43 +351,21 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   const float* m = a->m;
   for (int tile = 0; tile < a->tiles; ++tile, origin_w += a->outputs_w, m += kWinogradGroup) {
     const int pixels = clamp_int(a->extent_w - origin_w, 0, a->outputs_w);
+    float* corner = a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h + origin_w * a->stride_w;
+    if (!stream) {
+      for (int d = 0; d < depth; ++d)
+        for (int h = 0; h < rows; ++h)
+          for (int i = 0; i < pixels; ++i) prefetch_line(corner + d * a->stride_d + h * a->stride_h + i * a->stride_w);
+    }
     along_d(m, nh * nw * a->position_stride, a->position_stride, nh * nw, vectors, slab, plane_size);
     for (int d = 0; d < depth; ++d) {
       along_h(slab + d * plane_size, nw * kWinogradGroup, kWinogradGroup, nw, vectors, plane, nw * kWinogradGroup);
-      along_w(plane, rows, pixels, a,
-              a->result + (a->origin_d + d) * a->stride_d + a->origin_h * a->stride_h + origin_w * a->stride_w);
+      along_w(plane, rows, pixels, a, corner + d * a->stride_d);
     }
   }
   if (stream) vstream_fence();
 }
 
-// Transposition in blocks of kLanesF pixels through registers would save little: the rows come from memory once per block of
-// tiles, the lines stay in L1.
-static void winograd_gather_lines(const WinogradTransposeArgs* a) {
-  for (int64_t begin = 0; begin < a->pixels; begin += kWinogradGroup) {
-    const int64_t count = a->pixels - begin < kWinogradGroup ? a->pixels - begin : kWinogradGroup;
-    float* lines = a->lines + begin * kWinogradGroup;
-    for (int c = 0; c < a->channels; ++c) {
-      const float* row = a->row + c * a->channel_stride + begin;
-      for (int64_t i = 0; i < count; ++i) lines[i * kWinogradGroup + c] = row[i];
-    }
-    for (int64_t i = 0; i < count; ++i)
-      for (int c = a->channels; c < kWinogradGroup; ++c) lines[i * kWinogradGroup + c] = 0.0f;
-  }
-}
-
-static void winograd_scatter_lines(const WinogradTransposeArgs* a) {
-  for (int64_t begin = 0; begin < a->pixels; begin += kWinogradGroup) {
-    const int64_t count = a->pixels - begin < kWinogradGroup ? a->pixels - begin : kWinogradGroup;
-    const float* lines = a->lines + begin * kWinogradGroup;
-    for (int c = 0; c < a->channels; ++c) {
-      float* row = a->row + c * a->channel_stride + begin;
-      for (int64_t i = 0; i < count; ++i) row[i] = lines[i * kWinogradGroup + c];
-    }
-  }
-}
-
-static constexpr WinogradTable kWinogradTable = {winograd_input_transform, winograd_output_transform,
-                                                 winograd_gather_lines, winograd_scatter_lines};
+static constexpr WinogradTable kWinogradTable = {kLinesNr, winograd_input_transform, gemm_lines, winograd_output_transform};
 
 }  // namespace conv3d::CONV3D_ISA

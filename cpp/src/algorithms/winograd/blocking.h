@@ -1,0 +1,37 @@
+// How many tiles go through the three stages together, and on how many threads: the sizes that decide the speed and never
+// a result's bits, because tiles do not share sums.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "algorithms/algorithm.h"
+#include "algorithms/winograd/geometry.h"
+
+namespace conv3d::winograd {
+
+// Two ways through transform, multiply and inverse:
+// fused:   a block of tiles passes all three on one thread, within its L2 (or near it). M replaces U in place, one slot behind.
+//          Every block streams the whole packed filter, so this needs many tiles or few channels.
+// staged:  a larger block passes each stage on all threads before the next starts; multiplying is shared out by point, so the
+//          packed filter is read once per block, not once per thread. For wide layers and few tiles.
+struct Blocking {
+  bool staged;
+  int64_t tiles;  // per block
+  int run;        // most tiles of one transform call when the layout is channels first (bounds the staging)
+  // U[p][ci / 16][tile][16], one line more per point against cache-set conflicts; M likewise.
+  ptrdiff_t u_position, m_position;  // floats
+  size_t block_floats;               // fused: per thread; staged: for all
+  size_t staging_floats;             // per thread, channels first
+};
+
+inline constexpr int64_t kSumChunk = 256;  // channels in one chain of additions; chunks are added in order
+
+Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
+// The same with the sizes given: for tests and tuning.
+Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles, const PlanContext& context);
+
+// Estimated seconds.
+double estimate_seconds(const Geometry& geometry, const Blocking& blocking, int64_t batch, const PlanContext& context);
+
+}  // namespace conv3d::winograd

@@ -1,0 +1,316 @@
+// result = A^T [ sum_ci (G g) . (B^T d) ] A, nested over depth, height and width: see README.md.
+//
+// Tiles are counted (sample, depth, height, width), width fastest. A block of consecutive tiles goes through
+//   input transform   U[p][ci / 16][tile][16]                          kernels/winograd_transform.inl
+//   multiplication    M[p][co / 16][tile][16] = U[p] x packed[p]       the house's GEMM micro-kernel, once per point p
+//   output transform  + bias, activation, into the image
+// with the sizes of blocking.h.
+
+#include "algorithms/winograd/winograd.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "algorithms/winograd/filter.h"
+#include "algorithms/winograd/geometry.h"
+#include "base/math.h"
+#include "kernels/kernel_table.h"
+
+namespace conv3d::winograd {
+namespace {
+
+constexpr int kGroup = kWinogradGroup;
+
+// Consecutive tiles of one row of one sample.
+struct Run {
+  int64_t sample, d, h, w;  // of the first tile, counted in tiles
+  int64_t offset;           // of the first tile in its block
+  int tiles;
+};
+
+class WinogradPrepared final : public Prepared {
+ public:
+  WinogradPrepared(const Problem& problem, const PlanContext& context, TileShape shape, const Blocking& blocking)
+      : g_(make_geometry(problem, shape)),
+        b_(blocking),
+        kernels_(context.kernels),
+        activation_(static_cast<int>(problem.activation)),
+        alpha_(static_cast<float>(problem.leaky_relu_alpha)),
+        nr_(kernels_->winograd.nr) {
+    block_ = ledger_.book("winograd block", checked_bytes({static_cast<int64_t>(b_.block_floats), 4}, "scratch"), !b_.staged);
+    if (g_.channels_first) staging_ = ledger_.book("winograd staging", b_.staging_floats * sizeof(float), true);
+    // Streaming stores pay when the result would only pass through the caches.
+    stream_ = g_.result_voxels() * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 2);
+  }
+
+  size_t packed_filter_bytes() const override { return packed_filter_floats(g_, nr_) * sizeof(float); }
+  std::string packed_filter_format() const override {
+    return "winograd " + tile_name() + " r" + std::to_string(g_.r[0]) + "x" + std::to_string(g_.r[1]) + "x" +
+           std::to_string(g_.r[2]) + (g_.flipped ? " flipped" : "") + " nr" + std::to_string(nr_);
+  }
+  void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
+    winograd::pack_filter(g_, nr_, static_cast<const float*>(filter), static_cast<float*>(packed), pool, threads);
+  }
+  const ScratchLedger& ledger() const override { return ledger_; }
+  std::string detail() const override {
+    return "winograd_" + tile_name() + (b_.staged ? " staged, " : " fused, ") + std::to_string(b_.tiles) + " tiles a block";
+  }
+  double error_bound() const override { return winograd::error_bound(g_); }
+  int useful_threads() const override {
+    // A thread is worth waking for some 20 microseconds of work: 2 million multiply-adds.
+    const double work = static_cast<double>(g_.tiles_per_sample()) * g_.points() * static_cast<double>(g_.ci * g_.co);
+    return static_cast<int>(std::clamp(work / 2e6, 1.0, 1e6));
+  }
+
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const override {
+    Call call;
+    call.source = static_cast<const float*>(g_.flipped ? buffers.grad_output : buffers.input);
+    call.packed = static_cast<const float*>(buffers.packed_filter);
+    call.bias = static_cast<const float*>(buffers.bias);
+    call.result = static_cast<float*>(buffers.result);
+    const int64_t total = g_.tiles_per_sample() * buffers.batch, blocks = ceil_div(total, b_.tiles);
+    if (b_.staged) {
+      for (int64_t block = 0; block < blocks; ++block) {
+        const int64_t first = block * b_.tiles;
+        run_staged(call, first, std::min(b_.tiles, total - first), scratch, pool, threads);
+      }
+      return;
+    }
+    pool.parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t block = begin; block < end; ++block) {
+        const int64_t first = block * b_.tiles;
+        run_fused(call, first, std::min(b_.tiles, total - first), scratch, thread);
+      }
+    });
+  }
+
+ private:
+  struct Call {
+    const float *source, *packed, *bias;
+    float* result;
+  };
+
+  std::string tile_name() const {
+    return "f" + std::to_string(g_.m[0]) + "x" + std::to_string(g_.m[1]) + "x" + std::to_string(g_.m[2]);
+  }
+
+  void run_fused(const Call& call, int64_t first, int64_t count, const Scratch& scratch, int thread) const {
+    float* m = scratch.get<float>(block_, thread);
+    float* u = m + b_.u_position;  // M of point p goes to the slot of U of point p - 1
+    float* staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
+    const int64_t source_groups = ceil_div(g_.ci, kGroup), result_groups = ceil_div(g_.co, kGroup);
+    transform_input(call, first, 0, count, 0, source_groups, u, staging);
+    const int64_t panels = ceil_div(g_.co, nr_);
+    for (int p = 0; p < g_.points(); ++p) multiply(call, p, 0, panels, count, u, m);
+    transform_output(call, first, 0, count, 0, result_groups, m, staging);
+  }
+
+  void run_staged(const Call& call, int64_t first, int64_t count, const Scratch& scratch, ThreadPool& pool, int threads) const {
+    float* u = scratch.get<float>(block_);
+    float* m = u + g_.points() * b_.u_position;
+    // Work items of a few tiles and a few groups, so that few tiles of many channels still feed all threads.
+    constexpr int64_t kTiles = 4, kGroups = 4;
+    const int64_t chunks = ceil_div(count, kTiles);
+    const auto transform_all = [&](int64_t groups, auto&& transform) {
+      const int64_t group_chunks = ceil_div(groups, kGroups);
+      pool.parallel_for(chunks * group_chunks, 1, threads, [&](int64_t begin, int64_t end, int thread) {
+        float* staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t tile = i / group_chunks * kTiles, group = i % group_chunks * kGroups;
+          transform(tile, std::min(count, tile + kTiles), group, std::min(groups, group + kGroups), staging);
+        }
+      });
+    };
+    transform_all(ceil_div(g_.ci, kGroup), [&](int64_t begin, int64_t end, int64_t group_begin, int64_t group_end, float* staging) {
+      transform_input(call, first, begin, end, group_begin, group_end, u, staging);
+    });
+    const int64_t panels = ceil_div(g_.co, nr_);
+    const int64_t splits = std::clamp<int64_t>(ceil_div(int64_t{8} * threads, g_.points()), 1, panels);
+    pool.parallel_for(g_.points() * splits, 1, threads, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t p = i / splits, s = i % splits;
+        multiply(call, static_cast<int>(p), panels * s / splits, panels * (s + 1) / splits, count, u, m);
+      }
+    });
+    transform_all(ceil_div(g_.co, kGroup), [&](int64_t begin, int64_t end, int64_t group_begin, int64_t group_end, float* staging) {
+      transform_output(call, first, begin, end, group_begin, group_end, m, staging);
+    });
+  }
+
+  // Calls fn(run) for the tiles [begin, end) of the block that starts at tile `first`.
+  template <class F>
+  void for_each_run(int64_t first, int64_t begin, int64_t end, const F& fn) const {
+    while (begin < end) {
+      Run run;
+      int64_t index = first + begin;
+      run.w = index % g_.tiles[2];
+      index /= g_.tiles[2];
+      run.h = index % g_.tiles[1];
+      index /= g_.tiles[1];
+      run.d = index % g_.tiles[0];
+      run.sample = index / g_.tiles[0];
+      run.offset = begin;
+      run.tiles = static_cast<int>(std::min({end - begin, g_.tiles[2] - run.w, int64_t{b_.run}}));
+      fn(run);
+      begin += run.tiles;
+    }
+  }
+
+  void transform_input(const Call& call, int64_t first, int64_t begin, int64_t end, int64_t group_begin, int64_t group_end,
+                       float* u, float* staging) const {
+    WinogradInputArgs a{};
+    a.points_d = g_.n[0];
+    a.points_h = g_.n[1];
+    a.points_w = g_.n[2];
+    a.step_w = g_.m[2];
+    a.position_stride = b_.u_position;
+    for_each_run(first, begin, end, [&](const Run& run) {
+      const int64_t origin[3] = {run.d * g_.m[0] - g_.pad[0], run.h * g_.m[1] - g_.pad[1], run.w * g_.m[2] - g_.pad[2]};
+      a.tiles = run.tiles;
+      for (int64_t group = group_begin; group < group_end; ++group) {
+        a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.ci - group * kGroup));
+        a.u = u + (group * b_.tiles + run.offset) * kGroup;
+        const int64_t sample = run.sample * g_.source_voxels() * g_.ci;
+        if (g_.channels_first) {
+          gather(call.source + sample + group * kGroup * g_.source_voxels(), origin, staging, &a);
+        } else {
+          a.source = call.source + sample + group * kGroup;
+          a.stride_w = g_.ci;
+          a.stride_h = g_.source[2] * a.stride_w;
+          a.stride_d = g_.source[1] * a.stride_h;
+          a.extent_d = g_.source[0];
+          a.extent_h = g_.source[1];
+          a.extent_w = g_.source[2];
+          a.origin_d = origin[0];
+          a.origin_h = origin[1];
+          a.origin_w = origin[2];
+        }
+        kernels_->winograd.input_transform(&a);
+      }
+    });
+  }
+
+  // Copies what a run's windows have of a channels-first image to lines of 16 channels and points `a` at them.
+  void gather(const float* image, const int64_t origin[3], float* staging, WinogradInputArgs* a) const {
+    int64_t begin[3], extent[3];
+    for (int axis = 0; axis < 3; ++axis) {
+      const int64_t span = axis == 2 ? int64_t{g_.m[2]} * (a->tiles - 1) + g_.n[2] : g_.n[axis];
+      begin[axis] = std::clamp<int64_t>(origin[axis], 0, g_.source[axis]);
+      extent[axis] = std::clamp<int64_t>(origin[axis] + span, begin[axis], g_.source[axis]) - begin[axis];
+    }
+    TransposeArgs<float> t{nullptr, g_.source_voxels(), staging, kGroup, a->channels, extent[2]};
+    for (int64_t d = 0; d < extent[0]; ++d)
+      for (int64_t h = 0; h < extent[1]; ++h, t.dst += extent[2] * kGroup) {
+        t.src = image + ((begin[0] + d) * g_.source[1] + begin[1] + h) * g_.source[2] + begin[2];
+        kernels_->gemm.f32.transpose(&t);
+      }
+    a->source = staging;
+    a->stride_w = kGroup;
+    a->stride_h = extent[2] * kGroup;
+    a->stride_d = extent[1] * a->stride_h;
+    a->extent_d = extent[0];
+    a->extent_h = extent[1];
+    a->extent_w = extent[2];
+    a->origin_d = origin[0] - begin[0];
+    a->origin_h = origin[1] - begin[1];
+    a->origin_w = origin[2] - begin[2];
+  }
+
+  void multiply(const Call& call, int p, int64_t panel_begin, int64_t panel_end, int64_t count, const float* u, float* m) const {
+    const int64_t panels = ceil_div(g_.co, nr_);
+    const float* a = u + p * b_.u_position;
+    float* c = m + p * b_.m_position;
+    for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
+      const float* b = call.packed + (p * panels + panel) * g_.ci * nr_;
+      for (int64_t k = 0; k < g_.ci; k += kSumChunk) {
+        const int kc = static_cast<int>(std::min(kSumChunk, g_.ci - k));
+        kernels_->winograd.multiply(count, a + k * b_.tiles, b_.tiles * kGroup, b + k * nr_, kc, c + panel * nr_ * b_.tiles,
+                                    b_.tiles * kGroup, k > 0);
+      }
+    }
+  }
+
+  void transform_output(const Call& call, int64_t first, int64_t begin, int64_t end, int64_t group_begin, int64_t group_end,
+                        const float* m, float* staging) const {
+    WinogradOutputArgs a{};
+    a.position_stride = b_.m_position;
+    a.points_d = g_.n[0];
+    a.points_h = g_.n[1];
+    a.points_w = g_.n[2];
+    a.outputs_d = g_.m[0];
+    a.outputs_h = g_.m[1];
+    a.outputs_w = g_.m[2];
+    a.activation = activation_;
+    a.alpha = alpha_;
+    for_each_run(first, begin, end, [&](const Run& run) {
+      const int64_t origin[3] = {run.d * g_.m[0], run.h * g_.m[1], run.w * g_.m[2]};
+      a.tiles = run.tiles;
+      for (int64_t group = group_begin; group < group_end; ++group) {
+        a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.co - group * kGroup));
+        a.m = m + (group * b_.tiles + run.offset) * kGroup;
+        alignas(64) float bias[kGroup] = {};
+        if (call.bias != nullptr) std::memcpy(bias, call.bias + group * kGroup, sizeof(float) * a.channels);
+        a.bias = call.bias != nullptr ? bias : nullptr;
+        const int64_t sample = run.sample * g_.result_voxels() * g_.co;
+        if (g_.channels_first) {
+          scatter(call.result + sample + group * kGroup * g_.result_voxels(), origin, staging, &a);
+          continue;
+        }
+        a.result = call.result + sample + group * kGroup;
+        a.stride_w = g_.co;
+        a.stride_h = g_.result[2] * a.stride_w;
+        a.stride_d = g_.result[1] * a.stride_h;
+        a.extent_d = g_.result[0];
+        a.extent_h = g_.result[1];
+        a.extent_w = g_.result[2];
+        a.origin_d = origin[0];
+        a.origin_h = origin[1];
+        a.origin_w = origin[2];
+        a.stream = stream_;
+        kernels_->winograd.output_transform(&a);
+      }
+    });
+  }
+
+  // Transforms a run to lines of 16 channels, then writes them to a channels-first image.
+  void scatter(float* image, const int64_t origin[3], float* staging, WinogradOutputArgs* a) const {
+    int64_t extent[3];
+    for (int axis = 0; axis < 3; ++axis)
+      extent[axis] = std::min<int64_t>(axis == 2 ? int64_t{g_.m[2]} * a->tiles : g_.m[axis], g_.result[axis] - origin[axis]);
+    a->result = staging;
+    a->stride_w = kGroup;
+    a->stride_h = extent[2] * kGroup;
+    a->stride_d = extent[1] * a->stride_h;
+    a->extent_d = extent[0];
+    a->extent_h = extent[1];
+    a->extent_w = extent[2];
+    a->origin_d = a->origin_h = a->origin_w = 0;
+    a->stream = 0;
+    kernels_->winograd.output_transform(a);
+    TransposeArgs<float> t{staging, kGroup, nullptr, g_.result_voxels(), extent[2], a->channels};
+    for (int64_t d = 0; d < extent[0]; ++d)
+      for (int64_t h = 0; h < extent[1]; ++h, t.src += extent[2] * kGroup) {
+        t.dst = image + ((origin[0] + d) * g_.result[1] + origin[1] + h) * g_.result[2] + origin[2];
+        kernels_->gemm.f32.transpose(&t);
+      }
+  }
+
+  Geometry g_;
+  Blocking b_;
+  const KernelTable* kernels_;
+  int activation_;
+  float alpha_;
+  int nr_;
+  bool stream_;
+  ScratchLedger ledger_;
+  int block_ = -1, staging_ = -1;
+};
+
+}  // namespace
+
+std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context, TileShape shape,
+                                  const Blocking& blocking) {
+  return std::make_unique<WinogradPrepared>(problem, context, shape, blocking);
+}
+
+}  // namespace conv3d::winograd
