@@ -218,7 +218,8 @@ def _ops_between(ys: Sequence[Tensor], xs: Sequence[Tensor], stop: frozenset[int
         if id(op) in sources or any(id(t) in live for t in op.inputs):
             between.append(op)
             live.update(id(t) for t in op.outputs if _differentiable(t.dtype))
-    return between
+    # A dead end (the shape of something on the path) would keep the walk waiting for ever.
+    return _needed(ys, between, {})
 
 
 class AggregationMethod:
