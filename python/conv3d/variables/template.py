@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from collections.abc import Callable
@@ -68,34 +69,28 @@ class Template:
         # Eager mode shares nothing by name, so a template keeps what its function made.
         self._eager_variables: dict[str, Any] = {}
         if create_scope_now:
-            self._open_first()
-
-    def _open_first(self) -> None:
-        if self._unique_name is not None:
-            opened = scopes.variable_scope(self._unique_name, custom_getter=self._custom_getter)
-        else:
-            opened = scopes.variable_scope(
-                None, default_name=self._name, custom_getter=self._custom_getter
-            )
-        with opened as scope:
-            self._scope = scope
+            prefix = unique_name or scopes.unique_scope_name(name)
+            # No name scope yet: the first call opens it, and so gets the plain one.
+            with scopes.pure_variable_scope(prefix, custom_getter=custom_getter) as scope:
+                self._scope = scope
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        with self._lock:
-            first = not self._variables_created
+        with self._lock, contextlib.ExitStack() as stack:
             if self._scope is None:
-                self._open_first()
-            assert self._scope is not None
-            if context.executing_eagerly():
-                result = self._call_eagerly(args, kwargs)
+                default = None if self._unique_name else self._name
+                opened = scopes.variable_scope(
+                    self._unique_name, default, custom_getter=self._custom_getter
+                )
+                self._scope = stack.enter_context(opened)
             else:
-                reuse = None if first else True
-                with scopes.variable_scope(self._scope, reuse=reuse):
-                    before = self._count()
-                    result = self._func(*args, **kwargs)
-                    # A first call that made no variables leaves the next one to make them.
-                    if first and self._count() > before:
-                        self._variables_created = True
+                reuse = True if self._variables_created else None
+                stack.enter_context(scopes.variable_scope(self._scope, reuse=reuse))
+            if context.executing_eagerly():
+                return self._call_eagerly(args, kwargs)
+            before = self._count()
+            result = self._func(*args, **kwargs)
+            # A first call that made no variables leaves it to the next one.
+            self._variables_created = self._variables_created or self._count() > before
             return result
 
     def _call_eagerly(self, args: Any, kwargs: Any) -> Any:
@@ -129,8 +124,8 @@ class Template:
 
     @property
     def variable_scope_name(self) -> str | None:
-        """Name of that scope."""
-        return None if self._scope is None else self._scope.name
+        """Name of that scope, with a slash at the end."""
+        return f"{self._scope.name}/" if self._scope is not None and self._scope.name else None
 
     def _collection(self, key: str) -> list[Any]:
         if self._scope is None:

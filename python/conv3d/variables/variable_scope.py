@@ -422,9 +422,9 @@ _SETTINGS = (
 def _override(scope: VariableScope, settings: dict[str, Any], outer_getter: Any) -> None:
     """Puts the settings that are not None into `scope`."""
     for name in _SETTINGS:
-        if settings[name] is not None:
+        if settings.get(name) is not None:
             getattr(scope, "set_" + name)(settings[name])
-    if settings["custom_getter"] is not None:
+    if settings.get("custom_getter") is not None:
         scope.set_custom_getter(_composed(settings["custom_getter"], outer_getter))
 
 
@@ -445,12 +445,14 @@ def _composed(inner: Callable, outer: Callable | None) -> Callable:
 
 @contextlib.contextmanager
 def pure_variable_scope(
-    name_or_scope: str | VariableScope, settings: dict[str, Any], name_scope: str | None
+    name_or_scope: str | VariableScope,
+    name_scope: str | None = None,
+    reuse: Any = None,
+    **settings: Any,
 ) -> Iterator[VariableScope]:
-    """A variable scope that opens no name scope."""
+    """A variable scope that opens no name scope; `settings` are those of `variable_scope`."""
     store = _scope_store()
     outer = store.current
-    reuse = settings["reuse"]
     jumped = isinstance(name_or_scope, VariableScope)
     if jumped:
         assert isinstance(name_or_scope, VariableScope)
@@ -494,7 +496,7 @@ def pure_variable_scope(
         store.current = outer
 
 
-def _unique_scope_name(prefix: str) -> str:
+def unique_scope_name(prefix: str) -> str:
     """`prefix`, numbered so that no scope of this name was opened in the current one."""
     store = _scope_store()
     outer = store.current.name
@@ -596,7 +598,7 @@ class variable_scope:
             name_scope = self._open_name_scope(stack, self._default_name)
             return stack.enter_context(
                 pure_variable_scope(
-                    _unique_scope_name(self._default_name), self._settings, name_scope
+                    unique_scope_name(self._default_name), name_scope, **self._settings
                 )
             )
         if not isinstance(target, (str, VariableScope)):
@@ -605,7 +607,7 @@ class variable_scope:
             )
         short = target if isinstance(target, str) else target.name.rsplit("/", 1)[-1]
         name_scope = self._open_name_scope(stack, short)
-        return stack.enter_context(pure_variable_scope(target, self._settings, name_scope))
+        return stack.enter_context(pure_variable_scope(target, name_scope, **self._settings))
 
     def _open_name_scope(self, stack: contextlib.ExitStack, name: str) -> str | None:
         if not self._auxiliary_name_scope:

@@ -236,7 +236,8 @@ class VariableStore:
             name=name,
             trainable=settings["trainable"],
             collections=settings["collections"],
-            dtype=None if from_value else dtype,
+            # A value, or a function without a shape, brings its own type.
+            dtype=None if from_value or not static.is_fully_defined() else dtype,
             validate_shape=settings["validate_shape"],
             constraint=settings["constraint"],
             use_resource=bool(settings["use_resource"]),
@@ -321,8 +322,8 @@ class VariableStore:
         reuse = settings["reuse"]
         from_value = initializer is not None and not callable(initializer)
         if from_value:
-            value = convert.convert_to_tensor(initializer, dtype=dtype)
-            static = value.get_shape()
+            value = convert.convert_to_tensor(initializer)
+            static, dtype = value.get_shape(), value.dtype.base_dtype
             if shape is not None and not static.is_compatible_with(shape):
                 raise ValueError(
                     f"variable {name} has the `shape` {shape}, and an initial value of shape "
