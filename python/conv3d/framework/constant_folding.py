@@ -21,11 +21,18 @@ UNKNOWN = np.iinfo(np.int64).min
 _MAX_ELEMENTS = 4096
 _MAX_DEPTH = 50
 
-# Ops that only move elements: unknown ones move along.
-_MOVES = frozenset(
-    "Identity StopGradient Pack Unpack ConcatV2 StridedSlice Slice Split SplitV GatherV2 Reshape "
-    "ExpandDims Squeeze Transpose Tile ReverseV2".split()
-)
+# Ops that only move elements, and which of their inputs hold these: unknown ones move along.
+_FIRST, _SECOND, _ALL, _ALL_BUT_LAST = slice(0, 1), slice(1, 2), slice(None), slice(0, -1)
+_MOVES = {
+    **dict.fromkeys(
+        "Identity StopGradient Unpack StridedSlice Slice SplitV GatherV2 Reshape ExpandDims "
+        "Squeeze Transpose Tile ReverseV2".split(),
+        _FIRST,
+    ),
+    "Split": _SECOND,
+    "Pack": _ALL,
+    "ConcatV2": _ALL_BUT_LAST,
+}
 # Ops that work element by element: unknown where any operand is.
 _ELEMENTWISE = frozenset(
     "Add Sub Mul FloorDiv FloorMod Maximum Minimum Neg Abs Cast Div RealDiv".split()
@@ -55,7 +62,7 @@ def constant_value_as_shape(tensor: Any) -> TensorShape:
     if isinstance(tensor, EagerTensor):
         value: np.ndarray | None = tensor._value
     else:
-        value = _fold(tensor, 0)
+        value = _fold(tensor, 0) if hasattr(tensor, "op") else None
     if value is None:
         shape = tensor.shape
         return unknown_shape(None if shape.ndims != 1 else shape._dims[0])
@@ -83,26 +90,38 @@ def _fold(tensor: Any, depth: int) -> np.ndarray | None:
             return None
         partly = partly or _has_unknown(value)
         inputs.append(value)
-    if partly and op.type not in _MOVES and op.type not in _ELEMENTWISE:
+    if partly and op.type in _MOVES:
+        moved = inputs[_MOVES[op.type]]
+        if any(_has_unknown(v) and not any(v is m for m in moved) for v in inputs):
+            return None
+    elif partly and op.type not in _ELEMENTWISE:
         return None
     try:
-        if not partly:
-            exact = [v.astype(t.dtype.as_numpy_dtype) for v, t in zip(inputs, op.inputs)]
-            return _widen(_output(op_def.compute(op._attrs, *exact), tensor.value_index))
-        if op.type in _MOVES:
-            return _output(op_def.compute(op._attrs, *inputs), tensor.value_index)
-        if not tensor.dtype.is_integer:
-            return None
-        # 1 stands in for what is not known: it divides.
-        filled = [np.where(v == UNKNOWN, 1, v) for v in inputs]
-        mask = np.zeros((), bool)
-        for v in inputs:
-            mask = mask | (v == UNKNOWN)
-        result = _output(op_def.compute(op._attrs, *filled), tensor.value_index)
-        return np.where(mask, UNKNOWN, result.astype(np.int64))
+        with np.errstate(all="ignore"):
+            return _evaluate(op_def, tensor, inputs, partly)
     except Exception:
         # Whatever is wrong will be reported when the op runs.
         return None
+
+
+def _evaluate(
+    op_def: registry.OpDef, tensor: Any, inputs: list[np.ndarray], partly: bool
+) -> np.ndarray | None:
+    op = tensor.op
+    if not partly:
+        exact = [v.astype(t.dtype.as_numpy_dtype) for v, t in zip(inputs, op.inputs)]
+        return _widen(_output(op_def.compute(op._attrs, *exact), tensor.value_index))
+    if op.type in _MOVES:
+        return _output(op_def.compute(op._attrs, *inputs), tensor.value_index)
+    if not tensor.dtype.is_integer:
+        return None
+    # 1 stands in for what is not known: it divides.
+    filled = [np.where(v == UNKNOWN, 1, v) for v in inputs]
+    mask = np.zeros((), bool)
+    for v in inputs:
+        mask = mask | (v == UNKNOWN)
+    result = _output(op_def.compute(op._attrs, *filled), tensor.value_index)
+    return np.where(mask, UNKNOWN, result.astype(np.int64))
 
 
 def _of_static_shape(op_type: str, shape: TensorShape) -> np.ndarray | None:

@@ -148,13 +148,14 @@ def _compute_now(
     try:
         values = _convert(op_def, inputs, preferred, same, True, stateful_refs=op_def.stateful)
         _check_types(op_def, values, attrs)
-        if op_def.stateful:
-            raw = [v._value if isinstance(v, EagerTensor) else v._ref for v in values]
-            ctx = state.StatefulContext(state.eager_store)
-            with state.locked(raw):
-                results = op_def.compute(ctx, attrs, *raw)
-        else:
-            results = op_def.compute(attrs, *[v._value for v in values])
+        with np.errstate(all="ignore"):  # infinities and NaN are results, not events
+            if op_def.stateful:
+                raw = [v._value if isinstance(v, EagerTensor) else v._ref for v in values]
+                ctx = state.StatefulContext(state.eager_store)
+                with state.locked(raw):
+                    results = op_def.compute(ctx, attrs, *raw)
+            else:
+                results = op_def.compute(attrs, *[v._value for v in values])
     except Exception as e:
         raise translate(e, None, op_def.name) from e
     if results is None:

@@ -195,17 +195,18 @@ class Plan:
         values[: self._n_feeds] = feeds
         op = None
         try:
-            for compute, ins, outs, frees, op in self._steps:  # noqa: B007 - op is read on failure
-                result = compute(*[values[i] for i in ins])
-                if type(outs) is int:
-                    if type(result) in (list, tuple):
-                        (result,) = result
-                    values[outs] = result
-                else:
-                    for slot, value in zip(outs, result or ()):
-                        values[slot] = value
-                for slot in frees:
-                    values[slot] = None
+            with np.errstate(all="ignore"):  # infinities and NaN are results, not events
+                for compute, ins, outs, frees, op in self._steps:  # noqa: B007
+                    result = compute(*[values[i] for i in ins])
+                    if type(outs) is int:
+                        if type(result) in (list, tuple):
+                            (result,) = result
+                        values[outs] = result
+                    else:
+                        for slot, value in zip(outs, result or ()):
+                            values[slot] = value
+                    for slot in frees:
+                        values[slot] = None
         except Exception as e:
             raise execute.translate(e, op, op.type if op is not None else "") from e
         out = []

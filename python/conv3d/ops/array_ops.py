@@ -16,7 +16,7 @@ from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
 from conv3d.framework.tensor import EagerTensor, Tensor
 from conv3d.framework.tensor_shape import TensorShape, as_shape, unknown_shape
 from conv3d.ops import shape_rules
-from conv3d.ops.shape_rules import INDEX, axis_in_range, check_dtype
+from conv3d.ops.shape_rules import INDEX, axis_in_range, check_dtype, in_order
 
 _INT32 = dtypes.int32
 
@@ -67,7 +67,7 @@ def constant(
                 last = flat[-1:] if array.size else np.zeros(1, array.dtype)
                 flat = np.concatenate([flat, np.repeat(last, wanted - array.size)])
             array = flat.reshape(shape)
-        array = np.ascontiguousarray(array).reshape(shape)
+        array = np.asarray(array, order="C")
         array.flags.writeable = False
     if context.executing_eagerly():
         return EagerTensor(array)
@@ -426,7 +426,7 @@ def _grad_broadcast_to(op: Any, grad: Tensor) -> list[Any]:
 register(
     "BroadcastTo",
     infer=_infer_broadcast_to,
-    compute=lambda attrs, x, target: np.ascontiguousarray(
+    compute=lambda attrs, x, target: in_order(
         np.broadcast_to(x, tuple(target.tolist()))
     ),
     gradient=_grad_broadcast_to,
@@ -511,7 +511,7 @@ def _unpack(attrs: dict[str, Any], x: np.ndarray) -> list[np.ndarray]:
     moved = np.moveaxis(x, attrs["axis"], 0)
     if len(moved) != attrs["num"]:
         raise ValueError(f"num is {attrs['num']}, but there are {len(moved)} along the axis.")
-    return [np.ascontiguousarray(part) for part in moved]
+    return [in_order(part) for part in moved]
 
 
 def _grad_unpack(op: Any, *grads: Any) -> list[Any]:
@@ -549,3 +549,664 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
             raise ValueError(f"num must be given: the size of axis {axis} is not known.")
     parts = apply_op("Unpack", [value], {"num": num, "axis": axis}, name) if num else []
     return parts if isinstance(parts, list) else [parts]
+
+
+# --- Concat -------------------------------------------------------------------------------------------------
+
+
+def _infer_concat(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    *values, axis = inputs
+    if not values:
+        raise ValueError("values is empty; at least one tensor is needed.")
+    check_dtype("axis", axis.dtype, INDEX)
+    dtype = shape_rules.same_dtype(values)
+    where_ = axis.constant_value()
+    rank_ = next((t.shape.ndims for t in values if t.shape.ndims is not None), None)
+    if rank_ is None:
+        return [(dtype, unknown_shape())]
+    for t in values:
+        if t.shape.ndims not in (None, rank_):
+            raise ValueError(f"values have ranks {rank_} and {t.shape.ndims}.")
+    if rank_ == 0:
+        raise ValueError("values of shape () cannot be concatenated; use stack.")
+    if where_ is None:
+        return [(dtype, unknown_shape(rank_))]
+    at = axis_in_range(int(where_), rank_)
+    out = unknown_shape(rank_)
+    total: int | None = 0
+    for t in values:
+        dims = t.shape.with_rank(rank_).as_list()
+        total = None if total is None or dims[at] is None else total + dims[at]
+        dims[at] = None
+        out = out.merge_with(dims)
+    dims = out.as_list()
+    dims[at] = total
+    return [(dtype, TensorShape(dims))]
+
+
+def _concat(attrs: dict[str, Any], *arrays: np.ndarray) -> np.ndarray:
+    *values, axis = arrays
+    return np.concatenate(values, axis_in_range(int(axis), values[0].ndim))
+
+
+def _grad_concat(op: Any, grad: Tensor) -> list[Any]:
+    *values, axis = op.inputs
+    if len(values) == 1:
+        return [grad, None]
+    known = axis.constant_value()
+    sizes: list[int | None] = [None]
+    if known is not None and values[0].shape.ndims is not None:
+        at = axis_in_range(int(known), values[0].shape.ndims)
+        sizes = [t.shape[at].value for t in values]
+    if None not in sizes:
+        lengths: Any = np.array(sizes, np.int32)
+    else:
+        lengths = stack([reshape(gather(shape(t), axis), []) for t in values])
+    attrs = {"num_split": len(values)}
+    return [*apply_op("SplitV", [grad, lengths, axis], attrs), None]
+
+
+register(
+    "ConcatV2",
+    infer=_infer_concat,
+    compute=_concat,
+    gradient=_grad_concat,
+    inputs=["values*"],
+    samples=lambda: [
+        ({"N": 2}, [np.ones((2, 3)), np.arange(4.0).reshape(2, 2), np.array(1, np.int32)]),
+        ({"N": 3}, [np.ones(3), np.arange(2.0), np.zeros(1), np.array(-1, np.int32)]),
+        ({"N": 1}, [np.ones((2, 3)), np.array(0, np.int32)]),
+    ],
+)
+
+
+def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
+    """Tensors joined along an axis.
+
+    Raises:
+        ValueError: sizes of other axes differ; an axis out of range.
+        TypeError: dtypes differ.
+
+    Source: `tf.concat`.
+    """
+    if not isinstance(values, (list, tuple)):
+        values = [values]
+    if context.executing_eagerly() is False and len(values) == 1:
+        with context.name_scope(name) as scope:
+            axis_ = convert.convert_to_tensor(axis, name="concat_dim", dtype=_INT32)
+            axis_.shape.assert_is_compatible_with([])
+            return identity(values[0], name=scope)
+    with context.name_scope(name, None, list(values)) as scope:
+        n = len(values)
+        axis = convert.convert_to_tensor(axis, name="axis", preferred_dtype=_INT32)
+        return apply_op(
+            "ConcatV2",
+            [*values, axis],
+            {"N": n},
+            scope or None,
+            same=tuple(range(n)),
+            same_from_any=True,
+        )
+
+
+# --- Split -----------------------------------------------------------------------------------------------------
+
+
+def _infer_split(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    axis, value = inputs
+    count = attrs["num_split"]
+    where_ = axis.constant_value()
+    if count < 1:
+        raise ValueError(f"num_or_size_splits is {count}; at least one part is needed.")
+    if value.shape.ndims is None or where_ is None:
+        return [(value.dtype.base_dtype, unknown_shape(value.shape.ndims))] * count
+    at = axis_in_range(int(where_), value.shape.ndims)
+    dims = value.shape.as_list()
+    if dims[at] is not None:
+        if dims[at] % count:
+            raise ValueError(f"axis {at} of {value.shape} does not split into {count} equal parts.")
+        dims[at] //= count
+    return [(value.dtype.base_dtype, TensorShape(dims))] * count
+
+
+def _split(attrs: dict[str, Any], axis: np.ndarray, value: np.ndarray) -> list[np.ndarray]:
+    at = axis_in_range(int(axis), value.ndim)
+    return [in_order(p) for p in np.split(value, attrs["num_split"], at)]
+
+
+def _grad_split(op: Any, *grads: Any) -> list[Any]:
+    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads)]
+    return [None, concat(filled, op.inputs[0])]
+
+
+register(
+    "Split",
+    infer=_infer_split,
+    compute=_split,
+    gradient=_grad_split,
+    inputs=["split_dim", "value"],
+    samples=lambda: [
+        ({"num_split": 2}, [np.array(1, np.int32), np.arange(8.0).reshape(2, 4)]),
+        ({"num_split": 1}, [np.array(0, np.int32), np.arange(8.0).reshape(2, 4)]),
+    ],
+)
+
+
+def _infer_split_v(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    value, sizes, axis = inputs
+    count = attrs["num_split"]
+    where_ = axis.constant_value()
+    dtype = value.dtype.base_dtype
+    if value.shape.ndims is None or where_ is None:
+        return [(dtype, unknown_shape(value.shape.ndims))] * count
+    at = axis_in_range(int(where_), value.shape.ndims)
+    dims = value.shape.as_list()
+    known = sizes.constant_value()
+    if known is None:
+        parts: list[Any] = [None] * count
+    else:
+        parts = _part_sizes(known, dims[at])
+    return [(dtype, TensorShape([*dims[:at], p, *dims[at + 1 :]])) for p in parts]
+
+
+def _part_sizes(sizes: np.ndarray, total: int | None) -> list[Any]:
+    """The sizes of the parts, one of which may be given as -1: the rest."""
+    parts: list[Any] = [int(s) for s in sizes]
+    if parts.count(-1) > 1 or any(s < -1 for s in parts):
+        raise ValueError(f"size_splits={parts}: sizes are 0 or more, and one may be -1.")
+    fixed = sum(s for s in parts if s >= 0)
+    if -1 in parts:
+        rest = None if total is None else total - fixed
+        if rest is not None and rest < 0:
+            raise ValueError(f"size_splits={parts} need more than the {total} there are.")
+        parts[parts.index(-1)] = rest
+    elif total is not None and fixed != total:
+        raise ValueError(f"size_splits={parts} sum to {fixed}, the axis has size {total}.")
+    return parts
+
+
+def _split_v(
+    attrs: dict[str, Any], value: np.ndarray, sizes: np.ndarray, axis: np.ndarray
+) -> list[np.ndarray]:
+    at = axis_in_range(int(axis), value.ndim)
+    ends = np.cumsum(_part_sizes(sizes, value.shape[at]))[:-1]
+    return [in_order(p) for p in np.split(value, ends, at)]
+
+
+def _grad_split_v(op: Any, *grads: Any) -> list[Any]:
+    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads)]
+    return [concat(filled, op.inputs[2]), None, None]
+
+
+register(
+    "SplitV",
+    infer=_infer_split_v,
+    compute=_split_v,
+    gradient=_grad_split_v,
+    inputs=["value", "size_splits", "split_dim"],
+    samples=lambda: [
+        (
+            {"num_split": 3},
+            [np.arange(12.0).reshape(2, 6), np.array([1, 3, -1], np.int32), np.array(1, np.int32)],
+        ),
+    ],
+)
+
+
+def split(
+    value: Any, num_or_size_splits: Any, axis: Any = 0, num: int | None = None, name: str = "split"
+) -> list[Tensor]:
+    """The parts of a tensor along an axis.
+
+    Args:
+        value: the tensor.
+        num_or_size_splits: the number of equal parts, or a vector of sizes, one of which may be
+            -1 for the rest.
+        axis: the axis.
+        num: the number of sizes, where it is not known while building.
+        name: name of the operation.
+
+    Raises:
+        ValueError: the sizes do not fit, or their number is not known.
+
+    Source: `tf.split`.
+    """
+    value = convert.convert_to_tensor(value, name="value")
+    if isinstance(num_or_size_splits, (int, np.integer)) and not isinstance(
+        num_or_size_splits, bool
+    ):
+        attrs = {"num_split": int(num_or_size_splits)}
+        parts = apply_op("Split", [axis, value], attrs, name, dtypes=[_INT32, None])
+        return parts if isinstance(parts, list) else [parts]
+    sizes = convert.convert_to_tensor(num_or_size_splits, preferred_dtype=_INT32)
+    if sizes.shape.ndims == 0:
+        raise ValueError("num_or_size_splits must be a Python integer or a vector of sizes.")
+    if num is None:
+        num = sizes.shape.num_elements()
+        if num is None:
+            raise ValueError("num must be given: the number of sizes is not known.")
+    attrs = {"num_split": num}
+    parts = apply_op("SplitV", [value, sizes, axis], attrs, name, dtypes=[None, None, _INT32])
+    return parts if isinstance(parts, list) else [parts]
+
+
+# --- ExpandDims, Squeeze ------------------------------------------------------------------------------------------
+
+
+def _infer_expand_dims(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    x, dim = inputs
+    where_ = dim.constant_value()
+    if x.shape.ndims is None:
+        return [(x.dtype.base_dtype, unknown_shape())]
+    if where_ is None:
+        return [(x.dtype.base_dtype, unknown_shape(x.shape.ndims + 1))]
+    at = axis_in_range(int(where_.reshape(())), x.shape.ndims + 1)
+    dims = x.shape.as_list()
+    return [(x.dtype.base_dtype, TensorShape([*dims[:at], 1, *dims[at:]]))]
+
+
+register(
+    "ExpandDims",
+    infer=_infer_expand_dims,
+    compute=lambda attrs, x, dim: np.expand_dims(
+        x, axis_in_range(int(dim.reshape(())), x.ndim + 1)
+    ),
+    gradient=lambda op, grad: [reshape(grad, shape(op.inputs[0])), None],
+    inputs=["input", "dim"],
+    samples=lambda: [
+        ({}, [np.arange(6.0).reshape(2, 3), np.array(1, np.int32)]),
+        ({}, [np.arange(6.0).reshape(2, 3), np.array(-1, np.int32)]),
+    ],
+)
+
+
+def expand_dims(
+    input: Any,  # noqa: A002
+    axis: Any = None,
+    name: str | None = None,
+    dim: Any = None,
+) -> Tensor:
+    """The tensor with an axis of size 1 put in at `axis` (`dim` is its old name)."""
+    axis = _one_of("axis", axis, "dim", dim)
+    if axis is None:
+        raise ValueError("axis must be given.")
+    return apply_op("ExpandDims", [input, axis], None, name, dtypes=[None, _INT32])
+
+
+def _one_of(name: str, value: Any, old_name: str, old: Any) -> Any:
+    if old is None:
+        return value
+    if value is not None:
+        raise ValueError(f"Only one of {name} and {old_name} (its old name) may be given.")
+    return old
+
+
+def _squeezed(dims: Sequence[int | None], axes: Sequence[int]) -> list[int | None] | None:
+    rank_ = len(dims)
+    if not axes:
+        return None if None in dims else [d for d in dims if d != 1]
+    gone = {axis_in_range(a, rank_) for a in axes}
+    for a in gone:
+        if dims[a] not in (1, None):
+            raise ValueError(f"axis {a} has size {dims[a]}; only axes of size 1 can be squeezed.")
+    return [d for i, d in enumerate(dims) if i not in gone]
+
+
+def _infer_squeeze(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    x = inputs[0]
+    if x.shape.ndims is None:
+        return [(x.dtype.base_dtype, unknown_shape())]
+    return [(x.dtype.base_dtype, TensorShape(_squeezed(x.shape.as_list(), attrs["squeeze_dims"])))]
+
+
+register(
+    "Squeeze",
+    infer=_infer_squeeze,
+    compute=lambda attrs, x: x.reshape(_squeezed(x.shape, attrs["squeeze_dims"])),
+    gradient=lambda op, grad: [reshape(grad, shape(op.inputs[0]))],
+    inputs=["input"],
+    samples=lambda: [
+        ({"squeeze_dims": []}, [np.ones((1, 2, 1))]),
+        ({"squeeze_dims": [-1]}, [np.ones((1, 2, 1))]),
+    ],
+)
+
+
+def squeeze(
+    input: Any,  # noqa: A002
+    axis: Any = None,
+    name: str | None = None,
+    squeeze_dims: Any = None,
+) -> Tensor:
+    """The tensor without axes of size 1: all of them or those listed.
+
+    Raises:
+        ValueError: a listed axis is out of range or of another size.
+
+    Source: `tf.squeeze`.
+    """
+    axis = _one_of("axis", axis, "squeeze_dims", squeeze_dims)
+    axes = [] if axis is None else [int(a) for a in np.ravel(axis)]
+    return apply_op("Squeeze", [input], {"squeeze_dims": axes}, name)
+
+
+# --- Transpose -------------------------------------------------------------------------------------------------------
+
+
+def _infer_transpose(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    x, perm = inputs
+    check_dtype("perm", perm.dtype, INDEX)
+    rank_ = x.shape.ndims if x.shape.ndims is not None else perm.shape.num_elements()
+    order = perm.constant_value()
+    if rank_ is None:
+        return [(x.dtype.base_dtype, unknown_shape())]
+    if order is None or x.shape.ndims is None:
+        return [(x.dtype.base_dtype, unknown_shape(rank_))]
+    dims = x.shape.as_list()
+    return [(x.dtype.base_dtype, TensorShape([dims[i] for i in _order(order, rank_)]))]
+
+
+def _order(perm: np.ndarray, rank_: int) -> list[int]:
+    order = [axis_in_range(int(p), rank_, "an entry of perm") for p in perm]
+    if sorted(order) != list(range(rank_)):
+        raise ValueError(f"perm={perm.tolist()} does not name each of the {rank_} axes once.")
+    return order
+
+
+register(
+    "Transpose",
+    infer=_infer_transpose,
+    compute=lambda attrs, x, perm: in_order(
+        np.transpose(x, _order(perm, x.ndim))
+    ),
+    gradient=lambda op, grad: [
+        transpose(grad, apply_op("InvertPermutation", [op.inputs[1]])),
+        None,
+    ],
+    inputs=["x", "perm"],
+    samples=lambda: [
+        ({}, [np.arange(24.0).reshape(2, 3, 4), np.array([2, 0, 1], np.int32)]),
+        ({}, [np.arange(6.0).reshape(2, 3), np.array([1, 0], np.int32)]),
+    ],
+)
+register(
+    "InvertPermutation",
+    infer=shape_rules.unary(INDEX),
+    compute=lambda attrs, x: np.argsort(_order(x, len(x))).astype(x.dtype),
+    gradient=NOT_DIFFERENTIABLE,
+    inputs=["x"],
+    samples=lambda: [({}, [np.array([2, 0, 1], np.int32)])],
+)
+
+
+def invert_permutation(x: Any, name: str | None = None) -> Tensor:
+    """The permutation that undoes `x`."""
+    return apply_op("InvertPermutation", [x], None, name)
+
+
+def transpose(a: Any, perm: Any = None, name: str = "transpose", conjugate: bool = False) -> Tensor:
+    """The tensor with its axes in the order `perm`, default reversed.
+
+    Raises:
+        ValueError: `perm` does not name each axis once.
+
+    Source: `tf.transpose`.
+    """
+    with context.name_scope(name, "transpose", [a]) as scope:
+        a = convert.convert_to_tensor(a)
+        if conjugate and a.dtype.is_complex:
+            raise TypeError("conjugate=True is not offered for complex tensors.")
+        if perm is None:
+            if a.shape.ndims is not None:
+                perm = np.arange(a.shape.ndims - 1, -1, -1, dtype=np.int32)
+            else:
+                n = rank(a)
+                perm = (n - 1) - apply_op("Range", [0, n, 1], same=(0, 1, 2))
+        return apply_op("Transpose", [a, perm], None, scope or None, dtypes=[None, _INT32])
+
+
+def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = False) -> Tensor:
+    """The tensor with its last two axes exchanged."""
+    a = convert.convert_to_tensor(a, name="a")
+    if a.shape.ndims is None:
+        raise ValueError("matrix_transpose needs a tensor of known rank.")
+    if a.shape.ndims < 2:
+        raise ValueError(f"matrix_transpose needs rank 2 or more, not shape {a.shape}.")
+    order = list(range(a.shape.ndims - 2)) + [a.shape.ndims - 1, a.shape.ndims - 2]
+    return transpose(a, order, name, conjugate)
+
+
+# --- Tile --------------------------------------------------------------------------------------------------------------
+
+
+def _infer_tile(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    x, multiples = inputs
+    check_dtype("multiples", multiples.dtype, INDEX)
+    times = convert.constant_value_as_shape(multiples)
+    if x.shape.ndims is None:
+        return [(x.dtype.base_dtype, unknown_shape(times.ndims))]
+    times = times.with_rank(x.shape.ndims)
+    return [(x.dtype.base_dtype, TensorShape([a * b for a, b in zip(x.shape, times)]))]
+
+
+def _grad_tile(op: Any, grad: Tensor) -> list[Any]:
+    # [m0*d0, m1*d1, ...] -> [m0, d0, m1, d1, ...], summed over the m.
+    x, multiples = op.inputs
+    n = x.shape.ndims
+    if n is None:
+        raise ValueError("The gradient of tile needs a tensor of known rank.")
+    pairs = transpose(stack([multiples, shape(x, out_type=multiples.dtype)]), [1, 0])
+    spread = reshape(grad, reshape(pairs, [-1]))
+    axes = np.arange(0, 2 * n, 2, dtype=np.int32)
+    return [apply_op("Sum", [spread, axes], {"keep_dims": False}), None]
+
+
+def _tile(attrs: dict[str, Any], x: np.ndarray, multiples: np.ndarray) -> np.ndarray:
+    if len(multiples) != x.ndim or (multiples < 0).any():
+        raise ValueError(f"multiples={multiples.tolist()} does not fit shape {x.shape}.")
+    return np.tile(x, multiples.tolist())
+
+
+register(
+    "Tile",
+    infer=_infer_tile,
+    compute=_tile,
+    gradient=_grad_tile,
+    inputs=["input", "multiples"],
+    samples=lambda: [({}, [np.arange(6.0).reshape(2, 3), np.array([2, 2], np.int32)])],
+)
+
+
+def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:  # noqa: A002
+    """The tensor repeated `multiples[i]` times along axis i."""
+    return apply_op("Tile", [input, multiples], None, name, dtypes=[None, _INT32])
+
+
+# --- Pad, MirrorPad ------------------------------------------------------------------------------------------------------
+
+
+def _infer_pad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    x, paddings = inputs[:2]
+    check_dtype("paddings", paddings.dtype, INDEX)
+    shape_ = paddings.shape.with_rank(2)
+    if shape_.ndims is not None and shape_[1].value not in (None, 2):
+        raise ValueError(f"paddings must have shape [rank, 2], not {shape_}.")
+    rank_ = x.shape.ndims if x.shape.ndims is not None else paddings.shape[0].value
+    amounts = paddings.constant_value()
+    if rank_ is None:
+        return [(x.dtype.base_dtype, unknown_shape())]
+    known = x.shape.with_rank(rank_)
+    if paddings.shape.ndims is not None and paddings.shape[0].value not in (None, rank_):
+        raise ValueError(f"paddings has {paddings.shape[0]} rows for a tensor of rank {rank_}.")
+    if amounts is None:
+        return [(x.dtype.base_dtype, unknown_shape(rank_))]
+    _check_amounts(amounts)
+    dims = [d + int(lo) + int(hi) for d, (lo, hi) in zip(known, amounts)]
+    return [(x.dtype.base_dtype, TensorShape(dims))]
+
+
+def _check_amounts(amounts: np.ndarray) -> list[list[int]]:
+    if amounts.ndim != 2 or amounts.shape[1] != 2 or (amounts < 0).any():
+        raise ValueError(f"paddings={amounts.tolist()}: a pair of sizes of 0 or more an axis.")
+    return amounts.tolist()
+
+
+def _pad(attrs: dict[str, Any], x: np.ndarray, paddings: np.ndarray, *value: Any) -> np.ndarray:
+    fill_ = value[0] if value else np.zeros((), x.dtype)
+    return np.pad(x, _check_amounts(paddings), constant_values=fill_)
+
+
+def _inner(op: Any, grad: Tensor) -> Tensor:
+    """The part of a padded tensor that the tensor itself fills."""
+    x, paddings = op.inputs[:2]
+    begin = reshape(slice_columns(paddings, 0), [-1])
+    return apply_op("Slice", [grad, begin, shape(x, out_type=paddings.dtype)])
+
+
+def slice_columns(matrix: Any, column: int) -> Tensor:
+    """Column `column` of a matrix, as a matrix of one column."""
+    return apply_op("Slice", [matrix, [0, column], [-1, 1]], dtypes=[None, _INT32, _INT32])
+
+
+def _grad_pad_v2(op: Any, grad: Tensor) -> list[Any]:
+    inner = _inner(op, grad)
+    return [inner, None, _sum_all(grad) - _sum_all(inner)]
+
+
+_PAD_SAMPLE = [np.arange(6.0).reshape(2, 3), np.array([[1, 0], [2, 1]], np.int32)]
+register(
+    "Pad",
+    infer=_infer_pad,
+    compute=_pad,
+    gradient=lambda op, grad: [_inner(op, grad), None],
+    inputs=["input", "paddings"],
+    samples=lambda: [({}, _PAD_SAMPLE)],
+)
+register(
+    "PadV2",
+    infer=_infer_pad,
+    compute=_pad,
+    gradient=_grad_pad_v2,
+    inputs=["input", "paddings", "constant_values"],
+    samples=lambda: [({}, [*_PAD_SAMPLE, np.array(1.5)])],
+)
+
+
+def _mirror(attrs: dict[str, Any], x: np.ndarray, paddings: np.ndarray) -> np.ndarray:
+    mode = attrs["mode"].lower()
+    amounts = _check_amounts(paddings)
+    for i, (low, high) in enumerate(amounts):
+        most = x.shape[i] - (mode == "reflect")
+        if max(low, high) > most:
+            raise ValueError(f"paddings of axis {i} are {[low, high]}; mode={mode} allows {most}.")
+    return np.pad(x, amounts, mode=mode)
+
+
+def _mirror_grad(attrs: dict[str, Any], g: np.ndarray, paddings: np.ndarray) -> np.ndarray:
+    """Adds what lies in the border to the cells that it mirrors, axis by axis."""
+    skip = int(attrs["mode"].lower() == "reflect")
+    for axis, (low, high) in enumerate(paddings.tolist()):
+        moved = np.moveaxis(g, axis, 0)
+        n = len(moved) - low - high
+        inner = moved[low : low + n].copy()
+        inner[skip : skip + low] += moved[:low][::-1]
+        if high:
+            inner[n - skip - high : n - skip] += moved[low + n :][::-1]
+        g = np.moveaxis(inner, 0, axis)
+    return in_order(g)
+
+
+def _infer_mirror_grad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    g, paddings = inputs
+    amounts = paddings.constant_value()
+    if amounts is None or g.shape.ndims is None:
+        return [(g.dtype.base_dtype, unknown_shape(g.shape.ndims))]
+    dims = [d - int(lo) - int(hi) for d, (lo, hi) in zip(g.shape, amounts)]
+    return [(g.dtype.base_dtype, TensorShape(dims))]
+
+
+def _mirror_samples(inner: tuple[int, int]) -> Any:
+    paddings = np.array([[1, 0], [2, 1]], np.int32)
+    x = np.random.default_rng(2).normal(size=inner)
+    return lambda: [({"mode": m}, [x, paddings]) for m in ("REFLECT", "SYMMETRIC")]
+
+
+register(
+    "MirrorPad",
+    infer=_infer_pad,
+    compute=_mirror,
+    gradient=lambda op, grad: [
+        apply_op("MirrorPadGrad", [grad, op.inputs[1]], {"mode": op.get_attr("mode")}),
+        None,
+    ],
+    inputs=["input", "paddings"],
+    samples=_mirror_samples((2, 3)),
+)
+register(
+    "MirrorPadGrad",
+    infer=_infer_mirror_grad,
+    compute=_mirror_grad,
+    gradient=lambda op, grad: [
+        apply_op("MirrorPad", [grad, op.inputs[1]], {"mode": op.get_attr("mode")}),
+        None,
+    ],
+    inputs=["input", "paddings"],
+    samples=_mirror_samples((3, 6)),
+)
+
+
+def pad(
+    tensor: Any,
+    paddings: Any,
+    mode: str = "CONSTANT",
+    name: str | None = None,
+    constant_values: Any = 0,
+) -> Tensor:
+    """The tensor with a border.
+
+    Args:
+        tensor: the tensor.
+        paddings: int32 `[rank, 2]`: cells before and after, an axis.
+        mode: "CONSTANT", "REFLECT" (without the edge) or "SYMMETRIC" (with the edge); any case.
+        name: name of the operation.
+        constant_values: what fills the border in mode "CONSTANT".
+
+    Raises:
+        ValueError: an unknown mode; paddings that do not fit.
+
+    Source: `tf.pad`.
+    """
+    mode = str(mode).upper()
+    hints = [None, _INT32]
+    if mode == "CONSTANT":
+        if not isinstance(constant_values, Tensor) and constant_values == 0:
+            return apply_op("Pad", [tensor, paddings], None, name, dtypes=hints)
+        inputs = [tensor, paddings, constant_values]
+        return apply_op("PadV2", inputs, None, name, dtypes=[*hints, None], same=(0, 2))
+    if mode in ("REFLECT", "SYMMETRIC"):
+        return apply_op("MirrorPad", [tensor, paddings], {"mode": mode}, name, dtypes=hints)
+    raise ValueError(f"mode must be CONSTANT, REFLECT or SYMMETRIC, not {mode!r}.")
+
+
+# --- ReverseV2 ---------------------------------------------------------------------------------------------------------------
+
+register(
+    "ReverseV2",
+    infer=shape_rules.like(),
+    compute=lambda attrs, x, axes: in_order(
+        np.flip(x, tuple(axis_in_range(int(a), x.ndim) for a in axes))
+    ),
+    gradient=lambda op, grad: [apply_op("ReverseV2", [grad, op.inputs[1]]), None],
+    inputs=["tensor", "axis"],
+    samples=lambda: [({}, [np.arange(6.0).reshape(2, 3), np.array([1], np.int32)])],
+)
+
+
+def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
+    """The tensor with its elements in opposite order along the axes of a list."""
+    return apply_op("ReverseV2", [tensor, axis], None, name, dtypes=[None, _INT32])
+
+
+reverse_v2 = reverse
+
+from conv3d.ops.array_slice_ops import *  # noqa: E402, F403 - one place to find array ops

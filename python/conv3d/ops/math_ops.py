@@ -476,6 +476,21 @@ def _digamma(v: float) -> float:
     return shift + math.log(v) - 0.5 / v - series
 
 
+def _trigamma(v: float) -> float:
+    """The derivative of `_digamma`, in the same way."""
+    if v <= 0:
+        if v == math.floor(v):
+            return math.inf
+        return -_trigamma(1 - v) + (math.pi / math.sin(math.pi * v)) ** 2
+    shift = 0.0
+    while v < 10:
+        shift += 1 / (v * v)
+        v += 1
+    s = 1 / (v * v)
+    series = s / v * (1 / 6 - s * (1 / 30 - s * (1 / 42 - s * (1 / 30 - s * 5 / 66))))
+    return shift + 1 / v + 0.5 * s + series
+
+
 _POSITIVE = (0.2, 0.7, 1.0, 1.9, 3.1)
 _SMALL = (-0.8, -0.3, 0.1, 0.45, 0.7)
 _ALL_FLOAT = FLOATS + shape_rules.COMPLEX
@@ -529,7 +544,11 @@ lgamma = _register_unary(
     "Lgamma", lambda x: _by_element(_lgamma, x), lambda x, y, g: g * digamma(x), FLOATS, _POSITIVE
 )
 digamma = _register_unary(
-    "Digamma", lambda x: _by_element(_digamma, x), NOT_DIFFERENTIABLE, FLOATS, _POSITIVE
+    "Digamma",
+    lambda x: _by_element(_digamma, x),
+    lambda x, y, g: apply_op("DigammaGrad", [x, g]),
+    FLOATS,
+    _POSITIVE,
 )
 floor = _register_unary("Floor", np.floor, NOT_DIFFERENTIABLE, FLOATS)
 ceil = _register_unary("Ceil", np.ceil, NOT_DIFFERENTIABLE, FLOATS)
@@ -584,6 +603,14 @@ def _grad_sigmoid_grad(op: Any, g: Tensor) -> list[Any]:
     return [g * dy * (1 - 2 * y), apply_op("SigmoidGrad", [y, g])]
 
 
+register(
+    "DigammaGrad",
+    infer=shape_rules.binary(FLOATS),
+    compute=lambda attrs, x, g: g * _by_element(_trigamma, x),
+    gradient=None,  # of third order there is none
+    inputs=["x", "dy"],
+    samples=lambda: [({}, [np.array([0.2, 1.5, 12.0]), np.array([1.0, -0.5, 2.0])])],
+)
 _register_from_output("TanhGrad", lambda y, g: g * (1 - y * y), _grad_tanh_grad)
 _register_from_output("SigmoidGrad", lambda y, g: g * (y * (1 - y)), _grad_sigmoid_grad)
 

@@ -277,10 +277,10 @@ reduce_min = _register_reduction(
     "Min", _extreme(np.minimum.reduce, False), _grad_extreme, REAL, "reduce_min"
 )
 reduce_all = _register_reduction(
-    "All", np.logical_and.reduce, NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_all"
+    "All", lambda x, axis, keep: np.all(x, axis, keepdims=keep), NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_all"
 )
 reduce_any = _register_reduction(
-    "Any", np.logical_or.reduce, NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_any"
+    "Any", lambda x, axis, keep: np.any(x, axis, keepdims=keep), NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_any"
 )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from conv3d.framework import dtypes
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 
@@ -99,3 +101,9 @@ def axis_in_range(axis: int, rank: int, what: str = "axis") -> int:
     if not -rank <= axis < rank:
         raise ValueError(f"{what} is {axis}; the tensor of rank {rank} has [{-rank}, {rank}).")
     return axis + rank if axis < 0 else axis
+
+
+def in_order(array: np.ndarray) -> np.ndarray:
+    """`array` with its elements in C order in memory, copied only if they are not."""
+    # Not np.ascontiguousarray, which turns shape () into (1,).
+    return np.asarray(array, order="C")
