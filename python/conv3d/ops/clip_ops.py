@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from conv3d.framework import context, convert
-from conv3d.ops import array_ops, math_ops
+from conv3d.ops import array_ops, array_slice_ops, math_ops
 from conv3d.ops.math_ops import clip_by_value
 
 __all__ = [
@@ -36,13 +36,11 @@ def clip_by_norm(t: Any, clip_norm: Any, axes: Any = None, name: str | None = No
         squares = math_ops.reduce_sum(values * values, axes, keepdims=True)
         positive = squares > 0
         # The root of 0 has no gradient: keep it out of the branch that is taken.
-        safe = array_ops.where(positive, squares, array_ops.ones_like(squares))
-        norm = array_ops.where(positive, math_ops.sqrt(safe), squares)
+        safe = array_slice_ops.where(positive, squares, array_ops.ones_like(squares))
+        norm = array_slice_ops.where(positive, math_ops.sqrt(safe), squares)
         scaled = values * clip_norm
         values.get_shape().assert_is_compatible_with(scaled.get_shape())
-        return array_ops.identity(
-            scaled / math_ops.maximum(norm, clip_norm), name=scope or None
-        )
+        return array_ops.identity(scaled / math_ops.maximum(norm, clip_norm), name=scope or None)
 
 
 def global_norm(t_list: Sequence[Any], name: str | None = None) -> Any:
@@ -94,7 +92,9 @@ def clip_by_global_norm(
                 continue
             value = convert.convert_to_tensor(t)
             factor = math_ops.cast(scale, value.dtype.base_dtype)
-            clipped.append(array_ops.identity(value * factor, name=f"clip_by_global_norm_{position}"))
+            clipped.append(
+                array_ops.identity(value * factor, name=f"clip_by_global_norm_{position}")
+            )
     return clipped, norm
 
 

@@ -35,8 +35,7 @@ class AdagradOptimizer(optimizer.Optimizer):
     ) -> None:
         if initial_accumulator_value <= 0.0:
             raise ValueError(
-                "initial_accumulator_value: has to be positive, got "
-                f"{initial_accumulator_value!r}"
+                f"initial_accumulator_value: has to be positive, got {initial_accumulator_value!r}"
             )
         super().__init__(use_locking, name)
         self._learning_rate = learning_rate

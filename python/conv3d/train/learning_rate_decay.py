@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from conv3d.framework import context, convert, dtypes
-from conv3d.ops import array_ops, control_flow_ops, math_ops, random_ops
+from conv3d.ops import array_ops, array_slice_ops, math_ops, random_ops
 
 __all__ = [
     "cosine_decay",
@@ -206,7 +206,7 @@ def piecewise_constant(
             )
         out = levels[-1]
         for limit, level in reversed(list(zip(limits, levels, strict=False))):
-            out = array_ops.where(math_ops.less_equal(step, limit), level, out)
+            out = array_slice_ops.where(math_ops.less_equal(step, limit), level, out)
         return out
 
     return _now_or_later(compute, name, "PiecewiseConstant")
@@ -268,21 +268,13 @@ def cosine_decay_restarts(
             learning_rate, global_step, first_decay_steps, t_mul, m_mul, alpha
         )
         done = step / first
-
-        def equal_periods() -> tuple[Any, Any]:
-            period = math_ops.floor(done)
-            return period, done - period
-
-        def growing_periods() -> tuple[Any, Any]:
-            period = math_ops.floor(
-                math_ops.log(1.0 - done * (1.0 - stretch)) / math_ops.log(stretch)
-            )
-            before = (1.0 - stretch**period) / (1.0 - stretch)
-            return period, (done - before) / stretch**period
-
-        period, fraction = control_flow_ops.cond(
-            math_ops.equal(stretch, 1.0), equal_periods, growing_periods
-        )
+        equal = math_ops.floor(done)
+        # With periods of equal length these divide by 0; the result is not chosen then.
+        growing = math_ops.floor(math_ops.log(1.0 - done * (1.0 - stretch)) / math_ops.log(stretch))
+        before = (1.0 - stretch**growing) / (1.0 - stretch)
+        is_equal = math_ops.equal(stretch, 1.0)
+        period = array_slice_ops.where(is_equal, equal, growing)
+        fraction = array_slice_ops.where(is_equal, done - equal, (done - before) / stretch**growing)
         wave = 0.5 * factor**period * (1.0 + math_ops.cos(math.pi * fraction))
         return rate * ((1.0 - floor) * wave + floor)
 

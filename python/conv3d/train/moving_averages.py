@@ -71,9 +71,7 @@ def _zero_debias(variable: Any, value: Any, rest: Any) -> Any:
                 initializer=initializers.zeros_initializer(),
                 trainable=False,
             )
-    new_biased = convert.convert_to_tensor(
-        biased.assign_sub((biased.read_value() - value) * rest)
-    )
+    new_biased = convert.convert_to_tensor(biased.assign_sub((biased.read_value() - value) * rest))
     new_step = convert.convert_to_tensor(local_step.assign_add(array_ops.ones([], rest.dtype)))
     corrected = new_biased / (1.0 - math_ops.pow(1.0 - rest, new_step))
     return variable.read_value() - corrected
@@ -162,9 +160,7 @@ class ExponentialMovingAverage:
             TypeError: an element is not of a floating type.
             ValueError: in graph mode, the average of an element is kept already.
         """
-        items = list(
-            variable_collections.trainable_variables() if var_list is None else var_list
-        )
+        items = list(variable_collections.trainable_variables() if var_list is None else var_list)
         corrected = set()
         eager = context.executing_eagerly()
         for item in items:
@@ -184,7 +180,7 @@ class ExponentialMovingAverage:
                     shadow = _TensorSlot.create(item, self._name)
                     if self._zero_debias:
                         corrected.add(id(item))
-            if not eager:
+            if not eager and isinstance(item, Variable):
                 item.graph.add_to_collection(GraphKeys.MOVING_AVERAGE_VARIABLES, item)
             self._averages[id(item)] = (item, shadow)
         with context.name_scope(self._name) as scope:
@@ -260,5 +256,3 @@ class _TensorSlot:
                 initializer=initializers.zeros_initializer(),
                 trainable=False,
             )
-
-

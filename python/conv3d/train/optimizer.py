@@ -219,7 +219,9 @@ class Optimizer:
         return variable
 
     def apply_gradients(
-        self, grads_and_vars: Iterable[tuple[Any, Any]], global_step: Any = None,
+        self,
+        grads_and_vars: Iterable[tuple[Any, Any]],
+        global_step: Any = None,
         name: str | None = None,
     ) -> Any:
         """Updates the variables by their gradients, then applies their constraints.

@@ -81,8 +81,7 @@ class ProximalAdagradOptimizer(ProximalGradientDescentOptimizer):
     ) -> None:
         if initial_accumulator_value <= 0.0:
             raise ValueError(
-                "initial_accumulator_value: has to be positive, got "
-                f"{initial_accumulator_value!r}"
+                f"initial_accumulator_value: has to be positive, got {initial_accumulator_value!r}"
             )
         super().__init__(
             learning_rate, l1_regularization_strength, l2_regularization_strength, use_locking, name
@@ -143,15 +142,19 @@ class AdagradDAOptimizer(ProximalGradientDescentOptimizer):
                 var, self._initial_value, "gradient_squared_accumulator", self._name
             )
 
+    def _prepare(self) -> None:
+        super()._prepare()
+        # The step being made counts: the sums contain its gradient.
+        self._step_tensor = math_ops.cast(self._global_step, dtypes.int64) + 1
+
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        step = math_ops.cast(self._global_step, dtypes.int64)
         inputs = [
             var,
             self.get_slot(var, "gradient_accumulator"),
             self.get_slot(var, "gradient_squared_accumulator"),
             grad,
             *self._scalars(var),
-            step,
+            self._step_tensor,
         ]
         attrs = {"use_locking": self._use_locking}
         return self._operation(execute.apply_op("ApplyAdagradDA", inputs, attrs))

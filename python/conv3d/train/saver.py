@@ -190,7 +190,9 @@ class Saver:
         save_path = os.fspath(save_path)
         state_file = latest_filename or "checkpoint"
         if os.path.split(state_file)[0]:
-            raise ValueError(f"latest_filename: a name without directory is needed, got {state_file!r}")
+            raise ValueError(
+                f"latest_filename: a name without directory is needed, got {state_file!r}"
+            )
         eager = context.executing_eagerly()
         if not eager and not isinstance(sess, Session):
             raise TypeError(f"sess: a session is needed, got {sess!r}")
@@ -201,9 +203,7 @@ class Saver:
             pattern = "%s-%08d" if self._pad_step_number else "%s-%d"
             prefix = pattern % (save_path, int(global_step))
         elif os.path.basename(save_path) == state_file:
-            raise ValueError(
-                f"latest_filename: {state_file!r} is the name of the checkpoint too"
-            )
+            raise ValueError(f"latest_filename: {state_file!r} is the name of the checkpoint too")
         folder, base = os.path.split(prefix)
         if not base:
             raise ValueError(f"save_path: {save_path!r} is a directory; add a name for the files")
@@ -237,7 +237,9 @@ class Saver:
         return int(value.reshape(()))
 
     def _read(self, sess: Any) -> list[checkpoint_v2.Part]:
-        variables = [(name, part) for name, parts in self._chosen().items() for part in parts]
+        variables = [
+            (name, part) for name, parts in sorted(self._chosen().items()) for part in parts
+        ]
         if context.executing_eagerly():
             values = [variable.numpy() for _, variable in variables]
         else:
@@ -250,10 +252,8 @@ class Saver:
                 out.append(checkpoint_v2.Part(name, array))
                 continue
             extents = tuple(
-                (0, -1) if start == 0 and size == whole else (int(start), int(size))
-                for start, size, whole in zip(
-                    info.var_offset, info.var_shape, info.full_shape, strict=True
-                )
+                (int(start), int(size))
+                for start, size in zip(info.var_offset, info.var_shape, strict=True)
             )
             shape = tuple(int(size) for size in info.full_shape)
             out.append(checkpoint_v2.Part(name, array, shape, extents))

@@ -251,13 +251,14 @@ def write(prefix: str, parts: Iterable[Part]) -> None:
                 number = tensor_proto.datatype_number(values.dtype)
                 raw, crc = _encode(values, number)
                 key = part.name.encode("utf-8")
-                if part.full_shape is not None:
+                sliced = part.full_shape is not None and part.full_shape != values.shape
+                if sliced and part.full_shape is not None:
                     whole = wholes.setdefault(part.name, (number, part.full_shape, []))
                     if whole[:2] != (number, part.full_shape):
                         raise ValueError(f"name: the slices of {part.name!r} disagree in shape")
                     whole[2].append(part.extents)
                     key = slices.table_key(part.name, part.extents)
-                if key in items or (part.full_shape is None and part.name in wholes):
+                if key in items or (not sliced and part.name in wholes):
                     raise ValueError(f"name: {part.name!r} is given twice")
                 items[key] = _put_entry(number, values.shape, offset, len(raw), crc)
                 stream.write(raw)

@@ -148,6 +148,23 @@ def _put_block(entries: list[tuple[bytes, bytes]], restart_interval: int) -> byt
     return bytes(out + struct.pack("<I", max(1, len(restarts))))
 
 
+def _separator(last: bytes, first: bytes | None) -> bytes:
+    """A short key from `last` on and before `first`, or for the last block any from `last` on."""
+    if first is None:
+        for place, byte in enumerate(last):
+            if byte != 0xFF:
+                return last[:place] + bytes([byte + 1])
+        return last
+    place = 0
+    while place < min(len(last), len(first)) and last[place] == first[place]:
+        place += 1
+    if place < min(len(last), len(first)):
+        byte = last[place]
+        if byte < 0xFF and byte + 1 < first[place]:
+            return last[:place] + bytes([byte + 1])
+    return last
+
+
 def write(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     """Encodes the pairs, given in strictly growing order of keys, as an uncompressed table."""
     out = bytearray()
@@ -161,14 +178,20 @@ def write(items: Iterable[tuple[bytes, bytes]]) -> bytes:
     index: list[tuple[bytes, bytes]] = []
     pending: list[tuple[bytes, bytes]] = []
     size = 0
+
+    def close(following: bytes | None) -> None:
+        key = _separator(pending[-1][0], following)
+        index.append((key, append(_put_block(pending, _RESTART_INTERVAL))))
+        pending.clear()
+
     for key, value in items:
+        if size >= _BLOCK_SIZE:
+            close(key)
+            size = 0
         pending.append((key, value))
         size += len(key) + len(value)
-        if size >= _BLOCK_SIZE:
-            index.append((key, append(_put_block(pending, _RESTART_INTERVAL))))
-            pending, size = [], 0
     if pending:
-        index.append((pending[-1][0], append(_put_block(pending, _RESTART_INTERVAL))))
+        close(None)
     meta = append(_put_block([], 1))
     root = append(_put_block(index, 1))
     return bytes(out + (meta + root).ljust(_FOOTER - 8, b"\0") + MAGIC)

@@ -125,8 +125,8 @@ def shape(buf: memoryview) -> tuple[int, ...]:
 
 
 def put_shape(dims: tuple[int, ...]) -> bytes:
-    """Encodes a TensorShapeProto."""
-    return b"".join(wire.put_bytes(2, wire.put_int(1, size)) for size in dims)
+    """Encodes a TensorShapeProto; a size of 0 is the default and is left out."""
+    return b"".join(wire.put_bytes(2, wire.put_int(1, size) if size else b"") for size in dims)
 
 
 # DataType numbers by the field of TensorProto that lists their values.

@@ -17,6 +17,7 @@ from conv3d.weights import (
     load,
     npz,
     safetensors,
+    tensor_proto,
 )
 
 DATA = Path(__file__).parents[2] / "data" / "weights"
@@ -311,6 +312,26 @@ def test_written_checkpoint_reads_back(tmp_path):
         "m.ckpt.data-00000-of-00001",
         "m.ckpt.index",
     ]
+
+
+def test_written_checkpoint_equals_that_of_tensorflow_byte_for_byte(tmp_path):
+    """The fixture was written by TensorFlow 1.15: what we write from its arrays is the same file."""
+    if tensor_proto.bfloat16() is None:
+        pytest.skip("the fixture holds bfloat16, which needs ml_dtypes")
+    found = load(DATA / "v2")
+    parts = []
+    for name in sorted(found):
+        array = found[name]
+        if not name.startswith("parts/"):
+            parts.append(checkpoint_v2.Part(name, array))
+            continue
+        for start, size in ((0, 3), (3, 2), (5, 2)):
+            extents = (*((0, 2),) * 4, (start, size))
+            part = array[..., start : start + size]
+            parts.append(checkpoint_v2.Part(name, part, array.shape, extents))
+    checkpoint_v2.write(str(tmp_path / "model.ckpt-7"), parts)
+    for path in tmp_path.iterdir():
+        assert path.read_bytes() == (DATA / "v2" / path.name).read_bytes(), path.name
 
 
 @pytest.mark.parametrize("name", ["", "a\0b"])
