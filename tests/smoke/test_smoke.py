@@ -1,4 +1,4 @@
-"""Is the installed package whole? Needs NumPy alone: `python test_smoke.py`, from anywhere; or pytest.
+"""Is the installed package whole? `python test_smoke.py`, from anywhere, with NumPy; or pytest.
 
 The one test file that a wheel is tried with on a bare machine.
 """

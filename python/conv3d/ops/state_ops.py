@@ -85,8 +85,13 @@ def _infer_assign(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return [(ref.dtype, value.shape)]
 
 
-def _assign(ctx: Any, attrs: dict[str, Any], ref: Ref, value: np.ndarray) -> Any:
-    ref.set(value, attrs.get("validate_shape", True))
+def _array(value: np.ndarray | Ref) -> np.ndarray:
+    """The value to write: of another variable, what that holds now."""
+    return value.get() if isinstance(value, Ref) else value
+
+
+def _assign(ctx: Any, attrs: dict[str, Any], ref: Ref, value: np.ndarray | Ref) -> Any:
+    ref.set(_array(value), attrs.get("validate_shape", True))
     return _result(ctx, ref)
 
 
@@ -96,8 +101,8 @@ def _result(ctx: Any, ref: Ref) -> Any:
 
 
 def _update(function: Callable) -> Callable:
-    def compute(ctx: Any, attrs: dict[str, Any], ref: Ref, value: np.ndarray) -> Any:
-        old = ref.get()
+    def compute(ctx: Any, attrs: dict[str, Any], ref: Ref, given: np.ndarray | Ref) -> Any:
+        old, value = ref.get(), _array(given)
         if value.shape != old.shape:
             raise ValueError(f"{ref.name} has shape {old.shape}, the value has {value.shape}.")
         ref.set(np.asarray(function(old, value)))

@@ -1,7 +1,7 @@
 """Writes docs/tf1-compatibility.md, or runs the checks.
 
 python -m compatibility               (in tests/python) rewrites the page
-python -m compatibility check         runs the graph-mode checks and prints JSON: id -> error or null
+python -m compatibility check         runs those of graph mode, prints JSON: id -> error, null
 python -m compatibility check eager   those of eager mode
 """
 
@@ -20,9 +20,10 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "tf1-compatibility.md"
 OPENING = """\
 # `tf.layers.Conv3D` here and in TensorFlow 1.x
 
-Each row is checked by the test of the name in its last column (`tests/python/compatibility`); the page is written
-from there by `python -m compatibility` in `tests/python`, and a test compares. "As TensorFlow" means as TensorFlow 1.8.0
-does; where its documentation (1.7, 1.8) says otherwise than the program does, the documentation holds.
+How it behaves here, and what TensorFlow 1.8.0 does where that differs; an empty cell means that it
+does the same. Where TensorFlow's documentation (1.7, 1.8) and its program disagree, the
+documentation holds. Each row is checked by the function named in its last column: this page is
+written from them (`python -m compatibility` in `tests/python`), and a test runs and compares them.
 """
 
 

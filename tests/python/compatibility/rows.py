@@ -1,4 +1,4 @@
-"""A row of the compatibility table: what it is about, how it behaves here, and the check that proves it."""
+"""A row of the compatibility table: what it is about, how it behaves, the check that proves it."""
 
 from __future__ import annotations
 

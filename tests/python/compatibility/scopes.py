@@ -242,4 +242,4 @@ def partition_result(tf: Any) -> None:
         before = session.run(list(layer.kernel))
         session.run(train)
         after = session.run(list(layer.kernel))
-        assert all((a != b).any() for a, b in zip(before, after))
+        assert all((a != b).any() for a, b in zip(before, after, strict=True))
