@@ -17,13 +17,19 @@ namespace conv3d::winograd {
 //          packed filter is read once per block, not once per thread. For wide layers and few tiles.
 struct Blocking {
   bool staged;
-  int64_t tiles;  // per block
-  int run;        // most tiles of one transform call when the layout is channels first (bounds the staging)
-  // U[p][ci / 16][tile][16], one line more per point against cache-set conflicts; M likewise.
-  ptrdiff_t u_position, m_position;  // floats
-  size_t block_floats;               // fused: per thread; staged: for all
-  size_t staging_floats;             // per thread, channels first
+  int64_t tiles;  // most per block
+  int run;        // most tiles of one transform call; bounds the staging when the layout is channels first
+  size_t block_floats;    // fused: per thread; staged: for all
+  size_t staging_floats;  // per thread, channels first
 };
+
+// The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against cache-set conflicts; M likewise.
+struct BlockLayout {
+  int64_t tiles;
+  ptrdiff_t u_position, m_position;  // floats from point to point
+  size_t floats;
+};
+BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles);
 
 inline constexpr int64_t kSumChunk = 256;  // channels in one chain of additions; chunks are added in order
 
@@ -31,7 +37,10 @@ Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
 // The same with the sizes given: for tests and tuning.
 Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles, const PlanContext& context);
 
-// Estimated seconds.
-double estimate_seconds(const Geometry& geometry, const Blocking& blocking, int64_t batch, const PlanContext& context);
+// Tiles per block for a call of `total` tiles: as few blocks as the blocking allows, of equal size, enough for the threads.
+int64_t tiles_per_block(const Blocking& blocking, int64_t total, int threads);
+
+// Estimated seconds of one sample on one thread.
+double estimate_seconds(const Geometry& geometry, const Blocking& blocking, const PlanContext& context);
 
 }  // namespace conv3d::winograd

@@ -68,19 +68,18 @@ class WinogradPrepared final : public Prepared {
     call.packed = static_cast<const float*>(buffers.packed_filter);
     call.bias = static_cast<const float*>(buffers.bias);
     call.result = static_cast<float*>(buffers.result);
-    const int64_t total = g_.tiles_per_sample() * buffers.batch, blocks = ceil_div(total, b_.tiles);
+    const int64_t total = g_.tiles_per_sample() * buffers.batch;
+    if (total == 0) return;
+    call.layout = block_layout(g_, b_.staged, tiles_per_block(b_, total, threads));
+    const int64_t size = call.layout.tiles, blocks = ceil_div(total, size);
     if (b_.staged) {
-      for (int64_t block = 0; block < blocks; ++block) {
-        const int64_t first = block * b_.tiles;
-        run_staged(call, first, std::min(b_.tiles, total - first), scratch, pool, threads);
-      }
+      for (int64_t block = 0; block < blocks; ++block)
+        run_staged(call, block * size, std::min(size, total - block * size), scratch, pool, threads);
       return;
     }
     pool.parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end, int thread) {
-      for (int64_t block = begin; block < end; ++block) {
-        const int64_t first = block * b_.tiles;
-        run_fused(call, first, std::min(b_.tiles, total - first), scratch, thread);
-      }
+      for (int64_t block = begin; block < end; ++block)
+        run_fused(call, block * size, std::min(size, total - block * size), scratch, thread);
     });
   }
 
@@ -88,6 +87,7 @@ class WinogradPrepared final : public Prepared {
   struct Call {
     const float *source, *packed, *bias;
     float* result;
+    BlockLayout layout;
   };
 
   std::string tile_name() const {
@@ -96,7 +96,7 @@ class WinogradPrepared final : public Prepared {
 
   void run_fused(const Call& call, int64_t first, int64_t count, const Scratch& scratch, int thread) const {
     float* m = scratch.get<float>(block_, thread);
-    float* u = m + b_.u_position;  // M of point p goes to the slot of U of point p - 1
+    float* u = m + call.layout.u_position;  // M of point p goes to the slot of U of point p - 1
     float* staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
     const int64_t source_groups = ceil_div(g_.ci, kGroup), result_groups = ceil_div(g_.co, kGroup);
     transform_input(call, first, 0, count, 0, source_groups, u, staging);
@@ -107,7 +107,7 @@ class WinogradPrepared final : public Prepared {
 
   void run_staged(const Call& call, int64_t first, int64_t count, const Scratch& scratch, ThreadPool& pool, int threads) const {
     float* u = scratch.get<float>(block_);
-    float* m = u + g_.points() * b_.u_position;
+    float* m = u + g_.points() * call.layout.u_position;
     // Work items of a few tiles and a few groups, so that few tiles of many channels still feed all threads.
     constexpr int64_t kTiles = 4, kGroups = 4;
     const int64_t chunks = ceil_div(count, kTiles);
@@ -163,13 +163,13 @@ class WinogradPrepared final : public Prepared {
     a.points_h = g_.n[1];
     a.points_w = g_.n[2];
     a.step_w = g_.m[2];
-    a.position_stride = b_.u_position;
+    a.position_stride = call.layout.u_position;
     for_each_run(first, begin, end, [&](const Run& run) {
       const int64_t origin[3] = {run.d * g_.m[0] - g_.pad[0], run.h * g_.m[1] - g_.pad[1], run.w * g_.m[2] - g_.pad[2]};
       a.tiles = run.tiles;
       for (int64_t group = group_begin; group < group_end; ++group) {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.ci - group * kGroup));
-        a.u = u + (group * b_.tiles + run.offset) * kGroup;
+        a.u = u + (group * call.layout.tiles + run.offset) * kGroup;
         const int64_t sample = run.sample * g_.source_voxels() * g_.ci;
         if (g_.channels_first) {
           gather(call.source + sample + group * kGroup * g_.source_voxels(), origin, staging, &a);
@@ -218,14 +218,14 @@ class WinogradPrepared final : public Prepared {
 
   void multiply(const Call& call, int p, int64_t panel_begin, int64_t panel_end, int64_t count, const float* u, float* m) const {
     const int64_t panels = ceil_div(g_.co, nr_);
-    const float* a = u + p * b_.u_position;
-    float* c = m + p * b_.m_position;
+    const float* a = u + p * call.layout.u_position;
+    float* c = m + p * call.layout.m_position;
     for (int64_t panel = panel_begin; panel < panel_end; ++panel) {
       const float* b = call.packed + (p * panels + panel) * g_.ci * nr_;
       for (int64_t k = 0; k < g_.ci; k += kSumChunk) {
         const int kc = static_cast<int>(std::min(kSumChunk, g_.ci - k));
-        kernels_->winograd.multiply(count, a + k * b_.tiles, b_.tiles * kGroup, b + k * nr_, kc, c + panel * nr_ * b_.tiles,
-                                    b_.tiles * kGroup, k > 0);
+        kernels_->winograd.multiply(count, a + k * call.layout.tiles, call.layout.tiles * kGroup, b + k * nr_, kc, c + panel * nr_ * call.layout.tiles,
+                                    call.layout.tiles * kGroup, k > 0);
       }
     }
   }
@@ -233,7 +233,7 @@ class WinogradPrepared final : public Prepared {
   void transform_output(const Call& call, int64_t first, int64_t begin, int64_t end, int64_t group_begin, int64_t group_end,
                         const float* m, float* staging) const {
     WinogradOutputArgs a{};
-    a.position_stride = b_.m_position;
+    a.position_stride = call.layout.m_position;
     a.points_d = g_.n[0];
     a.points_h = g_.n[1];
     a.points_w = g_.n[2];
@@ -247,7 +247,7 @@ class WinogradPrepared final : public Prepared {
       a.tiles = run.tiles;
       for (int64_t group = group_begin; group < group_end; ++group) {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.co - group * kGroup));
-        a.m = m + (group * b_.tiles + run.offset) * kGroup;
+        a.m = m + (group * call.layout.tiles + run.offset) * kGroup;
         alignas(64) float bias[kGroup] = {};
         if (call.bias != nullptr) std::memcpy(bias, call.bias + group * kGroup, sizeof(float) * a.channels);
         a.bias = call.bias != nullptr ? bias : nullptr;
@@ -306,6 +306,29 @@ class WinogradPrepared final : public Prepared {
   int block_ = -1, staging_ = -1;
 };
 
+class WinogradAlgorithm final : public Algorithm {
+ public:
+  WinogradAlgorithm(const char* name, TileShape shape) : name_(name), shape_(shape) {}
+  const char* name() const override { return name_; }
+  const char* family() const override { return "winograd"; }
+  std::string why_not(const Problem& problem, const PlanContext& context) const override {
+    if (problem.accuracy == Accuracy::kStrict) return "accuracy is 'strict': Winograd rounds more than the direct sum";
+    if (context.kernels->winograd.multiply == nullptr) return "this instruction set has no Winograd kernels";
+    return why_not_geometry(problem, shape_);
+  }
+  double cost(const Problem& problem, const PlanContext& context) const override {
+    const Geometry geometry = make_geometry(problem, shape_);
+    return estimate_seconds(geometry, choose_blocking(geometry, context), context);
+  }
+  std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
+    return winograd::prepare(problem, context, shape_, choose_blocking(make_geometry(problem, shape_), context));
+  }
+
+ private:
+  const char* name_;
+  TileShape shape_;
+};
+
 }  // namespace
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context, TileShape shape,
@@ -314,3 +337,21 @@ std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& con
 }
 
 }  // namespace conv3d::winograd
+
+namespace conv3d {
+
+AlgorithmList winograd_algorithms() {
+  using winograd::WinogradAlgorithm;
+  // The shapes that win somewhere: cubes; flatter ones for shallow volumes and for the weights of wide layers; planes and
+  // columns for kernels that are 1 along some axes.
+  static const WinogradAlgorithm f4x4x4("winograd_f4x4x4", {{4, 4, 4}}), f3x4x4("winograd_f3x4x4", {{3, 4, 4}}),
+      f2x4x4("winograd_f2x4x4", {{2, 4, 4}}), f4x3x3("winograd_f4x3x3", {{4, 3, 3}}), f3x3x3("winograd_f3x3x3", {{3, 3, 3}}),
+      f2x3x3("winograd_f2x3x3", {{2, 3, 3}}), f4x2x2("winograd_f4x2x2", {{4, 2, 2}}), f2x2x2("winograd_f2x2x2", {{2, 2, 2}}),
+      f1x4x4("winograd_f1x4x4", {{1, 4, 4}}), f1x3x3("winograd_f1x3x3", {{1, 3, 3}}), f1x2x2("winograd_f1x2x2", {{1, 2, 2}}),
+      f4x1x1("winograd_f4x1x1", {{4, 1, 1}}), f3x1x1("winograd_f3x1x1", {{3, 1, 1}}), f2x1x1("winograd_f2x1x1", {{2, 1, 1}});
+  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f4x3x3, &f3x3x3, &f2x3x3, &f4x2x2,
+                                           &f2x2x2, &f1x4x4, &f1x3x3, &f1x2x2, &f4x1x1, &f3x1x1, &f2x1x1};
+  return {items, static_cast<int>(sizeof items / sizeof items[0])};
+}
+
+}  // namespace conv3d
