@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from conv3d.framework import context, convert, dtypes, execute, registry
+from conv3d.framework import context, convert, dtypes, execute, nest, registry
 from conv3d.framework.tensor import EagerTensor, Tensor
 
 
@@ -306,7 +306,7 @@ class GradientTape:
 
     def watch(self, tensor: Any) -> None:
         """Records what is computed from `tensor` (a tensor, a variable or a list of these)."""
-        for item in _leaves(tensor):
+        for item in nest.leaves(tensor):
             ref = getattr(item, "_ref", None)
             if ref is None and not isinstance(item, Tensor):
                 raise ValueError(f"watch() takes tensors and variables, not {item!r}.")
@@ -385,9 +385,9 @@ class GradientTape:
         if self._recording and not self._persistent:
             self._pop()
         self._used = True
-        ys = _leaves(target)
-        xs = _leaves(sources)
-        starts = [None] * len(ys) if output_gradients is None else _leaves(output_gradients)
+        ys = nest.leaves(target)
+        xs = nest.leaves(sources)
+        starts = [None] * len(ys) if output_gradients is None else nest.leaves(output_gradients)
         if len(starts) != len(ys):
             raise ValueError(f"output_gradients has {len(starts)} entries for {len(ys)} targets.")
         ys = [y if isinstance(y, EagerTensor) else _watched_value(y) for y in ys]
@@ -410,7 +410,7 @@ class GradientTape:
             ]
         if not self._persistent:
             self._clear()
-        return _like(sources, iter(found))
+        return nest.like(sources, iter(found))
 
 
 def _watched_value(y: Any) -> Any:
@@ -436,26 +436,6 @@ def _needed(ys: Sequence[Any], ops: Sequence[Any], made: dict[int, Any]) -> list
     return kept[::-1]
 
 
-def _leaves(structure: Any) -> list[Any]:
-    if isinstance(structure, dict):
-        return [leaf for key in sorted(structure) for leaf in _leaves(structure[key])]
-    if isinstance(structure, (list, tuple)):
-        return [leaf for item in structure for leaf in _leaves(item)]
-    return [structure]
-
-
-def _like(structure: Any, values: Iterator[Any]) -> Any:
-    if isinstance(structure, dict):
-        filled = {key: _like(structure[key], values) for key in sorted(structure)}
-        return type(structure)((key, filled[key]) for key in structure)
-    if isinstance(structure, (list, tuple)):
-        items: Iterable[Any] = [_like(item, values) for item in structure]
-        if hasattr(structure, "_fields"):
-            return type(structure)(*items)
-        return type(structure)(items)
-    return next(values)
-
-
 # --- both ----------------------------------------------------------------------------------------
 
 
@@ -473,10 +453,10 @@ def custom_gradient(f: Callable) -> Callable:
         args = tuple(convert.convert_to_tensor(a) for a in args)
         with context.stop_recording():
             result, grad_fn = f(*args, **kwargs)
-        outputs = [convert.convert_to_tensor(r) for r in _leaves(result)]
+        outputs = [convert.convert_to_tensor(r) for r in nest.leaves(result)]
         attrs = {"grad_fn": grad_fn, "N": len(outputs)}
         joined = execute.apply_op("CustomGradient", [*outputs, *args], attrs, "IdentityN")
-        return _like(result, iter(_as_list(joined)))
+        return nest.like(result, iter(_as_list(joined)))
 
     decorated.__name__ = getattr(f, "__name__", "custom_gradient")
     decorated.__doc__ = f.__doc__

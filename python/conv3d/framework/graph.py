@@ -196,8 +196,7 @@ class Graph:
             control = [op for group in self._build.control for op in group]
             flow = self._build.control_flow
             if flow is not None:
-                inputs, extra = flow.enter_op(op_type, inputs, control)
-                control = extra
+                inputs, control = flow.enter_op(name, inputs, control)
             try:
                 outputs = op_def.infer(attrs, inputs)
             except (TypeError, ValueError) as e:

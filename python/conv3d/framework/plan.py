@@ -86,7 +86,7 @@ class Plan:
                 live_ops.append(op)
         links = _chains(live_ops, fetches, fed)
         steps: list[list[Any]] = []
-        refs: set[Tensor] = set()
+        refs: set[Tensor] = {t for t in fed if t.dtype._is_ref_dtype}
         maybe_dead: set[Any] = set()
         for op in live_ops:
             if op in links and links[op] is None:
@@ -107,11 +107,7 @@ class Plan:
                 if any(t.dtype._is_ref_dtype for t in inputs):
                     compute = partial(_call_locked, compute)
             elif any(is_ref):
-                refs_only = op.type in ("RefSwitch", "RefMerge")
-                if refs_only:
-                    refs.update(op.outputs)
-                else:
-                    compute = partial(_call_with_values, compute, tuple(is_ref))
+                compute = partial(_call_with_values, compute, tuple(is_ref))
             awaited = [c for m in members for c in m._control_inputs]
             dead_in = [t for t in inputs if t not in fed and t.op in maybe_dead]
             dead_control = [c for c in awaited if c in maybe_dead]
@@ -119,7 +115,7 @@ class Plan:
             if op.type == "Merge":
                 if dead_in or dead_control:
                     maybe_dead.add(op)
-            elif dead_in or dead_control or op.type == "Switch":
+            elif dead_in or dead_control or op.type in ("Switch", "RefSwitch"):
                 maybe_dead.update(members)
                 if dead_in or dead_control:
                     # Whether a branch was taken shows in any output of its ops.
@@ -153,7 +149,7 @@ class Plan:
             if value is not None:
                 self._slot(op.outputs[0], execute.frozen(value))
                 return True
-        if not op.inputs or not op.outputs or op.type in ("Switch", "Merge"):
+        if not op.inputs or not op.outputs:
             return False
         if not all(t in constants for t in op.inputs):
             return False

@@ -127,16 +127,18 @@ class StatefulContext:
     Attributes:
         op: the graph operation, None in eager mode.
         session: the session, None in eager mode.
+        cache: what the op wants to keep from run to run of one plan.
     """
 
     def __init__(self, store: Store, op: Any = None, session: Any = None):
-        self._store = store
+        self.store = store
+        self.cache: dict[Any, Any] = {}
         self.op = op
         self.session = session
 
     def ref(self, op: Any) -> Ref:
         """The cell of the variable whose handle `op` makes."""
-        return self._store.ref(op)
+        return self.store.ref(op)
 
     def rng(self, seed: int | None, seed2: int | None, op: Any = None) -> np.random.Generator:
         """The stream of random numbers of an op: it goes on from run to run.
@@ -144,7 +146,7 @@ class StatefulContext:
         Equal seeds start equal streams in every session; two seeds of 0 or None start a stream
         that cannot be foreseen.
         """
-        return self._store.rng(seed or 0, seed2 or 0, op)
+        return self.store.rng(seed or 0, seed2 or 0, op)
 
 
 class Store:

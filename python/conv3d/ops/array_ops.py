@@ -1210,3 +1210,4 @@ def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
 reverse_v2 = reverse
 
 from conv3d.ops.array_slice_ops import *  # noqa: E402, F403 - one place to find array ops
+from conv3d.ops.array_more_ops import *  # noqa: E402, F403

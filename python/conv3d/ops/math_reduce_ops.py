@@ -344,3 +344,375 @@ def range(  # noqa: A001
                     for p in parts
                 ]
         return apply_op("Range", parts, None, scope or None)
+
+
+def lin_space(start: Any, stop: Any, num: Any, name: str | None = None) -> Tensor:
+    """`num` values from start to stop, both included, at equal distances."""
+    return apply_op(
+        "LinSpace", [start, stop, num], None, name, dtypes=[None, None, dtypes.int32], same=(0, 1)
+    )
+
+
+linspace = lin_space
+
+
+def _infer_lin_space(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    dtype = shape_rules.same_dtype(inputs[:2], ("start", "stop"))
+    shape_rules.check_dtype("start", dtype, shape_rules.FLOATS)
+    n = inputs[2].constant_value()
+    return [(dtype, TensorShape([None if n is None else int(n)]))]
+
+
+def _lin_space(
+    attrs: dict[str, Any], start: np.ndarray, stop: np.ndarray, num: np.ndarray
+) -> np.ndarray:
+    if num < 1:
+        raise ValueError(f"num is {int(num)}; at least one value is needed.")
+    return np.linspace(start, stop, int(num)).astype(start.dtype)
+
+
+register(
+    "LinSpace",
+    infer=_infer_lin_space,
+    compute=_lin_space,
+    gradient=NOT_DIFFERENTIABLE,
+    inputs=["start", "stop", "num"],
+    samples=lambda: [({}, [np.array(1.0), np.array(2.0), np.array(5, np.int32)])],
+)
+
+
+# --- reductions made of others -----------------------------------------------------------------------------
+
+
+def reduce_logsumexp(
+    input_tensor: Any,
+    axis: Any = None,
+    keepdims: Any = None,
+    name: str | None = None,
+    reduction_indices: Any = None,
+    keep_dims: Any = None,
+) -> Tensor:
+    """log(sum(exp(x))) along axes, without overflow. Arguments as those of `reduce_sum`."""
+    axis = _either("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
+    with context.name_scope(name, "ReduceLogSumExp", [input_tensor]):
+        x = convert.convert_to_tensor(input_tensor)
+        top = reduce_max(x, axis, True)
+        finite = apply_op("IsFinite", [top])
+        zero = array_ops.zeros_like(top)
+        top = array_ops.stop_gradient(apply_op("Select", [finite, top, zero]))
+        total = reduce_sum(apply_op("Exp", [apply_op("Sub", [x, top])]), axis, keep)
+        out = apply_op("Log", [total])
+        if not keep:
+            top = array_ops.reshape(top, array_ops.shape(out))
+        return apply_op("Add", [out, top])
+
+
+def count_nonzero(
+    input_tensor: Any,
+    axis: Any = None,
+    keepdims: Any = None,
+    dtype: Any = dtypes.int64,
+    name: str | None = None,
+    reduction_indices: Any = None,
+    keep_dims: Any = None,
+) -> Tensor:
+    """The number of elements that are not 0. Arguments as those of `reduce_sum`."""
+    axis = _either("axis", axis, "reduction_indices", reduction_indices)
+    keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
+    with context.name_scope(name, "count_nonzero", [input_tensor]):
+        x = convert.convert_to_tensor(input_tensor, name="input_tensor")
+        other = apply_op("NotEqual", [x, array_ops.zeros([], x.dtype.base_dtype)])
+        number = apply_op("Cast", [other], {"DstT": dtypes.int64})
+        total = reduce_sum(number, axis, keep)
+        wanted = dtypes.as_dtype(dtype)
+        return total if wanted == dtypes.int64 else apply_op("Cast", [total], {"DstT": wanted})
+
+
+def reduce_euclidean_norm(
+    input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
+) -> Tensor:
+    """The square root of the sum of squares along axes."""
+    with context.name_scope(name, "EuclideanNorm", [input_tensor]):
+        x = convert.convert_to_tensor(input_tensor)
+        return apply_op("Sqrt", [reduce_sum(apply_op("Square", [x]), axis, keepdims)])
+
+
+# --- ArgMax, ArgMin ------------------------------------------------------------------------------------------
+
+
+def _infer_arg(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    x, dim = inputs
+    shape_rules.check_dtype("input", x.dtype, REAL)
+    shape_rules.check_dtype("output_type", attrs["output_type"], INDEX)
+    at = dim.constant_value()
+    if x.shape.ndims is None:
+        return [(attrs["output_type"], unknown_shape())]
+    if at is None:
+        return [(attrs["output_type"], unknown_shape(x.shape.ndims - 1))]
+    at = axis_in_range(int(at), x.shape.ndims, "dimension")
+    dims = x.shape.as_list()
+    return [(attrs["output_type"], TensorShape(dims[:at] + dims[at + 1 :]))]
+
+
+def _register_arg(op_type: str, function: Callable, label: str) -> Callable:
+    def compute(attrs: dict[str, Any], x: np.ndarray, dim: np.ndarray) -> np.ndarray:
+        at = axis_in_range(int(dim), x.ndim, "dimension")
+        if x.shape[at] == 0:
+            raise ValueError(f"axis {at} has no elements.")
+        return np.asarray(function(x, axis=at)).astype(attrs["output_type"].as_numpy_dtype)
+
+    register(
+        op_type,
+        infer=_infer_arg,
+        compute=compute,
+        gradient=NOT_DIFFERENTIABLE,
+        inputs=["input", "dimension"],
+        samples=lambda: [
+            (
+                {"output_type": dtypes.int64},
+                [np.array([[1.0, 5.0, 2.0], [7.0, 0.0, 7.0]]), np.array(a, np.int32)],
+            )
+            for a in (0, -1)
+        ],
+    )
+
+    def call(
+        input: Any,  # noqa: A002
+        axis: Any = None,
+        name: str | None = None,
+        dimension: Any = None,
+        output_type: Any = dtypes.int64,
+    ) -> Tensor:
+        axis = _either("axis", axis, "dimension", dimension)
+        attrs = {"output_type": dtypes.as_dtype(output_type)}
+        inputs = [input, 0 if axis is None else axis]
+        return apply_op(op_type, inputs, attrs, name, dtypes=[None, dtypes.int32])
+
+    call.__name__ = label
+    call.__doc__ = f"""Where along `axis` (default 0) the extreme is; the first place if several.
+
+    Source: `tf.{label}`.
+    """
+    return call
+
+
+argmax = _register_arg("ArgMax", np.argmax, "argmax")
+argmin = _register_arg("ArgMin", np.argmin, "argmin")
+arg_max = argmax
+arg_min = argmin
+
+
+# --- Cumsum, Cumprod --------------------------------------------------------------------------------------------
+
+
+def _scan(function: Callable, start: int) -> Callable:
+    def compute(attrs: dict[str, Any], x: np.ndarray, axis: np.ndarray) -> np.ndarray:
+        at = axis_in_range(int(axis), x.ndim)
+        y = np.flip(x, at) if attrs["reverse"] else x
+        if attrs["exclusive"]:
+            first = np.full([1 if i == at else d for i, d in enumerate(x.shape)], start, x.dtype)
+            head = y[tuple(slice(None, -1) if i == at else slice(None)
+                           for i in builtins.range(x.ndim))]
+            y = np.concatenate([first, head], at) if x.shape[at] else y
+        y = function(y, axis=at, dtype=x.dtype)
+        return shape_rules.in_order(np.flip(y, at) if attrs["reverse"] else y)
+
+    return compute
+
+
+def _scan_samples() -> list[Any]:
+    x = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, 2.0]])
+    return [
+        ({"exclusive": e, "reverse": r}, [x, np.array(a, np.int32)])
+        for e in (False, True)
+        for r in (False, True)
+        for a in (0, -1)
+    ]
+
+
+def _flags(op: Any) -> dict[str, Any]:
+    return {"exclusive": op.get_attr("exclusive"), "reverse": op.get_attr("reverse")}
+
+
+def _grad_cumsum(op: Any, g: Tensor) -> list[Any]:
+    attrs = {**_flags(op), "reverse": not op.get_attr("reverse")}
+    return [apply_op("Cumsum", [g, op.inputs[1]], attrs), None]
+
+
+def _grad_cumprod(op: Any, g: Tensor) -> list[Any]:
+    x, axis = op.inputs
+    back = {**_flags(op), "reverse": not op.get_attr("reverse")}
+    total = apply_op("Cumsum", [apply_op("Mul", [op.outputs[0], g]), axis], back)
+    return [apply_op("RealDiv", [total, x]), None]
+
+
+for _type, _function, _start, _gradient in (
+    ("Cumsum", np.cumsum, 0, _grad_cumsum),
+    ("Cumprod", np.cumprod, 1, _grad_cumprod),
+):
+    register(
+        _type,
+        infer=shape_rules.like(),
+        compute=_scan(_function, _start),
+        gradient=_gradient,
+        inputs=["x", "axis"],
+        samples=_scan_samples,
+    )
+
+
+def cumsum(
+    x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
+) -> Tensor:
+    """Running sums along an axis; `exclusive` leaves the element itself out."""
+    attrs = {"exclusive": bool(exclusive), "reverse": bool(reverse)}
+    return apply_op("Cumsum", [x, axis], attrs, name, dtypes=[None, dtypes.int32])
+
+
+def cumprod(
+    x: Any, axis: Any = 0, exclusive: bool = False, reverse: bool = False, name: str | None = None
+) -> Tensor:
+    """Running products along an axis; `exclusive` leaves the element itself out."""
+    attrs = {"exclusive": bool(exclusive), "reverse": bool(reverse)}
+    return apply_op("Cumprod", [x, axis], attrs, name, dtypes=[None, dtypes.int32])
+
+
+# --- Bincount ------------------------------------------------------------------------------------------------------
+
+
+def _infer_bincount(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    values, size, weights = inputs
+    shape_rules.check_dtype("arr", values.dtype, (dtypes.int32,))
+    n = size.constant_value()
+    return [(weights.dtype.base_dtype, TensorShape([None if n is None else int(n)]))]
+
+
+def _bincount(
+    attrs: dict[str, Any], values: np.ndarray, size: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    flat = values.ravel()
+    if (flat < 0).any():
+        raise ValueError("arr holds a negative number.")
+    inside = flat < int(size)
+    if weights.size:
+        counts = np.bincount(flat[inside], weights.ravel()[inside], int(size))
+    else:
+        counts = np.bincount(flat[inside], minlength=int(size))
+    return counts.astype(weights.dtype)
+
+
+register(
+    "Bincount",
+    infer=_infer_bincount,
+    compute=_bincount,
+    gradient=NOT_DIFFERENTIABLE,
+    inputs=["arr", "size", "weights"],
+    samples=lambda: [
+        ({}, [np.array([1, 1, 3], np.int32), np.array(4, np.int32), np.array([], np.int32)]),
+        ({}, [np.array([1, 1, 3], np.int32), np.array(3, np.int32), np.ones(3)]),
+    ],
+)
+
+
+def bincount(
+    arr: Any,
+    weights: Any = None,
+    minlength: Any = None,
+    maxlength: Any = None,
+    dtype: Any = dtypes.int32,
+) -> Tensor:
+    """How often each number from 0 on occurs.
+
+    Args:
+        arr: int32, none negative.
+        weights: what an occurrence counts; default 1.
+        minlength: least length of the result.
+        maxlength: greatest length of the result; larger numbers are not counted.
+        dtype: type of the result without weights.
+
+    Source: `tf.bincount`.
+    """
+    arr = convert.convert_to_tensor(arr, name="arr", dtype=dtypes.int32)
+    none = apply_op("Equal", [array_ops.size(arr), 0], same=(0, 1))
+    padded = array_ops.concat([array_ops.reshape(arr, [-1]), [0]], 0)
+    largest = reduce_max(padded)
+    length = apply_op("Add", [largest, 1], same=(0, 1))
+    length = apply_op("Select", [none, array_ops.zeros_like(length), length])
+    if minlength is not None:
+        least = convert.convert_to_tensor(minlength, dtype=dtypes.int32, name="minlength")
+        length = apply_op("Maximum", [least, length])
+    if maxlength is not None:
+        most = convert.convert_to_tensor(maxlength, dtype=dtypes.int32, name="maxlength")
+        length = apply_op("Minimum", [most, length])
+    if weights is None:
+        weights = array_ops.constant([], dtypes.as_dtype(dtype))
+    return apply_op("Bincount", [arr, length, weights])
+
+
+# --- segments -------------------------------------------------------------------------------------------------------
+
+
+def _infer_segments(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    data, ids, number = inputs
+    shape_rules.check_dtype("segment_ids", ids.dtype, INDEX)
+    n = number.constant_value()
+    if data.shape.ndims is None or ids.shape.ndims is None:
+        return [(data.dtype.base_dtype, unknown_shape())]
+    rest = data.shape[ids.shape.ndims :]
+    data.shape[: ids.shape.ndims].assert_is_compatible_with(ids.shape)
+    first = TensorShape([None if n is None else int(n)])
+    return [(data.dtype.base_dtype, first.concatenate(rest))]
+
+
+def _segments(
+    attrs: dict[str, Any], data: np.ndarray, ids: np.ndarray, number: np.ndarray
+) -> np.ndarray:
+    n = int(number)
+    flat = ids.ravel()
+    if (flat >= n).any():
+        raise ValueError(f"segment_ids holds {flat.max()}; num_segments is {n}.")
+    rows = data.reshape(flat.size, *data.shape[ids.ndim :])
+    out = np.zeros((n, *rows.shape[1:]), data.dtype)
+    np.add.at(out, flat[flat >= 0], rows[flat >= 0])
+    return out
+
+
+def _grad_segments(op: Any, g: Tensor) -> list[Any]:
+    # A negative id belongs to no segment and gets no gradient.
+    ids = op.inputs[1]
+    zero = array_ops.zeros_like(ids)
+    safe = apply_op("Maximum", [ids, zero])
+    rows = array_ops.gather(g, safe)
+    live = apply_op("Cast", [apply_op("GreaterEqual", [ids, zero])], {"DstT": g.dtype})
+    extra = array_ops.rank(rows) - array_ops.rank(ids)
+    shape = array_ops.concat([array_ops.shape(ids), array_ops.fill([extra], 1)], 0)
+    return [apply_op("Mul", [rows, array_ops.reshape(live, shape)]), None, None]
+
+
+register(
+    "UnsortedSegmentSum",
+    infer=_infer_segments,
+    compute=_segments,
+    gradient=_grad_segments,
+    inputs=["data", "segment_ids", "num_segments"],
+    samples=lambda: [
+        (
+            {},
+            [
+                np.arange(6.0).reshape(3, 2),
+                np.array([2, 0, 2], np.int32),
+                np.array(4, np.int32),
+            ],
+        )
+    ],
+)
+
+
+def unsorted_segment_sum(
+    data: Any, segment_ids: Any, num_segments: Any, name: str | None = None
+) -> Tensor:
+    """Sums the rows of `data` that have the same id."""
+    hints = [None, dtypes.int32, dtypes.int32]
+    return apply_op(
+        "UnsortedSegmentSum", [data, segment_ids, num_segments], None, name, dtypes=hints
+    )
