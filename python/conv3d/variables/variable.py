@@ -20,7 +20,7 @@ import numpy as np
 from conv3d.framework import context, convert, dtypes, execute, state, tensor_shape
 from conv3d.framework.graph_keys import GraphKeys
 from conv3d.framework.tensor import Tensor
-from conv3d.ops import array_ops, control_flow_ops, state_ops
+from conv3d.ops import array_ops, initialization_ops, state_ops
 from conv3d.variables import sync
 
 __all__ = ["ResourceVariable", "Variable"]
@@ -140,10 +140,11 @@ class Variable:
             self._graph = self._variable.graph
             self._initializer_op = state_ops.assign(
                 self._variable,
-                _initialized_first(value),
+                initialization_ops.with_initialized_reads(value, _initial_values(self._graph)),
                 validate_shape=self._validate_shape and static.is_fully_defined(),
                 name="Assign",
             ).op
+            _initial_values(self._graph)[self._variable.op] = self._initializer_op.inputs[1]
             self._init_reading()
 
     def _init_reading(self) -> None:
@@ -165,10 +166,8 @@ class Variable:
     def initialized_value(self) -> Tensor:
         """The value, or the initial value while the variable has none."""
         with context.init_scope():
-            return control_flow_ops.cond(
-                state_ops.is_variable_initialized(self._variable),
-                self.read_value,
-                lambda: self.initial_value,
+            return initialization_ops.initialized_value(
+                self._variable, self._initializer_op.inputs[1]
             )
 
     def eval(self, session: Any = None) -> np.ndarray:
@@ -344,8 +343,8 @@ class Variable:
         raise TypeError("a Variable cannot be iterated over; iterate over its tensor's parts")
 
     def __bool__(self) -> bool:
-        # The tensor's rule: refused in graph mode, the value's truth in eager mode.
-        return bool(self.value())
+        # Programs ask `if bias:` for whether there is one; a reference variable is true.
+        return True
 
     def __copy__(self) -> Any:
         raise TypeError(f"variable {self.name} cannot be copied; share it or make a new one")
@@ -506,6 +505,10 @@ class ResourceVariable(Variable):
             f"numpy={self.numpy()!r}>"
         )
 
+    def __bool__(self) -> bool:
+        # The tensor's rule: refused in graph mode, the truth of the value in eager mode.
+        return bool(self.value())
+
     def __int__(self) -> int:
         return int(self.value())
 
@@ -525,12 +528,12 @@ class ResourceVariable(Variable):
     __copy__ = Variable.__copy__
 
 
-def _initialized_first(value: Any) -> Any:
-    """`value`, with reads of other variables replaced by their initialised values.
-
-    `Variable(w * 2)` then works whatever the order in which the two are initialised.
-    """
-    return value
+def _initial_values(graph: Any) -> dict[Any, Tensor]:
+    """The graph's record of initial values, by the operation of each variable's reference."""
+    kept = graph.get_collection_ref(("__initial_values",))
+    if not kept:
+        kept.append({})
+    return kept[0]
 
 
 def _tensor_operator(operator: str) -> Callable:
