@@ -1,5 +1,6 @@
 #include "runtime/workspace.h"
 
+#include <atomic>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -48,10 +49,11 @@ Cache& cache() {
   return instance;
 }
 
-long g_fail_after = -1;  // allocations until one fails, for tests; negative: never
+std::atomic<long> g_fail_after{-1};  // allocations until all fail, for tests; negative: never
 
 void* system_allocate(size_t bytes) {
-  if (g_fail_after >= 0 && g_fail_after-- == 0) return nullptr;
+  if (g_fail_after == 0) return nullptr;
+  if (g_fail_after > 0) --g_fail_after;
   const size_t alignment = bytes >= kHugePage ? kHugePage : kScratchAlignment;
 #if defined(_MSC_VER)
   return _aligned_malloc(bytes, alignment);

@@ -68,7 +68,7 @@ class Workspace {
 void clear_workspace_cache();
 size_t workspace_cache_bytes();
 
-// For tests: the allocation after `after` further ones fails; negative: none fails.
+// For tests: after `after` further allocations all fail; negative: none does.
 void fail_allocation_for_testing(long after);
 
 }  // namespace conv3d

@@ -1,0 +1,444 @@
+// plan/ and algorithms/: every algorithm of the registry, on every instruction set that runs here, in every direction, against
+// the reference; and what a plan adds: selection, conversions of layout and dtype, packed filters, degenerate batches.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "algorithms/algorithm.h"
+#include "algorithms/reference/reference.h"
+#include "base/half.h"
+#include "base/status.h"
+#include "kernels/dispatch.h"
+#include "plan/convert.h"
+#include "plan/plan.h"
+#include "problem/problem.h"
+#include "problem_sets.h"
+#include "runtime/cpu_info.h"
+#include "runtime/thread_pool.h"
+
+namespace conv3d {
+namespace {
+
+constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput, Direction::kBackwardFilter};
+
+// The tensors of one problem, as T, filled with small integers: sums of products are then exact in float and double.
+template <class T>
+struct Tensors {
+  explicit Tensors(const Problem& p, unsigned seed = 1)
+      : input(static_cast<size_t>(p.input_elements())),
+        filter(static_cast<size_t>(p.filter_elements())),
+        grad_output(static_cast<size_t>(p.output_elements())),
+        bias(static_cast<size_t>(std::max(p.ic, p.oc))) {
+    std::mt19937 random(seed);
+    std::uniform_int_distribution<int> number(-4, 4);
+    for (auto* tensor : {&input, &filter, &grad_output, &bias}) {
+      for (T& x : *tensor) x = static_cast<T>(number(random));
+    }
+  }
+  std::vector<T> input, filter, grad_output, bias;
+};
+
+size_t result_elements(const Problem& p) {
+  switch (p.direction) {
+    case Direction::kForward: return static_cast<size_t>(p.output_elements());
+    case Direction::kBackwardInput: return static_cast<size_t>(p.input_elements());
+    case Direction::kBackwardFilter: return static_cast<size_t>(p.filter_elements());
+  }
+  return 0;
+}
+
+// What an algorithm computes, given scratch and a result full of NaN.
+template <class T>
+std::vector<T> compute(const Algorithm& algorithm, const Problem& p, const PlanContext& context, const Tensors<T>& t, int threads,
+                       double* bound = nullptr) {
+  Problem sample = p;
+  sample.mb = 1;
+  const auto prepared = algorithm.prepare(sample, context);
+  if (bound != nullptr) *bound = prepared->error_bound();
+  ThreadPool& pool = default_thread_pool();
+  Workspace packed(prepared->packed_filter_bytes());
+  if (packed.data() != nullptr) std::memset(packed.data(), 0xff, prepared->packed_filter_bytes());
+  if (p.direction != Direction::kBackwardFilter) prepared->pack_filter(t.filter.data(), packed.data(), pool, threads);
+  const size_t bytes = prepared->ledger().total_bytes(threads);
+  Workspace scratch(bytes);
+  if (scratch.data() != nullptr) std::memset(scratch.data(), 0xff, bytes);
+  std::vector<T> result(result_elements(p), std::numeric_limits<T>::quiet_NaN());
+  Buffers b;
+  b.input = t.input.data();
+  b.grad_output = t.grad_output.data();
+  b.packed_filter = packed.data();
+  b.bias = p.with_bias ? t.bias.data() : nullptr;
+  b.result = result.data();
+  b.batch = p.mb;
+  prepared->execute(b, Scratch(prepared->ledger(), scratch.data()), pool, threads);
+  return result;
+}
+
+template <class T>
+double relative_error(const std::vector<T>& got, const std::vector<T>& wanted) {
+  double error = 0, largest = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[i]));
+    if (!(difference <= error)) error = difference;  // keeps a NaN
+    largest = std::max(largest, std::abs(static_cast<double>(wanted[i])));
+  }
+  return error / std::max(largest, 1e-30);
+}
+
+template <class T>
+void check_algorithms(const ProblemSpec& spec, const std::string& line) {
+  const Problem p = make_problem(spec);
+  const Tensors<T> t(p);
+  const KernelTableList tables = kernel_tables();
+  const PlanContext any{tables.items[tables.size - 1], &cpu_info(), 1};
+  const std::vector<T> wanted = compute<T>(reference_algorithm(), p, any, t, 2);
+  const AlgorithmList list = algorithm_list();
+  for (int i = 0; i < tables.size; ++i) {
+    if ((tables.items[i]->required_features & ~cpu_info().features) != 0) continue;
+    const PlanContext context{tables.items[i], &cpu_info(), 1};
+    for (int a = 0; a < list.size; ++a) {
+      const Algorithm& algorithm = *list.items[a];
+      Problem sample = p;
+      sample.mb = 1;
+      if (!algorithm.why_not(sample, context).empty()) continue;
+      const std::string name = std::string(algorithm.name()) + " on " + tables.items[i]->name + ": " + p.to_string() + " of " + line;
+      INFO(name);
+      CHECK(algorithm.cost(sample, context) > 0);
+      double bound = 0;
+      const std::vector<T> one = compute<T>(algorithm, p, context, t, 1, &bound);
+      const double error = relative_error(one, wanted);
+      if (algorithm.family() == std::string("winograd")) {
+        CHECK(error <= bound);
+      } else if (spec.activation == Activation::kSigmoid || spec.activation == Activation::kTanh) {
+        CHECK(error <= 2e-6);
+      } else {
+        CHECK(error == 0);
+      }
+      const std::vector<T> three = compute<T>(algorithm, p, context, t, 3);
+      CHECK(std::memcmp(one.data(), three.data(), one.size() * sizeof(T)) == 0);
+    }
+  }
+}
+
+template <class F>
+void for_each_problem(const std::vector<std::string>& sets, F fn) {
+  for (const std::string& set : sets) {
+    for (const std::string& line : testing::problem_set(set)) fn(testing::parse_problem(line), line);
+  }
+}
+
+TEST_CASE("every algorithm agrees with the reference in float32, all directions") {
+  for_each_problem({"smoke", "edges", "strided", "dilated"}, [](ProblemSpec spec, const std::string& line) {
+    for (Direction direction : kDirections) {
+      spec.direction = direction;
+      check_algorithms<float>(spec, line);
+    }
+  });
+}
+
+TEST_CASE("channels first and float64") {
+  for_each_problem({"smoke"}, [](ProblemSpec spec, const std::string& line) {
+    for (Direction direction : kDirections) {
+      spec.direction = direction;
+      spec.layout = Layout::kChannelsFirst;
+      spec.dtype = DType::kFloat32;
+      check_algorithms<float>(spec, line);
+      spec.dtype = DType::kFloat64;
+      check_algorithms<double>(spec, line);
+      spec.layout = Layout::kChannelsLast;
+      check_algorithms<double>(spec, line);
+    }
+  });
+}
+
+TEST_CASE("bias and activations") {
+  for_each_problem({"smoke"}, [](ProblemSpec spec, const std::string& line) {
+    for (Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
+      for (int activation = 0; activation < 5; ++activation) {
+        spec.direction = direction;
+        spec.with_bias = true;
+        spec.leaky_relu_alpha = 0.25;  // exact
+        spec.activation = static_cast<Activation>(activation);
+        check_algorithms<float>(spec, line);
+      }
+    }
+  });
+}
+
+// A plain triple loop, to check the reference itself by something that shares no code with it.
+std::vector<double> naive_forward(const Problem& p, const Tensors<double>& t) {
+  std::vector<double> y(static_cast<size_t>(p.output_elements()), 0.0);
+  const int64_t icg = p.ic / p.groups, ocg = p.oc / p.groups;
+  size_t at = 0;
+  for (int64_t n = 0; n < p.mb; ++n)
+    for (int64_t od = 0; od < p.od; ++od)
+      for (int64_t oh = 0; oh < p.oh; ++oh)
+        for (int64_t ow = 0; ow < p.ow; ++ow)
+          for (int64_t c = 0; c < p.oc; ++c, ++at)
+            for (int64_t kd = 0; kd < p.kd; ++kd)
+              for (int64_t kh = 0; kh < p.kh; ++kh)
+                for (int64_t kw = 0; kw < p.kw; ++kw) {
+                  const int64_t d = od * p.sd - p.pd + kd * p.dd, h = oh * p.sh - p.ph + kh * p.dh,
+                                w = ow * p.sw - p.pw + kw * p.dw;
+                  if (d < 0 || d >= p.id || h < 0 || h >= p.ih || w < 0 || w >= p.iw) continue;
+                  for (int64_t i = 0; i < icg; ++i) {
+                    const int64_t x = ((((n * p.id + d) * p.ih + h) * p.iw + w) * p.ic) + c / ocg * icg + i;
+                    const int64_t f = (((kd * p.kh + kh) * p.kw + kw) * icg + i) * p.oc + c;
+                    y[at] += t.input[static_cast<size_t>(x)] * t.filter[static_cast<size_t>(f)];
+                  }
+                }
+  return y;
+}
+
+double dot(const std::vector<double>& a, const std::vector<double>& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
+  return sum;
+}
+
+TEST_CASE("the reference equals a plain loop, and its gradients are adjoint") {
+  const KernelTableList tables = kernel_tables();
+  const PlanContext context{tables.items[tables.size - 1], &cpu_info(), 1};
+  for_each_problem({"smoke", "edges", "strided", "dilated"}, [&](ProblemSpec spec, const std::string& line) {
+    CAPTURE(line);
+    spec.dtype = DType::kFloat64;
+    Problem p = make_problem(spec);
+    const Tensors<double> t(p);
+    const std::vector<double> y = compute<double>(reference_algorithm(), p, context, t, 2);
+    CHECK(y == naive_forward(p, t));
+    // <dy, conv(x, w)> = <dx, x> = <dw, w>; all are integers, so equal to the last bit.
+    p.direction = Direction::kBackwardInput;
+    const double forward = dot(t.grad_output, y);
+    CHECK(dot(compute<double>(reference_algorithm(), p, context, t, 2), t.input) == forward);
+    p.direction = Direction::kBackwardFilter;
+    CHECK(dot(compute<double>(reference_algorithm(), p, context, t, 2), t.filter) == forward);
+  });
+}
+
+template <class T>
+PlanBuffers buffers_of(const Problem& p, const Tensors<T>& t, std::vector<T>* result) {
+  PlanBuffers b;
+  b.input = t.input.data();
+  b.filter = t.filter.data();
+  b.grad_output = t.grad_output.data();
+  b.bias = p.with_bias ? t.bias.data() : nullptr;
+  b.result = result->data();
+  b.batch = p.mb;
+  return b;
+}
+
+Status status_of(const Problem& p, const std::string& algorithm) {
+  try {
+    Plan plan(p, algorithm);
+    return Status::kOk;
+  } catch (const Error& error) {
+    return error.status();
+  }
+}
+
+TEST_CASE("a forced algorithm is used or refused, never replaced") {
+  const Problem p = make_problem(testing::parse_problem("mb1_ic3id9ih10iw11_oc4_kd5kh5kw5_sd3sh3sw3_same"));
+  CHECK(Plan(p, "reference").facts().algorithm == "reference");
+  CHECK(status_of(p, "no_such_algorithm") == Status::kInvalidArgument);
+  const AlgorithmList list = algorithm_list();
+  const PlanContext context{&kernel_table(), &cpu_info(), 1};
+  for (int i = 0; i < list.size; ++i) {
+    const Algorithm& algorithm = *list.items[i];
+    const bool able = algorithm.why_not(p, context).empty();
+    CAPTURE(algorithm.name());
+    const Status status = status_of(p, algorithm.name());
+    CHECK(status == (able ? Status::kOk : Status::kUnsupported));
+    if (able) CHECK(Plan(p, algorithm.name()).facts().algorithm == algorithm.name());
+  }
+  CHECK(Plan(p, "auto").facts().candidates.size() == static_cast<size_t>(list.size));
+}
+
+TEST_CASE("the choice does not depend on the batch") {
+  for_each_problem({"smoke", "strided", "networks"}, [](ProblemSpec spec, const std::string& line) {
+    CAPTURE(line);
+    spec.batch = 1;
+    const Plan one(make_problem(spec), "auto");
+    spec.batch = 64;
+    const Plan many(make_problem(spec), "auto");
+    CHECK(one.facts().detail == many.facts().detail);
+    CHECK(one.filter_key() == many.filter_key());
+    CHECK(one.facts().error_bound <= kDefaultErrorBound);
+  });
+}
+
+TEST_CASE("strict accuracy takes no winograd") {
+  for_each_problem({"smoke", "networks"}, [](ProblemSpec spec, const std::string& line) {
+    CAPTURE(line);
+    spec.accuracy = Accuracy::kStrict;
+    CHECK(Plan(make_problem(spec), "auto").facts().family != "winograd");
+    CHECK(status_of(make_problem(spec), "winograd") != Status::kOk);
+  });
+}
+
+TEST_CASE("a batch split and a packed filter change no bit") {
+  for_each_problem({"smoke"}, [](ProblemSpec spec, const std::string& line) {
+    CAPTURE(line);
+    spec.batch = 3;
+    const Problem p = make_problem(spec);
+    const Tensors<float> t(p);
+    std::vector<float> whole(result_elements(p)), parts(result_elements(p));
+    const Plan plan(p, "auto");
+    ThreadPool& pool = default_thread_pool();
+    plan.execute(buffers_of(p, t, &whole), pool, 2);
+    const auto packed = plan.pack(t.filter.data(), pool, 2);
+    CHECK(packed->bytes() == plan.packed_filter_bytes());
+    for (int64_t n = 0; n < 3; ++n) {
+      PlanBuffers b = buffers_of(p, t, &parts);
+      b.input = t.input.data() + n * p.input_voxels() * p.ic;
+      b.result = parts.data() + n * p.output_voxels() * p.oc;
+      b.filter = nullptr;
+      b.packed = packed.get();
+      b.batch = 1;
+      plan.execute(b, pool, 1);
+    }
+    CHECK(whole == parts);
+  });
+}
+
+TEST_CASE("float16 and bfloat16 equal float32 rounded at the end") {
+  for_each_problem({"smoke"}, [](ProblemSpec spec, const std::string& line) {
+    for (Direction direction : kDirections) {
+      for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+        for (DType dtype : {DType::kFloat16, DType::kBFloat16}) {
+          CAPTURE(line);
+          spec.direction = direction;
+          spec.layout = layout;
+          spec.batch = 2;
+          spec.accuracy = Accuracy::kStrict;
+          spec.dtype = DType::kFloat32;
+          const Problem exact = make_problem(spec);
+          spec.dtype = dtype;
+          const Problem p = make_problem(spec);
+          const Tensors<float> t(exact);
+          std::vector<float> wanted(result_elements(p));
+          ThreadPool& pool = default_thread_pool();
+          Plan(exact, "reference").execute(buffers_of(exact, t, &wanted), pool, 2);
+          const auto narrow = [&](const std::vector<float>& from) {
+            std::vector<uint16_t> to(from.size());
+            for (size_t i = 0; i < from.size(); ++i) {
+              to[i] = dtype == DType::kFloat16 ? to_half(from[i]).bits : to_bfloat16(from[i]).bits;
+            }
+            return to;
+          };
+          const std::vector<uint16_t> input = narrow(t.input), filter = narrow(t.filter), grad = narrow(t.grad_output);
+          std::vector<uint16_t> result(wanted.size());
+          PlanBuffers b;
+          b.input = input.data();
+          b.filter = filter.data();
+          b.grad_output = grad.data();
+          b.result = result.data();
+          b.batch = p.mb;
+          for (const char* algorithm : {"auto", "reference"}) {
+            const Plan plan(p, algorithm);
+            plan.execute(b, pool, 2);
+            CHECK(result == narrow(wanted));
+          }
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("empty batches, empty volumes and missing tensors") {
+  ProblemSpec spec = testing::parse_problem("mb0_ic3id4ih4iw4_oc2_kd3kh3kw3_sd1sh1sw1_same");
+  ThreadPool& pool = default_thread_pool();
+  const Plan forward(make_problem(spec), "auto");
+  forward.execute(PlanBuffers{}, pool, 2);  // nothing to read, nothing to write
+  spec.direction = Direction::kBackwardFilter;
+  const Problem p = make_problem(spec);
+  std::vector<float> grad(static_cast<size_t>(p.filter_elements()), 7.0f);
+  PlanBuffers b;
+  b.result = grad.data();
+  Plan(p, "auto").execute(b, pool, 2);
+  CHECK(std::all_of(grad.begin(), grad.end(), [](float x) { return x == 0; }));
+  spec.batch = 1;
+  spec.input[1] = 0;
+  grad.assign(grad.size(), 7.0f);
+  b.batch = 1;
+  Plan(make_problem(spec), "auto").execute(b, pool, 2);
+  CHECK(std::all_of(grad.begin(), grad.end(), [](float x) { return x == 0; }));
+
+  spec = testing::parse_problem("mb1_ic3id4ih4iw4_oc2_kd3kh3kw3_sd1sh1sw1_same");
+  const Problem full = make_problem(spec);
+  const Plan plan(full, "auto");
+  const Tensors<float> t(full);
+  std::vector<float> result(result_elements(full));
+  const PlanBuffers good = buffers_of(full, t, &result);
+  plan.execute(good, pool, 1);
+  const auto refused = [&](auto change) {
+    PlanBuffers bad = good;
+    change(bad);
+    try {
+      plan.execute(bad, pool, 1);
+      return false;
+    } catch (const Error& error) {
+      return error.status() == Status::kInvalidArgument || error.status() == Status::kOutOfMemory;
+    }
+  };
+  CHECK(refused([](PlanBuffers& x) { x.input = nullptr; }));
+  CHECK(refused([](PlanBuffers& x) { x.filter = nullptr; }));
+  CHECK(refused([](PlanBuffers& x) { x.result = nullptr; }));
+  CHECK(refused([&](PlanBuffers& x) { x.bias = t.bias.data(); }));
+  CHECK(refused([](PlanBuffers& x) { x.batch = -1; }));
+  CHECK(refused([](PlanBuffers& x) { x.batch = std::numeric_limits<int64_t>::max(); }));
+  const PackedFilter other("another form", 64);
+  CHECK(refused([&](PlanBuffers& x) { x.packed = &other; }));
+  Problem wider = full;
+  wider.oc = 4;
+  CHECK(Plan(wider, "auto").filter_key() != plan.filter_key());
+}
+
+TEST_CASE("every failing allocation is an error, leaks nothing, and the next call works") {
+  const Problem p = make_problem(testing::parse_problem("mb2_ic4id7ih8iw9_oc8_kd3kh3kw3_sd1sh1sw1_same"));
+  const Tensors<float> t(p);
+  std::vector<float> wanted(result_elements(p)), result(result_elements(p));
+  ThreadPool& pool = default_thread_pool();
+  const Plan plan(p, "auto");
+  plan.execute(buffers_of(p, t, &wanted), pool, 2);
+  int failures = 0;
+  for (long n = 0; n < 100; ++n) {
+    clear_workspace_cache();
+    fail_allocation_for_testing(n);
+    bool failed = false;
+    try {
+      plan.execute(buffers_of(p, t, &result), pool, 2);
+    } catch (const Error& error) {
+      failed = true;
+      CHECK(error.status() == Status::kOutOfMemory);
+    }
+    fail_allocation_for_testing(-1);
+    if (!failed) break;
+    ++failures;
+    plan.execute(buffers_of(p, t, &result), pool, 2);
+    CHECK(result == wanted);
+  }
+  CHECK(failures >= 1);
+}
+
+TEST_CASE("tensors are converted between layouts and dtypes") {
+  const int64_t batch = 2, voxels = 37, channels = 70;
+  std::vector<float> from(static_cast<size_t>(batch * voxels * channels));
+  for (size_t i = 0; i < from.size(); ++i) from[i] = static_cast<float>(i % 1000);
+  std::vector<uint16_t> middle(from.size());
+  std::vector<float> back(from.size());
+  ThreadPool& pool = default_thread_pool();
+  const TensorForm last{DType::kFloat32, Layout::kChannelsLast}, first{DType::kFloat16, Layout::kChannelsFirst};
+  convert_tensor(from.data(), last, middle.data(), first, batch, voxels, channels, pool, 2);
+  CHECK(to_float(Half{middle[static_cast<size_t>(3 * voxels + 5)]}) == from[static_cast<size_t>(5 * channels + 3)]);
+  convert_tensor(middle.data(), first, back.data(), last, batch, voxels, channels, pool, 2);
+  CHECK(from == back);
+}
+
+}  // namespace
+}  // namespace conv3d
