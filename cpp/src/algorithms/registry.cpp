@@ -1,14 +1,24 @@
-// THE ordered list: one line per algorithm. Ties in cost go to the earlier entry; the reference is last and serves all.
+// THE ordered list: one line per algorithm or family. Ties in cost go to the earlier entry; the reference is last and serves
+// all.
+#include <vector>
+
 #include "algorithms/algorithm.h"
+#include "algorithms/implicit_gemm/implicit_gemm.h"
 #include "algorithms/reference/reference.h"
+#include "algorithms/winograd/winograd.h"
 
 namespace conv3d {
 
 AlgorithmList algorithm_list() {
-  static const Algorithm* const items[] = {
-      &reference_algorithm(),
-  };
-  return {items, static_cast<int>(sizeof items / sizeof items[0])};
+  static const std::vector<const Algorithm*> items = [] {
+    std::vector<const Algorithm*> list;
+    list.push_back(&gemm_direct_algorithm());
+    const AlgorithmList winograd = winograd_algorithms();
+    list.insert(list.end(), winograd.items, winograd.items + winograd.size);
+    list.push_back(&reference_algorithm());
+    return list;
+  }();
+  return {items.data(), static_cast<int>(items.size())};
 }
 
 }  // namespace conv3d

@@ -36,7 +36,8 @@ struct GemmTapArgs {
   ptrdiff_t a_offset;  // added to every pointer
   ptrdiff_t a_tap;     // from tap to tap
   const T* b;
-  ptrdiff_t b_group, b_tap;
+  const ptrdiff_t* b_group;  // offset of each group's B
+  ptrdiff_t b_tap;
   T* const* c;         // row pointers; strided form: null, rows at c0 + row * c_row
   ptrdiff_t c_offset;  // added to every pointer
   T* c0;
@@ -44,7 +45,8 @@ struct GemmTapArgs {
   GemmFinish<T> finish;
 };
 
-// B packed as [g][t][column][k padded with zeros to whole vectors]; lanes run along k. Few columns, long k.
+// B packed as [g][t][column][k padded with zeros to whole vectors]; lanes run along k. Few columns, long k. A is not read
+// beyond k; B is, up to a whole vector.
 template <class T>
 struct GemmDotArgs {
   int64_t rows;
@@ -54,7 +56,8 @@ struct GemmDotArgs {
   const T* const* a;
   ptrdiff_t a_group, a_offset, a_tap;
   const T* b;
-  ptrdiff_t b_group, b_tap;
+  const ptrdiff_t* b_group;
+  ptrdiff_t b_tap, b_column;
   T* const* c;
   ptrdiff_t c_offset;
   GemmFinish<T> finish;

@@ -109,12 +109,11 @@ static void tap_tile(const GemmTapArgs<T>* p, int64_t row) {
   Vec<T> acc[MR][NV];
   clear<T, MR, NV>(acc);
   const T* const* table = p->a + row;
-  const T* b_of_group = p->b;
-  for (int g = 0; g < p->groups; ++g, table += p->a_group, b_of_group += p->b_group) {
+  for (int g = 0; g < p->groups; ++g, table += p->a_group) {
     const T* a[MR];
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) a[m] = table[m] + p->a_offset;
-    const T* b_of_tap = b_of_group;
+    const T* b_of_tap = p->b + p->b_group[g];
     for (int t = p->taps;;) {
       const T* b = b_of_tap;
       const int64_t k = p->k;
@@ -176,10 +175,9 @@ static void strided_tile(const GemmTapArgs<T>* p, int64_t row) {
   Vec<T> acc[MR][NV];
   clear<T, MR, NV>(acc);
   const ptrdiff_t step = p->a_row, offset = p->a_offset + row * step;
-  const T* b_of_group = p->b;
-  for (int g = 0; g < p->groups; ++g, b_of_group += p->b_group) {
+  for (int g = 0; g < p->groups; ++g) {
     const T* a_of_tap = p->a[g] + offset;
-    const T* b_of_tap = b_of_group;
+    const T* b_of_tap = p->b + p->b_group[g];
     for (int t = 0; t < p->taps; ++t, a_of_tap += p->a_tap, b_of_tap += p->b_tap) {
       const T* a = a_of_tap;
       const T* b = b_of_tap;
@@ -260,8 +258,11 @@ static void lines_tile(const LinesArgs* p, int64_t row) {
   const float* b = p->b;
   for (int k = 0; k < p->kc; k += kLine, block += p->a_block) {
     const int count = p->kc - k < kLine ? p->kc - k : kLine;
-    for (int i = 0; i < count; ++i, b += kLinesNr)
+    for (int i = 0; i < count; ++i, b += kLinesNr) {
+      // The next panel comes from L3 or memory, once per block of tiles: 3 to 8 % of the whole for 64 channels and more.
+      prefetch_line(b + p->kc * kLinesNr);
       rank_one<float, MR, kLinesNv>(acc, [&](int m) { return block[m * kLine + i]; }, b);
+    }
   }
   float* const c = p->c + row * kLine;
   constexpr int kPerLine = kLine / kLanesF;
@@ -367,13 +368,14 @@ static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
   constexpr int kLanes = VecOf<T>::kLanes;
   Vec<T> acc[MR][NC];
   clear<T, MR, NC>(acc);
-  const int64_t k = p->k, whole = k - k % kLanes, padded = whole == k ? k : whole + kLanes;
+  const int64_t k = p->k, whole = k - k % kLanes;
+  const ptrdiff_t padded = p->b_column;
   const int tail = static_cast<int>(k - whole);
   for (int g = 0; g < p->groups; ++g) {
     const T* a[MR];
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) a[m] = p->a[g * p->a_group + row + m] + p->a_offset;
-    const T* b = p->b + g * p->b_group;
+    const T* b = p->b + p->b_group[g];
     for (int t = 0; t < p->taps; ++t, b += p->b_tap) {
       for (int64_t i = 0; i < whole; i += kLanes) {
         Vec<T> x[MR];

@@ -1,0 +1,34 @@
+#include "algorithms/implicit_gemm/implicit_gemm.h"
+
+#include "algorithms/implicit_gemm/correlation_plan.h"
+
+namespace conv3d {
+namespace {
+
+bool is_direct_dtype(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat64; }
+
+class GemmDirect final : public Algorithm {
+ public:
+  const char* name() const override { return "gemm_direct"; }
+  const char* family() const override { return "gemm"; }
+  std::string why_not(const Problem& problem, const PlanContext&) const override {
+    if (problem.direction == Direction::kBackwardFilter) return "computes forward and backward_input";
+    if (!is_direct_dtype(problem.dtype)) return "computes in float32 and float64";
+    return "";
+  }
+  double cost(const Problem& problem, const PlanContext& context) const override {
+    return implicit_gemm::correlation_cost(problem, context);
+  }
+  std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
+    return implicit_gemm::prepare_correlation(problem, context);
+  }
+};
+
+}  // namespace
+
+const Algorithm& gemm_direct_algorithm() {
+  static const GemmDirect algorithm;
+  return algorithm;
+}
+
+}  // namespace conv3d
