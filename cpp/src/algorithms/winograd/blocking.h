@@ -31,8 +31,6 @@ struct BlockLayout {
 };
 BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles);
 
-inline constexpr int64_t kSumChunk = 256;  // channels in one chain of additions; chunks are added in order
-
 Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
 // The same with the sizes given: for tests and tuning.
 Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles, const PlanContext& context);

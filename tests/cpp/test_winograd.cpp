@@ -1,0 +1,570 @@
+// algorithms/winograd and kernels/winograd_*: matrices, transforms, the algorithm against float64, its stated accuracy, and
+// the same bits whatever the threads, blocks, layout, batch and alignment.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "algorithms/reference/reference.h"
+#include "algorithms/winograd/blocking.h"
+#include "algorithms/winograd/filter.h"
+#include "algorithms/winograd/geometry.h"
+#include "algorithms/winograd/winograd.h"
+#include "kernels/cook_toom.h"
+#include "kernels/dispatch.h"
+#include "problem_sets.h"
+#include "run_algorithm.h"
+
+namespace conv3d {
+namespace {
+
+using testing::Block;
+using testing::Tensors;
+
+std::vector<const KernelTable*> runnable_tables() {
+  std::vector<const KernelTable*> tables;
+  const KernelTableList all = kernel_tables();
+  for (int i = 0; i < all.size; ++i)
+    if ((all.items[i]->required_features & ~cpu_info().features) == 0) tables.push_back(all.items[i]);
+  return tables;
+}
+
+PlanContext context_of(const KernelTable& table) { return {&table, &cpu_info(), 1}; }
+
+// --- matrices ---------------------------------------------------------------------------------------------------------
+
+struct MatrixSet {
+  int m, r, n;
+  std::vector<double> a, g, b;  // A^T, G, B^T
+};
+
+template <int M, int R>
+consteval auto as_doubles() {
+  constexpr int kN = M + R - 1;
+  struct {
+    double a[M][kN], g[kN][R], b[kN][kN];
+  } d{};
+  constexpr cook_toom::Matrices<M, R> x = cook_toom::make<M, R>();
+  for (int i = 0; i < M; ++i)
+    for (int j = 0; j < kN; ++j) d.a[i][j] = cook_toom::to_double(x.a[i][j]);
+  for (int j = 0; j < kN; ++j)
+    for (int k = 0; k < R; ++k) d.g[j][k] = cook_toom::to_double(x.g[j][k]);
+  for (int i = 0; i < kN; ++i)
+    for (int j = 0; j < kN; ++j) d.b[i][j] = cook_toom::to_double(x.b[i][j]);
+  return d;
+}
+
+template <int M, int R>
+MatrixSet matrix_set() {
+  constexpr int kN = M + R - 1;
+  static constexpr auto d = as_doubles<M, R>();
+  return {M, R, kN, {&d.a[0][0], &d.a[0][0] + M * kN}, {&d.g[0][0], &d.g[0][0] + kN * R}, {&d.b[0][0], &d.b[0][0] + kN * kN}};
+}
+
+const std::vector<MatrixSet>& matrix_sets() {
+  static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(), matrix_set<2, 3>(), matrix_set<3, 3>(), matrix_set<4, 3>(),
+                                              matrix_set<2, 5>(), matrix_set<3, 5>()};
+  return sets;
+}
+
+const MatrixSet& matrices(int m, int r) {
+  for (const MatrixSet& s : matrix_sets())
+    if (s.m == m && s.r == r) return s;
+  throw std::logic_error("no such F(m, r)");
+}
+
+TEST_CASE("winograd: y = A^T [(G g) . (B^T d)] is the correlation, and the library packs with this G") {
+  std::mt19937 random(3);
+  std::normal_distribution<double> normal;
+  for (const MatrixSet& s : matrix_sets()) {
+    CAPTURE(s.m);
+    CAPTURE(s.r);
+    std::vector<double> d(s.n), g(s.r);
+    for (double& x : d) x = normal(random);
+    for (double& x : g) x = normal(random);
+    const double* packed_with = winograd::filter_matrix(s.m, s.r);
+    REQUIRE(packed_with != nullptr);
+    for (int i = 0; i < s.n * s.r; ++i) CHECK(packed_with[i] == s.g[i]);
+    for (int i = 0; i < s.m; ++i) {
+      double y = 0, direct = 0;
+      for (int j = 0; j < s.n; ++j) {
+        double u = 0, v = 0;
+        for (int k = 0; k < s.n; ++k) u += s.b[j * s.n + k] * d[k];
+        for (int k = 0; k < s.r; ++k) v += s.g[j * s.r + k] * g[k];
+        y += s.a[i * s.n + j] * u * v;
+      }
+      for (int k = 0; k < s.r; ++k) direct += d[i + k] * g[k];
+      CHECK(y == doctest::Approx(direct).epsilon(1e-12));
+    }
+  }
+  CHECK(winograd::filter_matrix(5, 3) == nullptr);
+  CHECK(winograd::filter_matrix(4, 1) == nullptr);
+}
+
+// --- transforms -------------------------------------------------------------------------------------------------------
+
+// x[d][h][w] -> (M0 x M1 x M2) x, matrices [rows][columns].
+std::vector<double> apply3(const std::vector<double>& x, const int in[3], const int out[3], const std::vector<double>* const m[3]) {
+  std::vector<double> y(static_cast<size_t>(out[0]) * out[1] * out[2]);
+  for (int a = 0; a < out[0]; ++a)
+    for (int b = 0; b < out[1]; ++b)
+      for (int c = 0; c < out[2]; ++c) {
+        double sum = 0;
+        for (int i = 0; i < in[0]; ++i)
+          for (int j = 0; j < in[1]; ++j)
+            for (int k = 0; k < in[2]; ++k)
+              sum += (*m[0])[a * in[0] + i] * (*m[1])[b * in[1] + j] * (*m[2])[c * in[2] + k] * x[(i * in[1] + j) * in[2] + k];
+        y[(a * out[1] + b) * out[2] + c] = sum;
+      }
+  return y;
+}
+
+struct Axis3 {
+  int m[3], r[3];
+};
+const Axis3 kTransformShapes[] = {{{4, 4, 4}, {3, 3, 3}}, {{2, 3, 4}, {3, 3, 3}}, {{1, 4, 2}, {1, 3, 3}}, {{4, 1, 1}, {3, 1, 1}},
+                                  {{2, 2, 2}, {5, 5, 5}}, {{3, 2, 3}, {5, 5, 5}}, {{1, 1, 3}, {1, 1, 3}}};
+
+TEST_CASE("winograd: input transform against float64, borders as zeros, neighbours sharing columns") {
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  for (const KernelTable* table : runnable_tables())
+    for (const Axis3& shape : kTransformShapes)
+      for (int channels : {16, 5})
+        for (int origin : {0, -1, 3}) {
+          CAPTURE(table->name);
+          CAPTURE(channels);
+          CAPTURE(origin);
+          const int extent[3] = {6, 7, 11}, tiles = 3;
+          int n[3];
+          const std::vector<double>* b[3];
+          for (int a = 0; a < 3; ++a) {
+            n[a] = shape.m[a] + shape.r[a] - 1;
+            b[a] = &matrices(shape.m[a], shape.r[a]).b;
+          }
+          const int points = n[0] * n[1] * n[2];
+          // Beyond the group's channels lies NaN: a lane that is read shows.
+          std::vector<float> image(static_cast<size_t>(extent[0]) * extent[1] * extent[2] * 16, std::numeric_limits<float>::quiet_NaN());
+          for (size_t i = 0; i < image.size(); ++i)
+            if (static_cast<int>(i % 16) < channels) image[i] = normal(random);
+          const ptrdiff_t position = tiles * 16 + 16;
+          Block block(points * position * sizeof(float));
+          WinogradInputArgs args{};
+          args.source = image.data();
+          args.stride_w = 16;
+          args.stride_h = extent[2] * 16;
+          args.stride_d = extent[1] * extent[2] * 16;
+          args.extent_d = extent[0];
+          args.extent_h = extent[1];
+          args.extent_w = extent[2];
+          args.origin_d = args.origin_h = args.origin_w = origin;
+          args.points_d = n[0];
+          args.points_h = n[1];
+          args.points_w = n[2];
+          args.step_w = shape.m[2];
+          args.tiles = tiles;
+          args.channels = channels;
+          args.u = block.as<float>();
+          args.position_stride = position;
+          table->winograd.input_transform(&args);
+          REQUIRE(block.intact());
+          double worst = 0;
+          for (int tile = 0; tile < tiles; ++tile)
+            for (int c = 0; c < channels; ++c) {
+              std::vector<double> window(points);
+              for (int i = 0; i < points; ++i) {
+                const int d = origin + i / (n[1] * n[2]), h = origin + i / n[2] % n[1], w = origin + tile * shape.m[2] + i % n[2];
+                const bool inside = d >= 0 && d < extent[0] && h >= 0 && h < extent[1] && w >= 0 && w < extent[2];
+                window[i] = inside ? image[((d * extent[1] + h) * extent[2] + w) * 16 + c] : 0.0;
+              }
+              const std::vector<double> u = apply3(window, n, n, b);
+              for (int p = 0; p < points; ++p) {
+                const double difference = std::abs(u[p] - block.as<float>()[p * position + tile * 16 + c]);
+                worst = std::max(worst, std::isnan(difference) ? 1e30 : difference);
+              }
+            }
+          CHECK(worst < 2e-4);  // values reach 200 with the 7-point shapes
+        }
+}
+
+TEST_CASE("winograd: output transform against float64, clipped, with bias and every activation") {
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal;
+  for (const KernelTable* table : runnable_tables())
+    for (const Axis3& shape : kTransformShapes)
+      for (int channels : {16, 11})
+        for (int activation = 0; activation <= 4; ++activation)
+          for (int stream : {0, 1}) {
+            CAPTURE(table->name);
+            CAPTURE(channels);
+            CAPTURE(activation);
+            int n[3];
+            const std::vector<double>* a[3];
+            for (int i = 0; i < 3; ++i) {
+              n[i] = shape.m[i] + shape.r[i] - 1;
+              a[i] = &matrices(shape.m[i], shape.r[i]).a;
+            }
+            const int points = n[0] * n[1] * n[2], tiles = 2;
+            const int extent[3] = {shape.m[0], std::max(1, shape.m[1] - 1), 2 * shape.m[2] - (shape.m[2] > 1)};
+            const ptrdiff_t position = tiles * 16 + 16;
+            Block block(points * position * sizeof(float)), result(extent[0] * extent[1] * extent[2] * 16 * sizeof(float));
+            for (int i = 0; i < points * position; ++i) block.as<float>()[i] = 0.1f * normal(random);
+            std::fill_n(result.as<float>(), extent[0] * extent[1] * extent[2] * 16, -77.0f);
+            alignas(64) float bias[16];
+            for (float& x : bias) x = normal(random);
+            WinogradOutputArgs args{};
+            args.m = block.as<float>();
+            args.position_stride = position;
+            args.points_d = n[0];
+            args.points_h = n[1];
+            args.points_w = n[2];
+            args.outputs_d = shape.m[0];
+            args.outputs_h = shape.m[1];
+            args.outputs_w = shape.m[2];
+            args.extent_d = extent[0];
+            args.extent_h = extent[1];
+            args.extent_w = extent[2];
+            args.tiles = tiles;
+            args.channels = channels;
+            args.result = result.as<float>();
+            args.stride_w = 16;
+            args.stride_h = extent[2] * 16;
+            args.stride_d = extent[1] * extent[2] * 16;
+            args.bias = bias;
+            args.activation = activation;
+            args.alpha = 0.3f;
+            args.stream = stream;
+            table->winograd.output_transform(&args);
+            REQUIRE(result.intact());
+            double worst = 0;
+            for (int tile = 0; tile < tiles; ++tile)
+              for (int c = 0; c < 16; ++c) {
+                std::vector<double> m(points);
+                for (int p = 0; p < points; ++p) m[p] = block.as<float>()[p * position + tile * 16 + c];
+                const std::vector<double> y = apply3(m, n, shape.m, a);
+                for (int i = 0; i < shape.m[0] * shape.m[1] * shape.m[2]; ++i) {
+                  const int d = i / (shape.m[1] * shape.m[2]), h = i / shape.m[2] % shape.m[1], w = tile * shape.m[2] + i % shape.m[2];
+                  if (d >= extent[0] || h >= extent[1] || w >= extent[2]) continue;
+                  const double got = result.as<float>()[((d * extent[1] + h) * extent[2] + w) * 16 + c];
+                  if (c >= channels) {
+                    CHECK(got == -77.0);  // not written
+                    continue;
+                  }
+                  double want = y[i] + bias[c];
+                  if (activation == 1) want = std::max(want, 0.0);
+                  if (activation == 2) want = want > 0 ? want : want * static_cast<double>(0.3f);
+                  if (activation == 3) want = 1 / (1 + std::exp(-want));
+                  if (activation == 4) want = std::tanh(want);
+                  worst = std::max(worst, std::isnan(got) ? 1e30 : std::abs(got - want));
+                }
+              }
+            CHECK(worst < 2e-5);
+          }
+}
+
+// --- the algorithm ----------------------------------------------------------------------------------------------------
+
+std::vector<double> exact_result(const Problem& p, const Tensors<float>& tensors) {
+  Problem wide = p;
+  wide.dtype = DType::kFloat64;
+  Tensors<double> t(wide);
+  t.input.assign(tensors.input.begin(), tensors.input.end());
+  t.grad_output.assign(tensors.grad_output.begin(), tensors.grad_output.end());
+  t.filter.assign(tensors.filter.begin(), tensors.filter.end());
+  t.bias.assign(tensors.bias.begin(), tensors.bias.end());
+  return testing::run_algorithm(reference_algorithm(), wide, context_of(kernel_table()), t, 2);
+}
+
+// max|error| / max|result|. A handful of results may all be small by chance; then their spread stands in for the maximum.
+double relative_error(const std::vector<float>& got, const std::vector<double>& want, double spread) {
+  double worst = 0, largest = 2 * spread;
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double error = std::abs(static_cast<double>(got[i]) - want[i]);
+    worst = std::max(worst, std::isnan(error) ? 1e30 : error);
+    largest = std::max(largest, std::abs(want[i]));
+  }
+  return worst / largest;
+}
+
+double spread_of(const Problem& p) {
+  const double channels = static_cast<double>(p.direction == Direction::kBackwardInput ? p.oc : p.ic);
+  return std::sqrt(channels * static_cast<double>(p.kd * p.kh * p.kw));
+}
+
+// Problems whose blocks are cut at every kind of edge.
+const char* const kProblems[] = {
+    "mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_same",     "mb1_ic3id6ih9iw10_oc5_kd3kh3kw3_sd1sh1sw1_valid",
+    "mb1_ic17id6ih6iw13_oc19_kd3kh3kw3_sd1sh1sw1_same",    "mb1_ic33id5ih7iw6_oc16_kd3kh3kw3_sd1sh1sw1_pd2ph1pw0_qd0qh1qw2",
+    "mb1_ic4id1ih1iw1_oc3_kd3kh3kw3_sd1sh1sw1_same",       "mb3_ic9id2ih3iw21_oc48_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic20id6ih9iw11_oc7_kd1kh3kw3_sd1sh1sw1_same",     "mb1_ic20id9ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+    "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",       "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
+    "mb1_ic300id4ih5iw5_oc40_kd3kh3kw3_sd1sh1sw1_same",    "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6"};
+
+std::vector<Problem> problems_in_all_forms(const char* text) {
+  std::vector<Problem> problems;
+  for (Direction direction : {Direction::kForward, Direction::kBackwardInput})
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      ProblemSpec spec = testing::parse_problem(text);
+      spec.direction = direction;
+      spec.layout = layout;
+      spec.with_bias = true;
+      spec.activation = layout == Layout::kChannelsLast ? Activation::kRelu : Activation::kNone;
+      problems.push_back(make_problem(spec));
+    }
+  return problems;
+}
+
+TEST_CASE("winograd: every tile shape against float64, both directions and layouts, every instruction set") {
+  const AlgorithmList algorithms = winograd_algorithms();
+  std::vector<int> served(algorithms.size);
+  for (const char* text : kProblems)
+    for (const Problem& p : problems_in_all_forms(text)) {
+      const Tensors<float> tensors(p, 11, false);
+      const std::vector<double> want = exact_result(p, tensors);
+      for (const KernelTable* table : runnable_tables())
+        for (int i = 0; i < algorithms.size; ++i) {
+          const Algorithm& algorithm = *algorithms.items[i];
+          const PlanContext context = context_of(*table);
+          if (!algorithm.why_not(p, context).empty()) continue;
+          CAPTURE(p.to_string());
+          CAPTURE(table->name);
+          CAPTURE(algorithm.name());
+          ++served[i];
+          const double bound = algorithm.prepare(p, context)->error_bound();
+          const std::vector<float> got = testing::run_algorithm(algorithm, p, context, tensors, 2);
+          CHECK(relative_error(got, want, spread_of(p)) <= bound);
+        }
+    }
+  for (int i = 0; i < algorithms.size; ++i) {
+    CAPTURE(algorithms.items[i]->name());
+    CHECK(served[i] > 0);
+  }
+}
+
+TEST_CASE("winograd: the stated error bound holds for Gaussian and for post-ReLU data of 1 to 512 channels") {
+  const AlgorithmList algorithms = winograd_algorithms();
+  for (const char* kernel : {"kd3kh3kw3", "kd1kh3kw3", "kd3kh1kw1", "kd5kh5kw5"})
+    for (int channels : {1, 4, 16, 64, 256, 512})
+      for (bool relu : {false, true}) {
+        const Problem p = make_problem(testing::parse_problem("mb1_ic" + std::to_string(channels) + "id8ih9iw9_oc8_" + kernel +
+                                                              "_sd1sh1sw1_same"));
+        Tensors<float> tensors(p, 21u + channels, false);
+        if (relu)
+          for (float& x : tensors.input) x = std::max(x, 0.0f);
+        const std::vector<double> want = exact_result(p, tensors);
+        for (int i = 0; i < algorithms.size; ++i) {
+          const Algorithm& algorithm = *algorithms.items[i];
+          const PlanContext context = context_of(kernel_table());
+          if (!algorithm.why_not(p, context).empty()) continue;
+          CAPTURE(p.to_string());
+          CAPTURE(relu);
+          CAPTURE(algorithm.name());
+          const double bound = algorithm.prepare(p, context)->error_bound();
+          const double error = relative_error(testing::run_algorithm(algorithm, p, context, tensors, 2), want, 0);
+          CHECK(error <= bound);
+          CHECK(error >= bound / 60);  // a bound that nothing comes near states nothing
+        }
+      }
+}
+
+TEST_CASE("winograd: F(2, 3) of even whole numbers is exact") {
+  // Its constants are 1 and 1/2, the latter three times: filters in multiples of eight leave whole numbers everywhere.
+  const Problem p = make_problem(testing::parse_problem("mb1_ic24id6ih7iw9_oc17_kd3kh3kw3_sd1sh1sw1_same"));
+  Tensors<float> tensors(p);
+  for (float& x : tensors.filter) x *= 8;
+  const std::vector<double> want = exact_result(p, tensors);
+  const AlgorithmList algorithms = winograd_algorithms();
+  for (int i = 0; i < algorithms.size; ++i) {
+    if (std::string(algorithms.items[i]->name()) != "winograd_f2x2x2") continue;
+    for (const KernelTable* table : runnable_tables()) {
+      const std::vector<float> got = testing::run_algorithm(*algorithms.items[i], p, context_of(*table), tensors, 2);
+      CHECK(std::equal(got.begin(), got.end(), want.begin(), [](float a, double b) { return static_cast<double>(a) == b; }));
+    }
+  }
+}
+
+// Results in channels-last order, whatever the layout.
+std::vector<float> channels_last(const Problem& p, const std::vector<float>& x) {
+  if (p.layout == Layout::kChannelsLast) return x;
+  const bool backward = p.direction == Direction::kBackwardInput;
+  const size_t channels = backward ? p.ic : p.oc, voxels = backward ? p.input_voxels() : p.output_voxels();
+  std::vector<float> y(x.size());
+  for (size_t i = 0; i < x.size(); ++i) y[(i / channels / voxels * voxels + i % voxels) * channels + i / voxels % channels] = x[i];
+  return y;
+}
+
+TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
+  for (Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
+    ProblemSpec spec = testing::parse_problem("mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same");
+    spec.direction = direction;
+    const Problem p = make_problem(spec);
+    spec.layout = Layout::kChannelsFirst;
+    const Problem first = make_problem(spec);
+    const Tensors<float> tensors(p, 31, false);
+    Tensors<float> transposed = tensors;
+    const auto transpose = [](const std::vector<float>& x, size_t channels, size_t voxels) {
+      std::vector<float> y(x.size());
+      for (size_t i = 0; i < x.size(); ++i)
+        y[(i / channels / voxels * channels + i % channels) * voxels + i / channels % voxels] = x[i];
+      return y;
+    };
+    transposed.input = transpose(tensors.input, p.ic, p.input_voxels());
+    transposed.grad_output = transpose(tensors.grad_output, p.oc, p.output_voxels());
+
+    // One algorithm entry whose blocking is given.
+    struct Fixed final : Algorithm {
+      winograd::TileShape shape{{4, 4, 4}};
+      bool staged;
+      int64_t tiles;
+      const char* name() const override { return "fixed"; }
+      const char* family() const override { return "winograd"; }
+      std::string why_not(const Problem&, const PlanContext&) const override { return {}; }
+      double cost(const Problem&, const PlanContext&) const override { return 0; }
+      std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
+        return winograd::prepare(problem, context, shape,
+                                 winograd::make_blocking(winograd::make_geometry(problem, shape), staged, tiles, context));
+      }
+    };
+    for (const KernelTable* table : runnable_tables()) {
+      CAPTURE(table->name);
+      std::vector<float> want;
+      for (bool staged : {false, true})
+        for (int64_t tiles : {1, 5, 13, 100})
+          for (int threads : {1, 2, 3})
+            for (const Problem* form : {&p, &first}) {
+              CAPTURE(staged);
+              CAPTURE(tiles);
+              CAPTURE(threads);
+              Fixed fixed;
+              fixed.staged = staged;
+              fixed.tiles = tiles;
+              const std::vector<float> got = channels_last(
+                  *form, testing::run_algorithm(fixed, *form, context_of(*table), form == &p ? tensors : transposed, threads));
+              if (want.empty()) want = got;
+              CHECK(std::memcmp(want.data(), got.data(), want.size() * sizeof(float)) == 0);
+            }
+    }
+  }
+}
+
+const Algorithm& entry(const std::string& name) {
+  const AlgorithmList algorithms = winograd_algorithms();
+  for (int i = 0; i < algorithms.size; ++i)
+    if (name == algorithms.items[i]->name()) return *algorithms.items[i];
+  throw std::logic_error("no " + name);
+}
+
+TEST_CASE("winograd: same bits for any batch split and alignment, and an empty batch") {
+  const PlanContext context = context_of(kernel_table());
+  const Problem p = make_problem(testing::parse_problem("mb3_ic32id6ih9iw10_oc32_kd3kh3kw3_sd1sh1sw1_same"));
+  const Tensors<float> tensors(p, 41, false);
+  const Algorithm& algorithm = entry("winograd_f4x4x4");
+  const std::vector<float> want = testing::run_algorithm(algorithm, p, context, tensors, 2);
+  const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context);
+  Block packed(prepared->packed_filter_bytes());
+  prepared->pack_filter(tensors.filter.data(), packed.data(), default_thread_pool(), 2);
+  Block scratch(prepared->ledger().total_bytes(1));
+  const size_t in = p.input_voxels() * p.ic, out = p.output_voxels() * p.oc;
+  for (size_t shift : {0, 1, 3}) {  // floats off the alignment
+    Block input((in + shift) * sizeof(float)), result((out + shift) * sizeof(float));
+    for (int64_t sample = 0; sample < p.mb; ++sample) {
+      std::copy_n(tensors.input.data() + sample * in, in, input.as<float>() + shift);
+      Buffers buffers;
+      buffers.input = input.as<float>() + shift;
+      buffers.packed_filter = packed.data();
+      buffers.result = result.as<float>() + shift;
+      buffers.batch = 1;
+      prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()), default_thread_pool(), 1);
+      CHECK(result.intact());
+      CHECK(std::memcmp(want.data() + sample * out, result.as<float>() + shift, out * sizeof(float)) == 0);
+    }
+  }
+  Buffers none;
+  none.packed_filter = packed.data();
+  none.batch = 0;
+  prepared->execute(none, Scratch(prepared->ledger(), scratch.data()), default_thread_pool(), 1);
+}
+
+TEST_CASE("winograd: a NaN or Inf spoils exactly the tiles whose windows hold it") {
+  const PlanContext context = context_of(kernel_table());
+  const Problem p = make_problem(testing::parse_problem("mb1_ic20id10ih11iw13_oc18_kd3kh3kw3_sd1sh1sw1_same"));
+  Tensors<float> tensors(p, 51, false);
+  const Algorithm& algorithm = entry("winograd_f4x4x4");
+  const std::vector<float> clean = testing::run_algorithm(algorithm, p, context, tensors, 2);
+  const int64_t at[3] = {5, 3, 8};
+  for (float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    Tensors<float> bad = tensors;
+    bad.input[((at[0] * p.ih + at[1]) * p.iw + at[2]) * p.ic + 7] = value;
+    const std::vector<float> got = testing::run_algorithm(algorithm, p, context, bad, 2);
+    int64_t spoiled = 0;
+    for (int64_t d = 0; d < p.od; ++d)
+      for (int64_t h = 0; h < p.oh; ++h)
+        for (int64_t w = 0; w < p.ow; ++w) {
+          const int64_t x[3] = {d, h, w};
+          bool in_window = true, in_reach = true;
+          for (int a = 0; a < 3; ++a) {
+            const int64_t begin = x[a] / 4 * 4 - 1;
+            in_window = in_window && at[a] >= begin && at[a] < begin + 6;
+            in_reach = in_reach && at[a] >= x[a] - 1 && at[a] <= x[a] + 1;
+          }
+          for (int64_t c = 0; c < p.oc; ++c) {
+            const size_t i = static_cast<size_t>(((d * p.oh + h) * p.ow + w) * p.oc + c);
+            if (!in_window) {
+              if (std::memcmp(&got[i], &clean[i], sizeof(float)) != 0) FAIL("changed outside the tiles");
+            } else {
+              spoiled += !std::isfinite(got[i]);
+              if (in_reach && std::isfinite(got[i])) FAIL("finite where the direct sum is not");
+            }
+          }
+        }
+    CHECK(spoiled > 0);
+  }
+}
+
+TEST_CASE("winograd: the workspace does not grow with the volume or the batch, and is bounded") {
+  const PlanContext context = context_of(kernel_table());
+  for (const char* channels : {"ic16", "ic64", "ic256", "ic1024"})
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      size_t bytes[2];
+      int i = 0;
+      for (const char* volume : {"id64ih64iw64", "id512ih512iw512"}) {
+        ProblemSpec spec = testing::parse_problem(std::string("mb1_") + channels + volume + "_oc" + (channels + 2) + "_kd3kh3kw3_sd1sh1sw1_same");
+        spec.layout = layout;
+        const std::unique_ptr<Prepared> prepared = entry("winograd_f4x4x4").prepare(make_problem(spec), context);
+        bytes[i++] = prepared->ledger().bytes_per_thread();
+        CAPTURE(channels);
+        const size_t l2 = std::max<size_t>(cpu_info().l2_bytes, size_t{256} << 10);
+        CHECK(prepared->ledger().bytes_per_thread() <= 2 * l2 + l2 / 2);
+        CHECK(prepared->ledger().shared_bytes() <= (size_t{32} << 20));
+      }
+      CHECK(bytes[0] == bytes[1]);
+    }
+}
+
+TEST_CASE("winograd: says what it does not compute") {
+  const PlanContext context = context_of(kernel_table());
+  const auto reason = [&](const char* text, auto&& change) {
+    ProblemSpec spec = testing::parse_problem(text);
+    change(spec);
+    return entry("winograd_f4x4x4").why_not(make_problem(spec), context);
+  };
+  const auto same = [](ProblemSpec&) {};
+  const char* plain = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same";
+  CHECK(reason(plain, same).empty());
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("stride") != std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd1dh2dw1_same", same).find("dilation") != std::string::npos);
+  CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") != std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd1kh3kw3_sd1sh1sw1_same", same).find("F(4, 1)") != std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd7kh7kw7_sd1sh1sw1_same", same).find("F(4, 7)") != std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.accuracy = Accuracy::kStrict; }).find("strict") != std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.dtype = DType::kFloat64; }).find("float32") != std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.direction = Direction::kBackwardFilter; }).find("forward") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace conv3d
