@@ -78,7 +78,7 @@ def _convert(
         if stateful_refs and getattr(value, "_ref", None) is not None:
             out.append(value)
             continue
-        name = op_def.input_name(i)
+        name = op_def.input_name(i, len(inputs))
         in_group = same is not None and i in same
         want = shared if in_group else None
         hint = preferred[i] if preferred is not None and want is None else None

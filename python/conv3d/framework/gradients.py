@@ -387,7 +387,12 @@ class GradientTape:
         self._used = True
         ys = nest.leaves(target)
         xs = nest.leaves(sources)
-        starts = [None] * len(ys) if output_gradients is None else nest.leaves(output_gradients)
+        if output_gradients is None:
+            starts: list[Any] = [None] * len(ys)
+        elif isinstance(target, (list, tuple, dict)):
+            starts = nest.leaves(output_gradients)
+        else:
+            starts = [output_gradients]  # which may be a list of numbers
         if len(starts) != len(ys):
             raise ValueError(f"output_gradients has {len(starts)} entries for {len(ys)} targets.")
         ys = [y if isinstance(y, EagerTensor) else _watched_value(y) for y in ys]

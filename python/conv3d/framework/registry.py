@@ -38,7 +38,7 @@ class OpDef:
         gradient: `gradient(op, *grad_outputs) -> [Tensor | None, ...]`, one entry an input, or
             `NOT_DIFFERENTIABLE`. `None` marks an op whose gradient nobody may ask for: an error.
         stateful: its result depends on more than its inputs: never folded to a constant.
-        inputs: names of the inputs; constants made on the way are named after them. A last name
+        inputs: names of the inputs; constants made on the way are named after them. One name
             with a `*` stands for any number of inputs.
         samples: `samples() -> [(attrs, [ndarray, ...]), ...]` for the generated tests.
         where: file and line of the registration.
@@ -58,14 +58,16 @@ class OpDef:
         """True if a gradient flows through the op."""
         return self.gradient is not None and self.gradient is not NOT_DIFFERENTIABLE
 
-    def input_name(self, i: int) -> str:
-        """The name under which a Python value for input `i` becomes a constant."""
+    def input_name(self, i: int, count: int) -> str:
+        """The name under which a Python value for input `i` of `count` becomes a constant."""
         names = self.inputs
-        if i < len(names) and not names[i].endswith("*"):
-            return names[i]
-        if names and names[-1].endswith("*"):
-            return f"{names[-1][:-1]}_{i - len(names) + 1}"
-        return f"input_{i}"
+        star = next((k for k, n in enumerate(names) if n.endswith("*")), None)
+        if star is not None and i >= star:
+            after = len(names) - star - 1  # names behind the variable part
+            if count - i > after:
+                return f"{names[star][:-1]}_{i - star}"
+            i = len(names) - (count - i)
+        return names[i] if i < len(names) else f"input_{i}"
 
 
 _OPS: dict[str, OpDef] = {}

@@ -340,15 +340,10 @@ def _feed_value(tensor: Tensor, value: Any) -> np.ndarray:
                 f"The value {value} fed to {tensor.name} does not fit its type {base.name}."
             )
         array = np.asarray(value, dtype=numpy_type)
-        if not tensor.shape.is_compatible_with(array.shape):
-            raise ValueError(
-                f"Cannot feed a value of shape {array.shape} for tensor {tensor.name!r}, which has "
-                f"shape {tensor.shape}."
-            )
-        if array is value or array.flags.writeable:
+        if array.flags.writeable:
+            # A view, so that no op takes the caller's memory for its own.
             array = array.view()
             array.flags.writeable = False
-        return array
     if not tensor.shape.is_compatible_with(array.shape):
         raise ValueError(
             f"Cannot feed a value of shape {array.shape} for tensor {tensor.name!r}, which has "

@@ -294,7 +294,7 @@ def _constant_of(value: int, shape_: Any, dtype: Any, name: str) -> Tensor:
             count = static.num_elements()
             if count is not None and (count < 1000 or context.executing_eagerly()):
                 return constant(number, dtype, static, name)
-            shape_ = constant(static.as_list(), _INT32) if count is not None else shape_
+            shape_ = constant(static.as_list(), _INT32, name="shape_as_tensor") if count is not None else shape_
         except (TypeError, ValueError):
             pass
         shape_ = convert.convert_to_tensor(shape_, preferred_dtype=_INT32)
@@ -485,6 +485,12 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
 
     Source: `tf.stack`.
     """
+    if axis == 0 and isinstance(values, (list, tuple)):
+        try:
+            # Numbers alone become a constant; tensors and numbers are packed.
+            return convert.convert_to_tensor(values, name=name)
+        except (TypeError, ValueError):
+            pass  # e.g. a list with variables; below is the general way
     return _stack(values, axis, name)
 
 
@@ -611,7 +617,7 @@ register(
     infer=_infer_concat,
     compute=_concat,
     gradient=_grad_concat,
-    inputs=["values*"],
+    inputs=["values*", "axis"],
     samples=lambda: [
         ({"N": 2}, [np.ones((2, 3)), np.arange(4.0).reshape(2, 2), np.array(1, np.int32)]),
         ({"N": 3}, [np.ones(3), np.arange(2.0), np.zeros(1), np.array(-1, np.int32)]),
@@ -638,12 +644,12 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
             return identity(values[0], name=scope)
     with context.name_scope(name, None, list(values)) as scope:
         n = len(values)
-        axis = convert.convert_to_tensor(axis, name="axis", preferred_dtype=_INT32)
         return apply_op(
             "ConcatV2",
             [*values, axis],
             {"N": n},
             scope or None,
+            dtypes=[*[None] * n, _INT32],
             same=tuple(range(n)),
             same_from_any=True,
         )

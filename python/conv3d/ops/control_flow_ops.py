@@ -288,10 +288,8 @@ def cond(
         graph = context.get_default_graph()
         pred = convert.convert_to_tensor(pred, name="pred")
         at_false, at_true = apply_op("Switch", [pred, pred])
-        pivots = [
-            array_ops.identity(at_false, name="switch_f"),
-            array_ops.identity(at_true, name="switch_t"),
-        ]
+        if_true = array_ops.identity(at_true, name="switch_t")
+        pivots = [array_ops.identity(at_false, name="switch_f"), if_true]
         pred = array_ops.identity(pred, name="pred_id")
         results = []
         for branch, function in ((1, true_fn), (0, false_fn)):

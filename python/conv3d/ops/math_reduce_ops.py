@@ -228,8 +228,12 @@ def _register_reduction(
         keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
         x = convert.convert_to_tensor(input_tensor, name="input_tensor",
                                       dtype=dtypes.bool if boolean else None)
-        return apply_op(op_type, [x, _all_axes(x, axis)], {"keep_dims": keep}, name,
-                        dtypes=[None, dtypes.int32])
+        axes = _all_axes(x, axis)
+        hints = [None, dtypes.int32]
+        out = apply_op(op_type, [x, axes], {"keep_dims": keep}, name, dtypes=hints)
+        if axis is None and not keep and type(out) is Tensor:
+            out.set_shape([])
+        return out
 
     call.__name__ = label
     call.__doc__ = f"""{op_type} of the elements along axes.
@@ -632,21 +636,22 @@ def bincount(
 
     Source: `tf.bincount`.
     """
-    arr = convert.convert_to_tensor(arr, name="arr", dtype=dtypes.int32)
-    none = apply_op("Equal", [array_ops.size(arr), 0], same=(0, 1))
-    padded = array_ops.concat([array_ops.reshape(arr, [-1]), [0]], 0)
-    largest = reduce_max(padded)
-    length = apply_op("Add", [largest, 1], same=(0, 1))
-    length = apply_op("Select", [none, array_ops.zeros_like(length), length])
-    if minlength is not None:
-        least = convert.convert_to_tensor(minlength, dtype=dtypes.int32, name="minlength")
-        length = apply_op("Maximum", [least, length])
-    if maxlength is not None:
-        most = convert.convert_to_tensor(maxlength, dtype=dtypes.int32, name="maxlength")
-        length = apply_op("Minimum", [most, length])
-    if weights is None:
-        weights = array_ops.constant([], dtypes.as_dtype(dtype))
-    return apply_op("Bincount", [arr, length, weights])
+    with context.name_scope(None, "bincount", [arr]):
+        arr = convert.convert_to_tensor(arr, name="arr", dtype=dtypes.int32)
+        none = apply_op("Equal", [array_ops.size(arr), 0], same=(0, 1))
+        padded = array_ops.concat([array_ops.reshape(arr, [-1]), [0]], 0)
+        largest = reduce_max(padded)
+        length = apply_op("Add", [largest, 1], same=(0, 1))
+        length = apply_op("Select", [none, array_ops.zeros_like(length), length])
+        if minlength is not None:
+            least = convert.convert_to_tensor(minlength, dtype=dtypes.int32, name="minlength")
+            length = apply_op("Maximum", [least, length])
+        if maxlength is not None:
+            most = convert.convert_to_tensor(maxlength, dtype=dtypes.int32, name="maxlength")
+            length = apply_op("Minimum", [most, length])
+        if weights is None:
+            weights = array_ops.constant([], dtypes.as_dtype(dtype))
+        return apply_op("Bincount", [arr, length, weights])
 
 
 # --- segments -------------------------------------------------------------------------------------------------------
