@@ -46,7 +46,7 @@ def test_readme_has_code() -> None:
 
 @pytest.mark.parametrize("block", README_BLOCKS, ids=range(len(README_BLOCKS)))
 def test_code_of_the_readme_runs(block: str) -> None:
-    """With arrays at hand where the text leaves them open; a comment after `print` is the output."""
+    """With arrays where the text leaves them open; a comment after `print` is the output."""
     command = [sys.executable, "-W", "error", "-c", GIVEN + block]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
