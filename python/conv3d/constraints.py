@@ -124,7 +124,7 @@ class MinMaxNorm(Constraint):
 
     def __call__(self, w: Any) -> Any:
         norms = _norm(w, self.axis)
-        clipped = clip_ops.clip_by_value(norms, float(self.min_value), float(self.max_value))
+        clipped: Any = clip_ops.clip_by_value(norms, float(self.min_value), float(self.max_value))
         desired = self.rate * clipped + (1 - self.rate) * norms
         return w * (desired / (_EPSILON + norms))
 

@@ -54,17 +54,20 @@ _TRUNCATED_STDDEV = 0.87962566103423978
 
 def _shape_list(shape: Any) -> list[int]:
     """``shape`` as a list of ints; ValueError if a dimension is unknown."""
-    return [int(d) for d in tensor_shape.as_shape(shape).as_list()]
+    sizes = tensor_shape.as_shape(shape)
+    if not sizes.is_fully_defined():
+        raise ValueError(f"`shape` is {sizes}; an initializer needs a fully defined one")
+    return [d for d in sizes.as_list() if d is not None]
 
 
 def _floating(dtype: Any, who: str) -> dtypes.DType:
-    dtype = dtypes.as_dtype(dtype)
-    if not dtype.is_floating:
+    kind = dtypes.as_dtype(dtype)
+    if not kind.is_floating:
         raise ValueError(
-            f"`dtype` of {who} is {dtype.name}; random initializers need a floating point type "
+            f"`dtype` of {who} is {kind.name}; random initializers need a floating point type "
             "(float16, bfloat16, float32 or float64)"
         )
-    return dtype
+    return kind
 
 
 def _whole_shape(shape: Any, partition_info: Any) -> Any:
@@ -322,9 +325,7 @@ class VarianceScaling(Initializer):
         if scale <= 0.0:
             raise ValueError(f"`scale` is {scale!r}; it has to be a positive number")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
-            raise ValueError(
-                f"`mode` is {mode!r}; it has to be 'fan_in', 'fan_out' or 'fan_avg'"
-            )
+            raise ValueError(f"`mode` is {mode!r}; it has to be 'fan_in', 'fan_out' or 'fan_avg'")
         lowered = distribution.lower() if isinstance(distribution, str) else distribution
         if lowered not in ("normal", "uniform", "truncated_normal", "untruncated_normal"):
             raise ValueError(
@@ -426,7 +427,7 @@ class Identity(Initializer):
             )
         dtype = dtypes.as_dtype(self.dtype if dtype is None else dtype)
         # Only float32 rounding may separate gain * I from what a product would give.
-        eye = np.eye(*full) * self.gain
+        eye = np.eye(full[0], full[1]) * self.gain
         if partition_info is not None:
             begin = partition_info.var_offset
             sizes = _shape_list(shape)
@@ -525,9 +526,7 @@ class _ConvolutionOrthogonal(Initializer):
         if len(set(sizes[: self._RANK])) > 1:
             raise ValueError(f"`shape` is {sizes}; all sides of the kernel have to be equal")
         dtype = self.dtype if dtype is None else dtype
-        return orthogonal_ops.random_orthogonal(
-            "convolution", sizes, self.gain, dtype, self.seed
-        )
+        return orthogonal_ops.random_orthogonal("convolution", sizes, self.gain, dtype, self.seed)
 
     def get_config(self) -> dict[str, Any]:
         return {"gain": self.gain, "seed": self.seed, "dtype": self.dtype.name}
@@ -601,8 +600,8 @@ def deserialize(config: dict[str, Any]) -> Initializer:
         ValueError: unknown class name.
     """
     maker = _named(config["class_name"])
-    arguments = config.get("config", {})
-    return maker.from_config(arguments) if isinstance(maker, type) else maker(**arguments)
+    made: Initializer = maker(**config.get("config", {}))
+    return made
 
 
 def _named(name: str) -> Any:

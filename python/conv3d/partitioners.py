@@ -28,7 +28,7 @@ def _checked(shape: Any, dtype: Any) -> tuple[list[int], dtypes.DType]:
         raise ValueError(f"`shape` is {shape}; a partitioner needs a fully defined one")
     if not isinstance(dtype, dtypes.DType):
         raise ValueError(f"`dtype` is {dtype!r}; a partitioner takes a DType")
-    return shape.as_list(), dtype
+    return [size for size in shape.as_list() if size is not None], dtype
 
 
 def _bytes_of_one_slice(
@@ -121,8 +121,11 @@ def fixed_size_partitioner(num_shards: int, axis: int = 0) -> Partitioner:
 
     def partitioner(shape: Any, **unused_kwargs: Any) -> list[int]:
         sizes = tensor_shape.as_shape(shape).as_list()
+        size = sizes[axis]
+        if size is None:
+            raise ValueError(f"`shape` is {shape}; axis {axis}, which is cut, has to be known")
         partitions = [1] * len(sizes)
-        partitions[axis] = min(num_shards, sizes[axis])
+        partitions[axis] = min(num_shards, size)
         return partitions
 
     return partitioner

@@ -151,6 +151,11 @@ def _check_scale(scale: Any, name: str) -> None:
         raise ValueError(f"`{name}` is {scale}; it has to be 0.0 or more")
 
 
+def _is_zero(scale: Any) -> bool:
+    # A tensor as a scale is never known to be zero.
+    return isinstance(scale, numbers.Real) and scale == 0.0
+
+
 def _nothing(_: Any) -> None:
     """What a scale of zero stands for: no penalty at all."""
 
@@ -166,15 +171,13 @@ def l1_regularizer(scale: float, scope: str | None = None) -> Callable[[Any], An
         ValueError: `scale` is negative or an integer.
     """
     _check_scale(scale, "scale")
-    if isinstance(scale, numbers.Real) and scale == 0.0:
+    if _is_zero(scale):
         return _nothing
 
     def l1(weights: Any) -> Any:
         with context.name_scope(scope, "l1_regularizer", [weights]) as name:
             factor = array_ops.constant(scale, dtype=weights.dtype.base_dtype, name="scale")
-            return math_ops.multiply(
-                factor, math_ops.reduce_sum(math_ops.abs(weights)), name=name
-            )
+            return math_ops.multiply(factor, math_ops.reduce_sum(math_ops.abs(weights)), name=name)
 
     return l1
 
@@ -190,7 +193,7 @@ def l2_regularizer(scale: float, scope: str | None = None) -> Callable[[Any], An
         ValueError: `scale` is negative or an integer.
     """
     _check_scale(scale, "scale")
-    if isinstance(scale, numbers.Real) and scale == 0.0:
+    if _is_zero(scale):
         return _nothing
 
     def l2(weights: Any) -> Any:
@@ -216,7 +219,9 @@ def l1_l2_regularizer(
         return l2_regularizer(scale_l2, scope)
     if scale_l2 == 0.0:
         return l1_regularizer(scale_l1, scope)
-    return sum_regularizer([l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope=scope)
+    both = sum_regularizer([l1_regularizer(scale_l1), l2_regularizer(scale_l2)], scope=scope)
+    assert both is not None
+    return both
 
 
 def sum_regularizer(

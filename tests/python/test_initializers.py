@@ -115,8 +115,12 @@ def test_fans(shape: list[int], fans: tuple[int, int]) -> None:
 
 
 def test_empty_weights() -> None:
-    for initializer in (initializers.GlorotUniform(), initializers.VarianceScaling(mode="fan_in"),
-                        initializers.UniformUnitScaling(), initializers.Orthogonal()):
+    for initializer in (
+        initializers.GlorotUniform(),
+        initializers.VarianceScaling(mode="fan_in"),
+        initializers.UniformUnitScaling(),
+        initializers.Orthogonal(),
+    ):
         assert value(initializer, [2, 0, 4]).shape == (2, 0, 4)
 
 
@@ -128,14 +132,17 @@ def test_uniform_unit_scaling() -> None:
 
 def test_partition_info_gives_the_fans_of_the_whole() -> None:
     class Info:
-        full_shape = [4, 1000]
-        var_offset = [0, 500]
+        full_shape = (4, 1000)
+        var_offset = (0, 500)
 
     whole = math.sqrt(6 / 1004)
     got = value(initializers.GlorotUniform(), [4, 500], info=Info())
     assert 0.98 * whole < np.abs(got).max() <= whole
-    eye = value(initializers.Identity(), [4, 3], info=type("I", (), {
-        "full_shape": [4, 6], "var_offset": [0, 3]})())
+    eye = value(
+        initializers.Identity(),
+        [4, 3],
+        info=type("I", (), {"full_shape": [4, 6], "var_offset": [0, 3]})(),
+    )
     np.testing.assert_array_equal(eye, np.eye(4, 6)[:, 3:])
 
 
@@ -271,8 +278,14 @@ def test_names() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"scale": 0.0}, {"scale": -1.0}, {"mode": "fan"}, {"distribution": "gauss"},
-     {"distribution": None}, {"dtype": tf.int32}],
+    [
+        {"scale": 0.0},
+        {"scale": -1.0},
+        {"mode": "fan"},
+        {"distribution": "gauss"},
+        {"distribution": None},
+        {"dtype": tf.int32},
+    ],
 )
 def test_variance_scaling_refuses(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError):

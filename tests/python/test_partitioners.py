@@ -55,12 +55,18 @@ def test_fixed_size() -> None:
 
 
 def test_refusals() -> None:
-    for arguments in ({"max_shard_bytes": 0}, {"max_shard_bytes": 4, "bytes_per_string_element": 0},
-                      {"max_shard_bytes": 4, "max_shards": -1}):
+    for arguments in (
+        {"max_shard_bytes": 0},
+        {"max_shard_bytes": 4, "bytes_per_string_element": 0},
+        {"max_shard_bytes": 4, "max_shards": -1},
+    ):
         with pytest.raises(ValueError):
             tf.variable_axis_size_partitioner(**arguments)
     partitioner = tf.variable_axis_size_partitioner(4)
-    for shape, dtype in (([1, 2], tf.float32), (tf.TensorShape([None]), tf.float32),
-                         (tf.TensorShape([1]), "float32")):
+    for shape, dtype in (
+        ([1, 2], tf.float32),
+        (tf.TensorShape([None]), tf.float32),
+        (tf.TensorShape([1]), "float32"),
+    ):
         with pytest.raises(ValueError):
             partitioner(shape=shape, dtype=dtype)

@@ -15,7 +15,7 @@ __all__ = ["Input"]
 _counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
 
-def Input(  # noqa: N802 - the name is TensorFlow's
+def Input(
     shape: Sequence[int | None] | None = None,
     batch_size: int | None = None,
     name: str | None = None,
@@ -33,6 +33,7 @@ def Input(  # noqa: N802 - the name is TensorFlow's
         dtype: type; float32 by default.
         sparse: has to be false; there are no sparse tensors.
         tensor: a tensor to be returned instead of a new placeholder.
+        **kwargs: `batch_shape`, the shape with the batch.
 
     Returns:
         Placeholder `[batch, *shape]`; in eager mode a stand-in that has only shape and type.

@@ -15,7 +15,7 @@ def _hard_sigmoid(x: Any) -> Any:
     return math_ops.minimum(math_ops.maximum(0.2 * x + 0.5, 0.0), 1.0)
 
 
-_BY_NAME: dict[str, Callable | None] = {
+_BY_NAME: dict[str, Callable[..., Any] | None] = {
     "elu": activation_ops.elu,
     "exponential": math_ops.exp,
     "hard_sigmoid": _hard_sigmoid,
@@ -52,7 +52,5 @@ def get(identifier: Any) -> Any:
     if not isinstance(identifier, str):
         return identifier
     if identifier not in _BY_NAME:
-        raise ValueError(
-            f"`activation` is {identifier!r}; the names are: {', '.join(names())}"
-        )
+        raise ValueError(f"`activation` is {identifier!r}; the names are: {', '.join(names())}")
     return _BY_NAME[identifier]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from conv3d.framework import tensor_shape
 
-__all__ = ["data_format", "filters", "integers", "padding"]
+__all__ = ["data_format", "filters", "integers", "looked_up", "padding"]
 
 _NUMBERS = {1: "one", 2: "two", 3: "three"}
 
@@ -93,3 +94,15 @@ def data_format(value: Any) -> str:
         ValueError: something else.
     """
     return _one_of("data_format", value, ("channels_last", "channels_first"))
+
+
+def looked_up(name: str, get: Callable[[Any], Any], value: Any) -> Any:
+    """What `get` (of regularizers, constraints, ...) makes of the argument `name`.
+
+    Raises:
+        ValueError: `get` refused it; the message names the argument.
+    """
+    try:
+        return get(value)
+    except ValueError as e:
+        raise ValueError(f"`{name}` is {value!r}: {e}") from e

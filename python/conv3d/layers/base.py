@@ -91,7 +91,7 @@ class Layer:
         trainable: bool = True,
         name: Any = None,
         dtype: Any = None,
-        activity_regularizer: Callable | None = None,
+        activity_regularizer: Callable[..., Any] | None = None,
         **kwargs: Any,
     ) -> None:
         for keyword in kwargs:
@@ -126,7 +126,7 @@ class Layer:
             with scopes.variable_scope(kwargs["_scope"]) as captured:
                 self._scope = captured
 
-    # --- to be defined by subclasses -----------------------------------------------------------
+    # --- to be defined by subclasses --------------------------------------------------------
 
     def build(self, input_shape: Any) -> None:
         """Makes the variables.
@@ -144,7 +144,7 @@ class Layer:
         """Shape of the output for an input of this shape, as a `TensorShape`."""
         raise NotImplementedError(f"{type(self).__name__} does not define compute_output_shape")
 
-    # --- calling -------------------------------------------------------------------------------
+    # --- calling ----------------------------------------------------------------------------
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """Applies the layer; makes its variables at the first call.
@@ -247,7 +247,7 @@ class Layer:
         _extend_collection(GraphKeys.UPDATE_OPS, self.updates)
         self._nodes.append(connectivity.Node(inputs, outputs))
 
-    # --- scope ----------------------------------------------------------------------------------
+    # --- scope ------------------------------------------------------------------------------
 
     def _set_scope(self, scope: Any) -> None:
         """Fixes the variable scope, unless it is fixed already."""
@@ -280,7 +280,7 @@ class Layer:
             )
         return self._scope.name
 
-    # --- variables --------------------------------------------------------------------------------
+    # --- variables --------------------------------------------------------------------------
 
     def add_variable(
         self,
@@ -288,10 +288,10 @@ class Layer:
         shape: Any,
         dtype: Any = None,
         initializer: Any = None,
-        regularizer: Callable | None = None,
+        regularizer: Callable[..., Any] | None = None,
         trainable: bool | None = None,
-        constraint: Callable | None = None,
-        partitioner: Callable | None = None,
+        constraint: Callable[..., Any] | None = None,
+        partitioner: Callable[..., Any] | None = None,
         use_resource: bool | None = None,
         synchronization: Any = sync.VariableSynchronization.AUTO,
         aggregation: Any = sync.VariableAggregation.NONE,
@@ -358,7 +358,7 @@ class Layer:
         """Another name of `add_variable`."""
         return self.add_variable(name, shape, *args, **kwargs)
 
-    def _regularize(self, variable: Any, name: str, regularizer: Callable) -> None:
+    def _regularize(self, variable: Any, name: str, regularizer: Callable[..., Any]) -> None:
         if context.executing_eagerly():
             self._losses.append((regularizer, variable))
             return
@@ -414,7 +414,7 @@ class Layer:
             )
         return sum(int(np.prod(w.get_shape().as_list(), dtype=np.int64)) for w in self.weights)
 
-    # --- losses and updates ---------------------------------------------------------------------
+    # --- losses and updates -----------------------------------------------------------------
 
     @property
     def losses(self) -> list[Any]:
@@ -439,14 +439,14 @@ class Layer:
             AttributeError: a loss that is no tensor.
         """
         _refuse_eager("add_loss")
-        values = _as_list(losses)
+        values: list[Any] = _as_list(losses)
         for loss in values:
-            if not isinstance(loss, (Tensor, Variable, Operation)):
+            if not _is_graph_part(loss):
                 raise AttributeError(
                     f"`losses` of layer {self._name} holds {loss!r}; tensors are needed "
                     "(tf.convert_to_tensor makes one)"
                 )
-            loss._unconditional_loss = inputs is None  # type: ignore[union-attr]
+            loss._unconditional_loss = inputs is None
         self._losses.extend(values)
         _extend_collection(GraphKeys.REGULARIZATION_LOSSES, values)
 
@@ -488,7 +488,7 @@ class Layer:
         for update in _as_list(updates):
             if not isinstance(update, (Operation, Tensor)):
                 update = convert.convert_to_tensor(update)
-            update._unconditional_update = inputs is None  # type: ignore[union-attr]
+            update._unconditional_update = inputs is None
             self._updates.append(update)
 
     def get_updates_for(self, inputs: Any) -> list[Any]:
@@ -505,7 +505,7 @@ class Layer:
             return [update for update in self.updates if update._unconditional_update]
         return connectivity.reachable(self.updates, flatten(inputs))
 
-    # --- connectivity ------------------------------------------------------------------------------
+    # --- connectivity -----------------------------------------------------------------------
 
     @property
     def input(self) -> Any:
@@ -569,7 +569,7 @@ class Layer:
         _refuse_eager("get_output_shape_at")
         return connectivity.at(self._nodes, node_index, "output shape", self._name).output_shape
 
-    # --- other attributes --------------------------------------------------------------------------
+    # --- other attributes -------------------------------------------------------------------
 
     @property
     def name(self) -> Any:
@@ -592,7 +592,7 @@ class Layer:
         return self._graph
 
     @property
-    def activity_regularizer(self) -> Callable | None:
+    def activity_regularizer(self) -> Callable[..., Any] | None:
         """As given."""
         return self._activity_regularizer
 
@@ -612,6 +612,10 @@ class Layer:
             else:
                 twin.__dict__[key] = copy.deepcopy(value, memo)
         return twin
+
+
+def _is_graph_part(value: Any) -> bool:
+    return isinstance(value, (Tensor, Variable, Operation))
 
 
 def _holds_graph_parts(value: Any) -> bool:

@@ -4,8 +4,8 @@
 
 Input `[batch, (depth, (height,)) width, channels]`, or `[batch, channels, ...]` for
 `data_format="channels_first"`. Kernel `[(kd, (kh,)) kw, in_channels, filters]` for both layouts;
-transposed layers have `[..., filters, in_channels]`. Convolution is cross-correlation: the kernel is
-not flipped.
+transposed layers have `[..., filters, in_channels]`. Convolution is cross-correlation: the kernel
+is not flipped.
 
 Output size per axis, for input size `n`, stride `s`, dilation `d` and `e = (k - 1) * d + 1`:
 `ceil(n / s)` for `"same"` and `ceil((n - e + 1) / s)` for `"valid"`. Of a transposed layer: `n * s`
@@ -19,7 +19,6 @@ from typing import Any
 
 from conv3d import constraints, initializers, regularizers
 from conv3d.framework import tensor_shape
-from conv3d.framework.tensor import Tensor
 from conv3d.layers import activations, arguments
 from conv3d.layers.base import InputSpec, Layer
 from conv3d.ops import array_ops, conv_ops, nn_ops
@@ -60,7 +59,7 @@ class Convolution(Layer):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = None,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -74,7 +73,9 @@ class Convolution(Layer):
         super().__init__(
             trainable=trainable,
             name=name,
-            activity_regularizer=regularizers.get(activity_regularizer),
+            activity_regularizer=arguments.looked_up(
+                "activity_regularizer", regularizers.get, activity_regularizer
+            ),
             **kwargs,
         )
         self.rank = rank
@@ -86,15 +87,27 @@ class Convolution(Layer):
         self.filters = arguments.filters(filters, fewest)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
+        self.kernel_initializer = arguments.looked_up(
+            "kernel_initializer", initializers.get, kernel_initializer
+        )
+        self.bias_initializer = arguments.looked_up(
+            "bias_initializer", initializers.get, bias_initializer
+        )
+        self.kernel_regularizer = arguments.looked_up(
+            "kernel_regularizer", regularizers.get, kernel_regularizer
+        )
+        self.bias_regularizer = arguments.looked_up(
+            "bias_regularizer", regularizers.get, bias_regularizer
+        )
+        self.kernel_constraint = arguments.looked_up(
+            "kernel_constraint", constraints.get, kernel_constraint
+        )
+        self.bias_constraint = arguments.looked_up(
+            "bias_constraint", constraints.get, bias_constraint
+        )
         self.input_spec = InputSpec(ndim=rank + 2)
 
-    # --- building -------------------------------------------------------------------------------
+    # --- building ---------------------------------------------------------------------------
 
     @property
     def _channel_axis(self) -> int:
@@ -118,8 +131,8 @@ class Convolution(Layer):
         channels = None if shape.ndims is None else shape.as_list()[self._channel_axis]
         if channels is None:
             raise ValueError(
-                f"layer {self.name} was given an input of shape {shape}; the number of channels, on "
-                f"axis {self._channel_axis}, has to be known"
+                f"layer {self.name} was given an input of shape {shape}; the number of channels, "
+                f"on axis {self._channel_axis}, has to be known"
             )
         return channels
 
@@ -167,7 +180,7 @@ class Convolution(Layer):
                 f"{self.dilation_rate}; strides > 1 cannot go with a dilation_rate > 1"
             )
 
-    # --- calling --------------------------------------------------------------------------------
+    # --- calling ----------------------------------------------------------------------------
 
     def call(self, inputs: Any) -> Any:
         """Convolution, bias, activation."""
@@ -176,7 +189,7 @@ class Convolution(Layer):
             outputs = self._add_bias(outputs)
         return outputs if self.activation is None else self.activation(outputs)
 
-    def _convolve(self, inputs: Any) -> Tensor:
+    def _convolve(self, inputs: Any) -> Any:
         padding = self.padding.upper()
         if self.rank == 3:
             return conv_ops.conv3d(
@@ -209,7 +222,7 @@ class Convolution(Layer):
             data_format=self._layout,
         )
 
-    def _add_bias(self, outputs: Tensor) -> Tensor:
+    def _add_bias(self, outputs: Any) -> Any:
         if self.data_format == "channels_last":
             return nn_ops.bias_add(outputs, self.bias)
         if self.rank == 1:
@@ -218,13 +231,13 @@ class Convolution(Layer):
             return nn_ops.bias_add(outputs, self.bias, data_format="NCHW")
         return self._add_bias_flat(outputs)
 
-    def _add_bias_flat(self, outputs: Tensor) -> Tensor:
+    def _add_bias_flat(self, outputs: Any) -> Any:
         """Bias on a 4-D view: two spatial axes made one. Programs know the names of these nodes."""
         first = self.data_format == "channels_first"
         static = outputs.get_shape()
         sizes: list[Any] = static.as_list()
         if sum(size is None for size in sizes) > 1:
-            dynamic = array_ops.shape(outputs)
+            dynamic: Any = array_ops.shape(outputs)
             sizes = [dynamic[axis] if size is None else size for axis, size in enumerate(sizes)]
         else:
             sizes = [-1 if size is None else size for size in sizes]
@@ -282,13 +295,15 @@ class TransposedConvolution(Convolution):
             )
         super().build(shape)
 
-    def _convolve(self, inputs: Any) -> Tensor:
+    def _convolve(self, inputs: Any) -> Any:
         static: list[Any] = inputs.get_shape().as_list()
-        spatial_axes = range(2, self.rank + 2) if self._channel_axis == 1 else range(1, self.rank + 1)
+        spatial_axes = (
+            range(2, self.rank + 2) if self._channel_axis == 1 else range(1, self.rank + 1)
+        )
         known = list(static)
         sizes = list(static)
         if None in static:
-            dynamic = array_ops.shape(inputs)
+            dynamic: Any = array_ops.shape(inputs)
             sizes = [dynamic[axis] if n is None else n for axis, n in enumerate(static)]
         for axis, where in enumerate(spatial_axes):
             sizes[where] = self._output_size(sizes[where], axis)
@@ -306,7 +321,7 @@ class TransposedConvolution(Convolution):
         outputs.set_shape(known)
         return outputs
 
-    def _add_bias(self, outputs: Tensor) -> Tensor:
+    def _add_bias(self, outputs: Any) -> Any:
         return self._add_bias_flat(outputs) if self.rank == 3 else super()._add_bias(outputs)
 
     def _output_size(self, n: Any, axis: int) -> Any:

@@ -24,6 +24,10 @@ __all__ = [
     "conv3d_transpose",
 ]
 
+# The default of every bias: one object, as in TensorFlow.
+_ZEROS = initializers.zeros_initializer()
+
+
 class Conv1D(Convolution):
     """1-D convolution, for example over time.
 
@@ -37,7 +41,8 @@ class Conv1D(Convolution):
         strides: an integer, or a list of one.
         padding: `"valid"` or `"same"`, in any case.
         data_format: `"channels_last"` or `"channels_first"`, in any case.
-        dilation_rate: an integer, or a list of one; may not exceed 1 together with strides.
+        dilation_rate: an integer, or a list of one.
+            May not exceed 1 together with strides.
         activation: function of the output, or its name; None for none.
         use_bias: whether a bias is added.
         kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
@@ -69,7 +74,7 @@ class Conv1D(Convolution):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = _ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -116,7 +121,8 @@ class Conv2D(Convolution):
         strides: an integer for both axes, or two integers.
         padding: `"valid"` or `"same"`, in any case.
         data_format: `"channels_last"` or `"channels_first"`, in any case.
-        dilation_rate: an integer for both axes, or two integers; may not exceed 1 together with strides.
+        dilation_rate: an integer for both axes, or two integers.
+            May not exceed 1 together with strides.
         activation: function of the output, or its name; None for none.
         use_bias: whether a bias is added.
         kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
@@ -148,7 +154,7 @@ class Conv2D(Convolution):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = _ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -195,7 +201,8 @@ class Conv3D(Convolution):
         strides: an integer for all axes, or three integers (depth, height, width).
         padding: `"valid"` or `"same"`, in any case.
         data_format: `"channels_last"` or `"channels_first"`, in any case.
-        dilation_rate: an integer for all axes, or three integers (depth, height, width); may not exceed 1 together with strides.
+        dilation_rate: an integer for all axes, or three integers (depth, height, width).
+            May not exceed 1 together with strides.
         activation: function of the output, or its name; None for none.
         use_bias: whether a bias is added.
         kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
@@ -227,7 +234,7 @@ class Conv3D(Convolution):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = _ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -304,7 +311,7 @@ class Conv2DTranspose(TransposedConvolution, Conv2D):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = _ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -381,7 +388,7 @@ class Conv3DTranspose(TransposedConvolution, Conv3D):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = _ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -415,7 +422,7 @@ class Conv3DTranspose(TransposedConvolution, Conv3D):
         )
 
 
-def _call(cls: Callable, inputs: Any, name: Any, reuse: Any, *args: Any) -> Any:
+def _call(cls: Callable[..., Any], inputs: Any, name: Any, reuse: Any, *args: Any) -> Any:
     """Makes a layer whose variable scope is its name, and calls it."""
     layer = cls(*args, name=name, _scope=name, _reuse=reuse, _fewest_filters=0)
     return layer(inputs)
@@ -432,7 +439,7 @@ def conv1d(
     activation: Any = None,
     use_bias: bool = True,
     kernel_initializer: Any = None,
-    bias_initializer: Any = initializers.zeros_initializer(),
+    bias_initializer: Any = _ZEROS,
     kernel_regularizer: Any = None,
     bias_regularizer: Any = None,
     activity_regularizer: Any = None,
@@ -442,17 +449,37 @@ def conv1d(
     name: Any = None,
     reuse: Any = None,
 ) -> Any:
-    """`Conv1D` made and called at once. Source: `tf.layers.conv1d`.
+    """Makes a `Conv1D` and calls it; see there for shapes and types.
 
     Args:
         inputs: input of the layer.
-        filters: as in `Conv1D`, and so the rest; 0 is allowed and gives an output without elements.
+        filters: number of output channels; 0 gives an output without elements.
+        kernel_size: an integer, or a list of one.
+        strides: an integer, or a list of one.
+        padding: `"valid"` or `"same"`, in any case.
+        data_format: `"channels_last"` or `"channels_first"`, in any case.
+        dilation_rate: an integer, or a list of one. Not above 1 together with strides.
+        activation: function of the output, or its name; None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
+        bias_initializer: initializer of the bias; None for the scope's.
+        kernel_regularizer: callable or name; its result is a loss.
+        bias_regularizer: the same for the bias.
+        activity_regularizer: the same for the output; graph mode only.
+        kernel_constraint: callable or name; optimizers apply it to the kernel after each step.
+        bias_constraint: the same for the bias.
+        trainable: whether the variables are trained.
         name: name of the layer and of its variable scope; a `VariableScope` may be given.
         reuse: True shares the variables of that scope, AUTO_REUSE shares or makes them.
 
+    Returns:
+        The output of the layer.
+
     Raises:
-        ValueError: see `Conv1D`; the variables exist and are not shared, or are to be shared and do
-            not exist.
+        ValueError: an argument outside of what it takes; variables that exist and are not shared,
+            or are to be shared and do not exist.
+
+    Source: `tf.layers.conv1d`.
     """
     return _call(
         Conv1D,
@@ -489,7 +516,7 @@ def conv2d(
     activation: Any = None,
     use_bias: bool = True,
     kernel_initializer: Any = None,
-    bias_initializer: Any = initializers.zeros_initializer(),
+    bias_initializer: Any = _ZEROS,
     kernel_regularizer: Any = None,
     bias_regularizer: Any = None,
     activity_regularizer: Any = None,
@@ -499,17 +526,37 @@ def conv2d(
     name: Any = None,
     reuse: Any = None,
 ) -> Any:
-    """`Conv2D` made and called at once. Source: `tf.layers.conv2d`.
+    """Makes a `Conv2D` and calls it; see there for shapes and types.
 
     Args:
         inputs: input of the layer.
-        filters: as in `Conv2D`, and so the rest; 0 is allowed and gives an output without elements.
+        filters: number of output channels; 0 gives an output without elements.
+        kernel_size: an integer for both axes, or two integers.
+        strides: an integer for both axes, or two integers.
+        padding: `"valid"` or `"same"`, in any case.
+        data_format: `"channels_last"` or `"channels_first"`, in any case.
+        dilation_rate: an integer for both axes, or two integers. Not above 1 together with strides.
+        activation: function of the output, or its name; None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
+        bias_initializer: initializer of the bias; None for the scope's.
+        kernel_regularizer: callable or name; its result is a loss.
+        bias_regularizer: the same for the bias.
+        activity_regularizer: the same for the output; graph mode only.
+        kernel_constraint: callable or name; optimizers apply it to the kernel after each step.
+        bias_constraint: the same for the bias.
+        trainable: whether the variables are trained.
         name: name of the layer and of its variable scope; a `VariableScope` may be given.
         reuse: True shares the variables of that scope, AUTO_REUSE shares or makes them.
 
+    Returns:
+        The output of the layer.
+
     Raises:
-        ValueError: see `Conv2D`; the variables exist and are not shared, or are to be shared and do
-            not exist.
+        ValueError: an argument outside of what it takes; variables that exist and are not shared,
+            or are to be shared and do not exist.
+
+    Source: `tf.layers.conv2d`.
     """
     return _call(
         Conv2D,
@@ -546,7 +593,7 @@ def conv3d(
     activation: Any = None,
     use_bias: bool = True,
     kernel_initializer: Any = None,
-    bias_initializer: Any = initializers.zeros_initializer(),
+    bias_initializer: Any = _ZEROS,
     kernel_regularizer: Any = None,
     bias_regularizer: Any = None,
     activity_regularizer: Any = None,
@@ -556,17 +603,38 @@ def conv3d(
     name: Any = None,
     reuse: Any = None,
 ) -> Any:
-    """`Conv3D` made and called at once. Source: `tf.layers.conv3d`.
+    """Makes a `Conv3D` and calls it; see there for shapes and types.
 
     Args:
         inputs: input of the layer.
-        filters: as in `Conv3D`, and so the rest; 0 is allowed and gives an output without elements.
+        filters: number of output channels; 0 gives an output without elements.
+        kernel_size: an integer for all axes, or three integers (depth, height, width).
+        strides: an integer for all axes, or three integers (depth, height, width).
+        padding: `"valid"` or `"same"`, in any case.
+        data_format: `"channels_last"` or `"channels_first"`, in any case.
+        dilation_rate: an integer for all axes, or three integers (depth, height, width).
+            Not above 1 together with strides.
+        activation: function of the output, or its name; None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
+        bias_initializer: initializer of the bias; None for the scope's.
+        kernel_regularizer: callable or name; its result is a loss.
+        bias_regularizer: the same for the bias.
+        activity_regularizer: the same for the output; graph mode only.
+        kernel_constraint: callable or name; optimizers apply it to the kernel after each step.
+        bias_constraint: the same for the bias.
+        trainable: whether the variables are trained.
         name: name of the layer and of its variable scope; a `VariableScope` may be given.
         reuse: True shares the variables of that scope, AUTO_REUSE shares or makes them.
 
+    Returns:
+        The output of the layer.
+
     Raises:
-        ValueError: see `Conv3D`; the variables exist and are not shared, or are to be shared and do
-            not exist.
+        ValueError: an argument outside of what it takes; variables that exist and are not shared,
+            or are to be shared and do not exist.
+
+    Source: `tf.layers.conv3d`.
     """
     return _call(
         Conv3D,
@@ -602,7 +670,7 @@ def conv2d_transpose(
     activation: Any = None,
     use_bias: bool = True,
     kernel_initializer: Any = None,
-    bias_initializer: Any = initializers.zeros_initializer(),
+    bias_initializer: Any = _ZEROS,
     kernel_regularizer: Any = None,
     bias_regularizer: Any = None,
     activity_regularizer: Any = None,
@@ -612,17 +680,36 @@ def conv2d_transpose(
     name: Any = None,
     reuse: Any = None,
 ) -> Any:
-    """`Conv2DTranspose` made and called at once. Source: `tf.layers.conv2d_transpose`.
+    """Makes a `Conv2DTranspose` and calls it; see there for shapes and types.
 
     Args:
         inputs: input of the layer.
-        filters: as in `Conv2DTranspose`, and so the rest; 0 is allowed and gives an output without elements.
+        filters: number of output channels; 0 gives an output without elements.
+        kernel_size: an integer for both axes, or two integers.
+        strides: an integer for both axes, or two integers.
+        padding: `"valid"` or `"same"`, in any case.
+        data_format: `"channels_last"` or `"channels_first"`, in any case.
+        activation: function of the output, or its name; None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
+        bias_initializer: initializer of the bias; None for the scope's.
+        kernel_regularizer: callable or name; its result is a loss.
+        bias_regularizer: the same for the bias.
+        activity_regularizer: the same for the output; graph mode only.
+        kernel_constraint: callable or name; optimizers apply it to the kernel after each step.
+        bias_constraint: the same for the bias.
+        trainable: whether the variables are trained.
         name: name of the layer and of its variable scope; a `VariableScope` may be given.
         reuse: True shares the variables of that scope, AUTO_REUSE shares or makes them.
 
+    Returns:
+        The output of the layer.
+
     Raises:
-        ValueError: see `Conv2DTranspose`; the variables exist and are not shared, or are to be shared and do
-            not exist.
+        ValueError: an argument outside of what it takes; variables that exist and are not shared,
+            or are to be shared and do not exist.
+
+    Source: `tf.layers.conv2d_transpose`.
     """
     return _call(
         Conv2DTranspose,
@@ -657,7 +744,7 @@ def conv3d_transpose(
     activation: Any = None,
     use_bias: bool = True,
     kernel_initializer: Any = None,
-    bias_initializer: Any = initializers.zeros_initializer(),
+    bias_initializer: Any = _ZEROS,
     kernel_regularizer: Any = None,
     bias_regularizer: Any = None,
     activity_regularizer: Any = None,
@@ -667,17 +754,36 @@ def conv3d_transpose(
     name: Any = None,
     reuse: Any = None,
 ) -> Any:
-    """`Conv3DTranspose` made and called at once. Source: `tf.layers.conv3d_transpose`.
+    """Makes a `Conv3DTranspose` and calls it; see there for shapes and types.
 
     Args:
         inputs: input of the layer.
-        filters: as in `Conv3DTranspose`, and so the rest; 0 is allowed and gives an output without elements.
+        filters: number of output channels; 0 gives an output without elements.
+        kernel_size: an integer for all axes, or three integers (depth, height, width).
+        strides: an integer for all axes, or three integers (depth, height, width).
+        padding: `"valid"` or `"same"`, in any case.
+        data_format: `"channels_last"` or `"channels_first"`, in any case.
+        activation: function of the output, or its name; None for none.
+        use_bias: whether a bias is added.
+        kernel_initializer: initializer of the kernel; None for the scope's, else Glorot uniform.
+        bias_initializer: initializer of the bias; None for the scope's.
+        kernel_regularizer: callable or name; its result is a loss.
+        bias_regularizer: the same for the bias.
+        activity_regularizer: the same for the output; graph mode only.
+        kernel_constraint: callable or name; optimizers apply it to the kernel after each step.
+        bias_constraint: the same for the bias.
+        trainable: whether the variables are trained.
         name: name of the layer and of its variable scope; a `VariableScope` may be given.
         reuse: True shares the variables of that scope, AUTO_REUSE shares or makes them.
 
+    Returns:
+        The output of the layer.
+
     Raises:
-        ValueError: see `Conv3DTranspose`; the variables exist and are not shared, or are to be shared and do
-            not exist.
+        ValueError: an argument outside of what it takes; variables that exist and are not shared,
+            or are to be shared and do not exist.
+
+    Source: `tf.layers.conv3d_transpose`.
     """
     return _call(
         Conv3DTranspose,

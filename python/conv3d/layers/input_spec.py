@@ -63,7 +63,7 @@ def check_inputs(specs: Any, inputs: Sequence[Any], layer_name: Any) -> None:
             f"layer {layer_name} takes {len(specs)} inputs, but was given {len(inputs)}: "
             f"{list(inputs)}"
         )
-    for position, (value, spec) in enumerate(zip(inputs, specs)):
+    for position, (value, spec) in enumerate(zip(inputs, specs, strict=True)):
         if spec is not None:
             _check_one(spec, value, f"input {position} of layer {layer_name}")
 
@@ -78,7 +78,8 @@ def _check_one(spec: InputSpec, value: Any, who: str) -> None:
         sizes = shape.as_list()
         if spec.ndim is not None and shape.ndims != spec.ndim:
             raise ValueError(
-                f"{who} has rank {shape.ndims}, but rank {spec.ndim} is needed; its shape is {sizes}"
+                f"{who} has rank {shape.ndims}, but rank {spec.ndim} is needed; its shape "
+                f"is {sizes}"
             )
         if spec.max_ndim is not None and shape.ndims > spec.max_ndim:
             raise ValueError(
@@ -107,9 +108,7 @@ def _check_one(spec: InputSpec, value: Any, who: str) -> None:
                 f"shape is {sizes}"
             )
     if spec.shape is not None:
-        for wanted, found in zip(spec.shape, sizes):
+        for wanted, found in zip(spec.shape, sizes, strict=False):
             wanted = tensor_shape.as_dimension(wanted).value
             if wanted is not None and found is not None and found != wanted:
-                raise ValueError(
-                    f"{who} has the shape {sizes}, but {tuple(spec.shape)} is needed"
-                )
+                raise ValueError(f"{who} has the shape {sizes}, but {tuple(spec.shape)} is needed")

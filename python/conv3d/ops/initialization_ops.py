@@ -24,7 +24,7 @@ registry.register(
 )
 
 
-def initialized_value(ref: Tensor, initial: Tensor, name: str | None = None) -> Tensor:
+def initialized_value(ref: Tensor, initial: Tensor, name: str | None = None) -> Any:
     """The value of a variable, or `initial` while it has none.
 
     Args:
@@ -69,5 +69,7 @@ def with_initialized_reads(tensor: Tensor, initial_values: dict[Any, Tensor]) ->
             inputs = [replaced.get(id(used), used) for used in op.inputs]
             name = op.name.rsplit("/", 1)[-1]
             copied = op.graph.create_op(op.type, inputs, dict(op._attrs), name)
-            replaced.update((id(old), new) for old, new in zip(op.outputs, copied.outputs))
+            replaced.update(
+                (id(old), new) for old, new in zip(op.outputs, copied.outputs, strict=True)
+            )
     return replaced.get(id(tensor), tensor)

@@ -23,12 +23,12 @@ from conv3d.framework import dtypes, execute, random_seed, registry, tensor_shap
 __all__ = ["random_orthogonal"]
 
 
-def _orthogonal(rng: Any, rows: int, cols: int) -> np.ndarray:
+def _orthogonal(rng: Any, rows: int, cols: int) -> Any:
     """`[rows, cols]` with orthonormal columns, or rows if there are fewer of them."""
     tall, thin = max(rows, cols), min(rows, cols)
     q, r = np.linalg.qr(rng.standard_normal((tall, thin)))
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
-    return q if rows >= cols else q.T
+    return np.array(q if rows >= cols else q.T)
 
 
 def _projection(rng: Any, n: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def _two_taps(projections: Sequence[np.ndarray]) -> dict[tuple[int, ...], np.nda
     taps = {}
     for index in itertools.product((0, 1), repeat=len(projections)):
         product = eye
-        for bit, projection in zip(index, projections):
+        for bit, projection in zip(index, projections, strict=True):
             product = product @ (eye - projection if bit else projection)
         taps[index] = product
     return taps
@@ -55,7 +55,7 @@ def _convolve(
     """Full convolution of two kernels of matrices."""
     result: dict[tuple[int, ...], np.ndarray] = {}
     for (i, p), (j, q) in itertools.product(a.items(), b.items()):
-        index = tuple(x + y for x, y in zip(i, j))
+        index = tuple(x + y for x, y in zip(i, j, strict=True))
         result[index] = result[index] + p @ q if index in result else p @ q
     return result
 
@@ -88,7 +88,7 @@ def _compute(ctx: Any, attrs: dict[str, Any]) -> np.ndarray:
         result[centre] = _orthogonal(rng, shape[-1], shape[-1])[: shape[-2]]
     else:
         result = _kernel(rng, shape)
-    return (attrs["gain"] * result).astype(dtype.as_numpy_dtype)
+    return np.asarray(attrs["gain"] * result, dtype.as_numpy_dtype)
 
 
 registry.register(

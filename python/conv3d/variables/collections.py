@@ -34,7 +34,7 @@ def _collection(key: str, scope: str | None) -> list[Any]:
             "variable collections belong to graphs and do not exist in eager mode; keep references "
             "to your layers and use their `variables`"
         )
-    return context.get_default_graph().get_collection(key, scope)
+    return list(context.get_default_graph().get_collection(key, scope))
 
 
 def global_variables(scope: str | None = None) -> list[Any]:

@@ -45,7 +45,7 @@ class SaveSliceInfo:
     @property
     def spec(self) -> str:
         """The form that checkpoints use: `"4 3 0,2:0,3"`."""
-        extents = zip(self.var_offset or (), self.var_shape or ())
+        extents = zip(self.var_offset or (), self.var_shape or (), strict=True)
         sizes = "".join(f"{size} " for size in self.full_shape or ())
         return sizes + ":".join(f"{begin},{size}" for begin, size in extents)
 
@@ -66,14 +66,16 @@ class PartitionInfo:
 
     def __init__(self, full_shape: Any, var_offset: Any) -> None:
         for name, value in (("full_shape", full_shape), ("var_offset", var_offset)):
-            if isinstance(value, str) or not isinstance(value, (Sequence, tensor_shape.TensorShape)):
+            if isinstance(value, str) or not isinstance(
+                value, (Sequence, tensor_shape.TensorShape)
+            ):
                 raise TypeError(f"`{name}` is {value!r}; it has to be a list, tuple or TensorShape")
         full, offset = [int(d) for d in full_shape], [int(d) for d in var_offset]
         if len(full) != len(offset):
             raise ValueError(
                 f"`full_shape` {full} and `var_offset` {offset} have to be of one length"
             )
-        if any(not 0 <= begin < size for begin, size in zip(offset, full)):
+        if any(not 0 <= begin < size for begin, size in zip(offset, full, strict=True)):
             raise ValueError(f"`var_offset` {offset} lies outside of `full_shape` {full}")
         self._full_shape = full
         self._var_offset = offset
@@ -107,7 +109,9 @@ class PartitionInfo:
             raise TypeError(f"`shape` is {shape!r}; it has to be a list, tuple or TensorShape")
         sizes = self._check_rank(shape)
         axes = []
-        for axis, (begin, size, full) in enumerate(zip(self._var_offset, sizes, self._full_shape)):
+        for axis, (begin, size, full) in enumerate(
+            zip(self._var_offset, sizes, self._full_shape, strict=True)
+        ):
             if begin + size > full:
                 raise ValueError(
                     f"a slice {sizes} at {self._var_offset} reaches beyond {self._full_shape}"
@@ -116,7 +120,8 @@ class PartitionInfo:
                 axes.append(axis)
         if len(axes) > 1:
             raise ValueError(
-                f"a slice {sizes} of {self._full_shape} is cut along the axes {axes}; one is allowed"
+                f"a slice {sizes} of {self._full_shape} is cut along the axes {axes}; one is "
+                "allowed"
             )
         return axes[0] if axes else None
 
@@ -155,7 +160,11 @@ class PartitionedVariable:
     """
 
     def __init__(
-        self, name: str, shape: Any, dtype: Any, variable_list: Sequence[Variable],
+        self,
+        name: str,
+        shape: Any,
+        dtype: Any,
+        variable_list: Sequence[Variable],
         partitions: Sequence[int],
     ) -> None:
         if not isinstance(variable_list, (list, tuple)):

@@ -1,4 +1,4 @@
-"""`make_template`: a function whose variables are made at the first call and shared by later ones."""
+"""`make_template`: a function whose variables are made by its first call and then shared."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Template", "make_template"]
 
 def make_template(
     name_: str,
-    func_: Callable,
+    func_: Callable[..., Any],
     create_scope_now_: bool = False,
     unique_name_: str | None = None,
-    custom_getter_: Callable | None = None,
+    custom_getter_: Callable[..., Any] | None = None,
     **kwargs: Any,
 ) -> Template:
     """Wraps a function so that all its calls share variables.
@@ -52,10 +52,10 @@ class Template:
     def __init__(
         self,
         name: str,
-        func: Callable,
+        func: Callable[..., Any],
         create_scope_now: bool = False,
         unique_name: str | None = None,
-        custom_getter: Callable | None = None,
+        custom_getter: Callable[..., Any] | None = None,
     ) -> None:
         if not name:
             raise ValueError("`name_` is empty; a template needs a name")
@@ -94,7 +94,7 @@ class Template:
             return result
 
     def _call_eagerly(self, args: Any, kwargs: Any) -> Any:
-        def getter(getter: Callable, name: str, *a: Any, **k: Any) -> Any:
+        def getter(getter: Callable[..., Any], name: str, *a: Any, **k: Any) -> Any:
             if name not in self._eager_variables:
                 self._eager_variables[name] = getter(name, *a, **k)
             return self._eager_variables[name]
@@ -113,7 +113,7 @@ class Template:
         return self._name
 
     @property
-    def func(self) -> Callable:
+    def func(self) -> Callable[..., Any]:
         """Function that is wrapped."""
         return self._func
 
@@ -172,5 +172,3 @@ class Template:
     def trainable_weights(self) -> list[Any]:
         """The same as `trainable_variables`."""
         return self.trainable_variables
-
-

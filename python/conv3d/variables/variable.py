@@ -25,8 +25,12 @@ from conv3d.variables import sync
 
 __all__ = ["ResourceVariable", "Variable"]
 
-# Set by variable_scope.py, which stands above this file: the scope's `use_resource`.
-scope_wants_resource: Callable[[], bool | None] = lambda: None
+
+class _FromAbove:
+    """What variable_scope.py, which stands above this file, puts in."""
+
+    #: The `use_resource` of the current scope.
+    use_resource: Callable[[], bool | None] = staticmethod(lambda: None)
 
 
 def _check_arguments(initial_value: Any, collections: Any, constraint: Any) -> None:
@@ -68,7 +72,7 @@ class Variable:
 
     def __new__(cls, *args: Any, use_resource: bool | None = None, **kwargs: Any) -> Variable:
         if cls is Variable:
-            wanted = scope_wants_resource() if use_resource is None else use_resource
+            wanted = _FromAbove.use_resource() if use_resource is None else use_resource
             if context.executing_eagerly() or wanted:
                 return object.__new__(ResourceVariable)
         return object.__new__(cls)
@@ -85,7 +89,7 @@ class Variable:
         dtype: Any = None,
         expected_shape: Any = None,
         import_scope: str | None = None,
-        constraint: Callable | None = None,
+        constraint: Callable[..., Any] | None = None,
         use_resource: bool | None = None,
         synchronization: sync.VariableSynchronization | None = None,
         aggregation: sync.VariableAggregation | None = None,
@@ -113,7 +117,7 @@ class Variable:
             keys.append(GraphKeys.TRAINABLE_VARIABLES)
         self._graph.add_to_collections(keys, self)
 
-    # --- construction ----------------------------------------------------------------------
+    # --- construction -----------------------------------------------------------------------
 
     def _init_graph(self, initial_value: Any, name: str | None, dtype: Any, shape: Any) -> None:
         is_function = callable(initial_value) and not hasattr(initial_value, "get_shape")
@@ -153,24 +157,24 @@ class Variable:
     def _init_eager(self, initial_value: Any, name: str | None, dtype: Any, shape: Any) -> None:
         raise RuntimeError("reference variables do not exist in eager mode")
 
-    # --- reading -----------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------
 
-    def value(self) -> Tensor:
+    def value(self) -> Any:
         """The value as a tensor; in graph mode always the same node `v/read`."""
         return self._snapshot
 
-    def read_value(self) -> Tensor:
+    def read_value(self) -> Any:
         """The value, read by a new node: after the control dependencies that hold now."""
         return array_ops.identity(self._variable, name="read")
 
-    def initialized_value(self) -> Tensor:
+    def initialized_value(self) -> Any:
         """The value, or the initial value while the variable has none."""
         with context.init_scope():
             return initialization_ops.initialized_value(
                 self._variable, self._initializer_op.inputs[1]
             )
 
-    def eval(self, session: Any = None) -> np.ndarray:
+    def eval(self, session: Any = None) -> Any:
         """The value in `session`, or in the default session."""
         return self._variable.eval(session=session)
 
@@ -191,21 +195,30 @@ class Variable:
             )
         session.run(self._initializer_op, {self._initializer_op.inputs[1]: value})
 
-    # --- writing -------------------------------------------------------------------------------
+    # --- writing ----------------------------------------------------------------------------
 
     def assign(
-        self, value: Any, use_locking: bool = False, name: str | None = None,
+        self,
+        value: Any,
+        use_locking: bool = False,
+        name: str | None = None,
         read_value: bool = True,
     ) -> Any:
         """Sets the value; returns the variable's tensor after it, or the operation."""
         result = state_ops.assign(
-            self._target, value, validate_shape=self._validate_shape, use_locking=use_locking,
+            self._target,
+            value,
+            validate_shape=self._validate_shape,
+            use_locking=use_locking,
             name=name,
         )
         return self._written(result, read_value)
 
     def assign_add(
-        self, delta: Any, use_locking: bool = False, name: str | None = None,
+        self,
+        delta: Any,
+        use_locking: bool = False,
+        name: str | None = None,
         read_value: bool = True,
     ) -> Any:
         """Adds `delta`; returns the variable's tensor after it, or the operation."""
@@ -213,7 +226,10 @@ class Variable:
         return self._written(result, read_value)
 
     def assign_sub(
-        self, delta: Any, use_locking: bool = False, name: str | None = None,
+        self,
+        delta: Any,
+        use_locking: bool = False,
+        name: str | None = None,
         read_value: bool = True,
     ) -> Any:
         """Subtracts `delta`; returns the variable's tensor after it, or the operation."""
@@ -233,7 +249,7 @@ class Variable:
         """The reference: the node's tensor in graph mode, the cell in eager mode."""
         return self._variable
 
-    # --- attributes ------------------------------------------------------------------------------
+    # --- attributes -------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
@@ -289,7 +305,7 @@ class Variable:
         return self._initial_value
 
     @property
-    def constraint(self) -> Callable | None:
+    def constraint(self) -> Callable[..., Any] | None:
         """Function that optimizers apply after each step, or None."""
         return self._constraint
 
@@ -322,7 +338,7 @@ class Variable:
         """Not supported: graphs are not written out."""
         raise NotImplementedError("variables are not serialised; use train.Saver for their values")
 
-    # --- Python protocol -------------------------------------------------------------------------
+    # --- Python protocol --------------------------------------------------------------------
 
     def __str__(self) -> str:
         return repr(self)
@@ -349,7 +365,7 @@ class Variable:
     def __copy__(self) -> Any:
         raise TypeError(f"variable {self.name} cannot be copied; share it or make a new one")
 
-    def __deepcopy__(self, memo: dict) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         raise TypeError(f"variable {self.name} cannot be copied; share it or make a new one")
 
     # NumPy hands binary operators over to us instead of looping over elements.
@@ -379,7 +395,7 @@ class ResourceVariable(Variable):
         self._name = f"{scope.rstrip('/')}:0"
         static = value.get_shape() if self._validate_shape else tensor_shape.unknown_shape()
         self._cell = state.Ref(value.dtype, static, self._name)
-        self._cell.set(value._value)
+        self._cell.set(np.asarray(value.constant_value()))
 
     @property
     def _eager(self) -> bool:
@@ -393,20 +409,20 @@ class ResourceVariable(Variable):
     def _ref(self) -> Any:
         return self._cell if self._eager else self._variable
 
-    def value(self) -> Tensor:
+    def value(self) -> Any:
         """The value now, as a tensor."""
         if self._eager:
             return execute.apply_op("ReadVariableOp", [self])
         return array_ops.identity(self._variable, name="ReadVariableOp")
 
-    def read_value(self) -> Tensor:
+    def read_value(self) -> Any:
         """The value now, as a tensor."""
         if self._eager:
             return self.value()
         with context.name_scope("Read"):
             return self.value()
 
-    def initialized_value(self) -> Tensor:
+    def initialized_value(self) -> Any:
         """The value, or the initial value while the variable has none."""
         return self.value() if self._eager else super().initialized_value()
 
@@ -424,7 +440,7 @@ class ResourceVariable(Variable):
         value = self.numpy()
         return value if dtype is None else value.astype(dtype, copy=False)
 
-    def eval(self, session: Any = None) -> np.ndarray:
+    def eval(self, session: Any = None) -> Any:
         """The value in `session`, or in the default session."""
         if self._eager:
             raise RuntimeError("eval() needs a session; in eager mode use numpy()")
@@ -515,7 +531,7 @@ class ResourceVariable(Variable):
     def __float__(self) -> float:
         return float(self.value())
 
-    def __deepcopy__(self, memo: dict) -> Any:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """In eager mode: an independent variable of the same name and value."""
         if not self._eager:
             return super().__deepcopy__(memo)
@@ -530,13 +546,13 @@ class ResourceVariable(Variable):
 
 def _initial_values(graph: Any) -> dict[Any, Tensor]:
     """The graph's record of initial values, by the operation of each variable's reference."""
-    kept = graph.get_collection_ref(("__initial_values",))
+    kept: list[dict[Any, Tensor]] = graph.get_collection_ref(("__initial_values",))
     if not kept:
         kept.append({})
     return kept[0]
 
 
-def _tensor_operator(operator: str) -> Callable:
+def _tensor_operator(operator: str) -> Callable[..., Any]:
     def method(self: Variable, *args: Any) -> Any:
         return getattr(Tensor, operator)(self.value(), *args)
 

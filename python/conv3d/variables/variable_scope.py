@@ -1,8 +1,8 @@
 """Variable scopes: names, sharing and defaults for the variables made inside.
 
-A variable scope named `a` inside of one named `b` gives variables the prefix `b/a/`. It also opens a
-name scope for operations. The two prefixes may differ: operations of a scope that is entered twice
-live in `a/` and `a_1/`, its variables always in `a/`.
+A variable scope named `a` inside of one named `b` gives variables the prefix `b/a/`. It also opens
+a name scope for operations. The two prefixes may differ: operations of a scope that is entered
+twice live in `a/` and `a_1/`, its variables always in `a/`.
 
 Each graph has, per thread, one current scope and one count of the scopes opened under each name;
 the counts make unnamed scopes (`default_name`) unique.
@@ -76,14 +76,14 @@ class VariableScope:
         reuse: Any,
         name: str = "",
         initializer: Any = None,
-        regularizer: Callable | None = None,
+        regularizer: Callable[..., Any] | None = None,
         caching_device: Any = None,
-        partitioner: Callable | None = None,
-        custom_getter: Callable | None = None,
+        partitioner: Callable[..., Any] | None = None,
+        custom_getter: Callable[..., Any] | None = None,
         name_scope: str = "",
         dtype: Any = dtypes.float32,
         use_resource: bool | None = None,
-        constraint: Callable | None = None,
+        constraint: Callable[..., Any] | None = None,
     ) -> None:
         self._name = name
         self._initializer = initializer
@@ -123,7 +123,7 @@ class VariableScope:
         return self._initializer
 
     @property
-    def regularizer(self) -> Callable | None:
+    def regularizer(self) -> Callable[..., Any] | None:
         """Default regularizer."""
         return self._regularizer
 
@@ -133,12 +133,12 @@ class VariableScope:
         return self._caching_device
 
     @property
-    def partitioner(self) -> Callable | None:
+    def partitioner(self) -> Callable[..., Any] | None:
         """Default partitioner."""
         return self._partitioner
 
     @property
-    def custom_getter(self) -> Callable | None:
+    def custom_getter(self) -> Callable[..., Any] | None:
         """Getter called instead of the plain one."""
         return self._custom_getter
 
@@ -153,7 +153,7 @@ class VariableScope:
         return self._use_resource
 
     @property
-    def constraint(self) -> Callable | None:
+    def constraint(self) -> Callable[..., Any] | None:
         """Default constraint."""
         return self._constraint
 
@@ -165,7 +165,7 @@ class VariableScope:
         """Sets the default initializer."""
         self._initializer = initializer
 
-    def set_regularizer(self, regularizer: Callable | None) -> None:
+    def set_regularizer(self, regularizer: Callable[..., Any] | None) -> None:
         """Sets the default regularizer."""
         self._regularizer = regularizer
 
@@ -173,13 +173,13 @@ class VariableScope:
         """Kept; there is one device."""
         self._caching_device = caching_device
 
-    def set_partitioner(self, partitioner: Callable | None) -> None:
+    def set_partitioner(self, partitioner: Callable[..., Any] | None) -> None:
         """Sets the default partitioner."""
         if context.executing_eagerly():
             _refuse_partitioner(partitioner)
         self._partitioner = partitioner
 
-    def set_custom_getter(self, custom_getter: Callable | None) -> None:
+    def set_custom_getter(self, custom_getter: Callable[..., Any] | None) -> None:
         """Sets the custom getter."""
         self._custom_getter = custom_getter
 
@@ -197,14 +197,14 @@ class VariableScope:
             raise ValueError("`use_resource` has to be true in eager mode")
         self._use_resource = use_resource
 
-    def set_constraint(self, constraint: Callable | None) -> None:
+    def set_constraint(self, constraint: Callable[..., Any] | None) -> None:
         """Sets the default constraint."""
         self._constraint = constraint
 
     def get_collection(self, name: str) -> list[Any]:
         """Elements of a collection whose names lie in this scope."""
         scope = self._name + "/" if self._name else self._name
-        return context.get_default_graph().get_collection(name, scope)
+        return list(context.get_default_graph().get_collection(name, scope))
 
     def global_variables(self) -> list[Any]:
         """Global variables of this scope."""
@@ -225,16 +225,16 @@ class VariableScope:
         shape: Any = None,
         dtype: Any = None,
         initializer: Any = None,
-        regularizer: Callable | None = None,
+        regularizer: Callable[..., Any] | None = None,
         reuse: Any = None,
         trainable: bool | None = None,
         collections: Any = None,
         caching_device: Any = None,
-        partitioner: Callable | None = None,
+        partitioner: Callable[..., Any] | None = None,
         validate_shape: bool = True,
         use_resource: bool | None = None,
-        custom_getter: Callable | None = None,
-        constraint: Callable | None = None,
+        custom_getter: Callable[..., Any] | None = None,
+        constraint: Callable[..., Any] | None = None,
         synchronization: Any = None,
         aggregation: Any = None,
     ) -> Any:
@@ -313,7 +313,8 @@ class _ScopeStore(threading.local):
 
 
 def _scope_store() -> _ScopeStore:
-    return of_graph(("__varscope",), _ScopeStore)
+    store: _ScopeStore = of_graph(("__varscope",), _ScopeStore)
+    return store
 
 
 def get_variable_scope() -> VariableScope:
@@ -321,7 +322,7 @@ def get_variable_scope() -> VariableScope:
     return _scope_store().current
 
 
-variable_module.scope_wants_resource = lambda: get_variable_scope().use_resource
+variable_module._FromAbove.use_resource = staticmethod(lambda: get_variable_scope().use_resource)
 
 
 def get_variable(
@@ -329,15 +330,15 @@ def get_variable(
     shape: Any = None,
     dtype: Any = None,
     initializer: Any = None,
-    regularizer: Callable | None = None,
+    regularizer: Callable[..., Any] | None = None,
     trainable: bool | None = None,
     collections: Any = None,
     caching_device: Any = None,
-    partitioner: Callable | None = None,
+    partitioner: Callable[..., Any] | None = None,
     validate_shape: bool = True,
     use_resource: bool | None = None,
-    custom_getter: Callable | None = None,
-    constraint: Callable | None = None,
+    custom_getter: Callable[..., Any] | None = None,
+    constraint: Callable[..., Any] | None = None,
     synchronization: Any = None,
     aggregation: Any = None,
 ) -> Any:
@@ -394,19 +395,49 @@ def get_variable(
 
 
 def get_local_variable(
-    name: str, *args: Any, collections: Any = None, trainable: bool = False, **kwargs: Any
+    name: str,
+    shape: Any = None,
+    dtype: Any = None,
+    initializer: Any = None,
+    regularizer: Callable[..., Any] | None = None,
+    trainable: bool = False,
+    collections: Any = None,
+    caching_device: Any = None,
+    partitioner: Callable[..., Any] | None = None,
+    validate_shape: bool = True,
+    use_resource: bool | None = None,
+    custom_getter: Callable[..., Any] | None = None,
+    constraint: Callable[..., Any] | None = None,
+    synchronization: Any = None,
+    aggregation: Any = None,
 ) -> Any:
     """:func:`get_variable` for a variable listed in `GraphKeys.LOCAL_VARIABLES`, never trained.
 
-    Source: `tf.get_local_variable`.
+    `trainable` is accepted and has no effect. Source: `tf.get_local_variable`.
     """
     keys = list(collections or ())
     if GraphKeys.LOCAL_VARIABLES not in keys:
         keys.append(GraphKeys.LOCAL_VARIABLES)
-    return get_variable(name, *args, collections=keys, trainable=False, **kwargs)
+    return get_variable(
+        name,
+        shape=shape,
+        dtype=dtype,
+        initializer=initializer,
+        regularizer=regularizer,
+        trainable=False,
+        collections=keys,
+        caching_device=caching_device,
+        partitioner=partitioner,
+        validate_shape=validate_shape,
+        use_resource=use_resource,
+        custom_getter=custom_getter,
+        constraint=constraint,
+        synchronization=synchronization,
+        aggregation=aggregation,
+    )
 
 
-# --- entering scopes ---------------------------------------------------------------------------
+# --- entering scopes --------------------------------------------------------------------
 
 _SETTINGS = (
     "initializer",
@@ -428,12 +459,12 @@ def _override(scope: VariableScope, settings: dict[str, Any], outer_getter: Any)
         scope.set_custom_getter(_composed(settings["custom_getter"], outer_getter))
 
 
-def _composed(inner: Callable, outer: Callable | None) -> Callable:
+def _composed(inner: Callable[..., Any], outer: Callable[..., Any] | None) -> Callable[..., Any]:
     """A getter that calls `inner`, whose `getter` is `outer` around the plain one."""
     if outer is None:
         return inner
 
-    def both(getter: Callable, *args: Any, **kwargs: Any) -> Any:
+    def both(getter: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         def through_outer(*args: Any, **kwargs: Any) -> Any:
             bound, kwargs = bind_unknown(outer, getter, kwargs)
             return outer(bound, *args, **kwargs)
@@ -535,14 +566,14 @@ class variable_scope:
         default_name: str | None = None,
         values: Any = None,
         initializer: Any = None,
-        regularizer: Callable | None = None,
+        regularizer: Callable[..., Any] | None = None,
         caching_device: Any = None,
-        partitioner: Callable | None = None,
-        custom_getter: Callable | None = None,
+        partitioner: Callable[..., Any] | None = None,
+        custom_getter: Callable[..., Any] | None = None,
         reuse: Any = None,
         dtype: Any = None,
         use_resource: bool | None = None,
-        constraint: Callable | None = None,
+        constraint: Callable[..., Any] | None = None,
         auxiliary_name_scope: bool = True,
     ) -> None:
         if default_name is None and name_or_scope is None:

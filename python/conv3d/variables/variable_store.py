@@ -35,7 +35,7 @@ class _ReuseMode(enum.Enum):
 AUTO_REUSE = _ReuseMode.AUTO_REUSE
 
 
-def takes_keyword(function: Callable, keyword: str) -> bool:
+def takes_keyword(function: Callable[..., Any], keyword: str) -> bool:
     """Whether `function` can be called with this keyword."""
     try:
         parameters = inspect.signature(function).parameters
@@ -47,8 +47,8 @@ def takes_keyword(function: Callable, keyword: str) -> bool:
 
 
 def bind_unknown(
-    custom_getter: Callable, getter: Callable, arguments: dict[str, Any]
-) -> tuple[Callable, dict[str, Any]]:
+    custom_getter: Callable[..., Any], getter: Callable[..., Any], arguments: dict[str, Any]
+) -> tuple[Callable[..., Any], dict[str, Any]]:
     """The getter and the keywords for a custom getter that may not know the youngest keywords.
 
     What it cannot take is bound to the getter that it calls, and so is not lost.
@@ -65,7 +65,7 @@ def bind_unknown(
     return functools.partial(getter, **bound), rest
 
 
-def _needs_no_arguments(function: Callable) -> bool:
+def _needs_no_arguments(function: Callable[..., Any]) -> bool:
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -88,16 +88,16 @@ class VariableStore:
         shape: Any = None,
         dtype: Any = dtypes.float32,
         initializer: Any = None,
-        regularizer: Callable | None = None,
+        regularizer: Callable[..., Any] | None = None,
         reuse: Any = None,
         trainable: bool | None = None,
         collections: Any = None,
         caching_device: Any = None,
-        partitioner: Callable | None = None,
+        partitioner: Callable[..., Any] | None = None,
         validate_shape: bool = True,
         use_resource: bool | None = None,
-        custom_getter: Callable | None = None,
-        constraint: Callable | None = None,
+        custom_getter: Callable[..., Any] | None = None,
+        constraint: Callable[..., Any] | None = None,
         synchronization: Any = None,
         aggregation: Any = None,
     ) -> Any:
@@ -149,15 +149,15 @@ class VariableStore:
         shape: Any = None,
         dtype: Any = dtypes.float32,
         initializer: Any = None,
-        regularizer: Callable | None = None,
+        regularizer: Callable[..., Any] | None = None,
         reuse: Any = None,
         trainable: bool | None = None,
         collections: Any = None,
         caching_device: Any = None,
-        partitioner: Callable | None = None,
+        partitioner: Callable[..., Any] | None = None,
         validate_shape: bool = True,
         use_resource: bool | None = None,
-        constraint: Callable | None = None,
+        constraint: Callable[..., Any] | None = None,
         synchronization: Any = None,
         aggregation: Any = None,
     ) -> Any:
@@ -189,7 +189,7 @@ class VariableStore:
             )
         return self._get_single(name, shape, dtype, initializer, regularizer, settings)
 
-    # --- one variable --------------------------------------------------------------------------
+    # --- one variable -----------------------------------------------------------------------
 
     def _get_single(
         self,
@@ -197,7 +197,7 @@ class VariableStore:
         shape: Any,
         dtype: dtypes.DType,
         initializer: Any,
-        regularizer: Callable | None,
+        regularizer: Callable[..., Any] | None,
         settings: dict[str, Any],
         partition_info: partitioned.PartitionInfo | None = None,
     ) -> Variable:
@@ -205,7 +205,9 @@ class VariableStore:
         if from_value and shape is not None:
             hint = (
                 f"; to use the initializer of that name give tf.keras.initializers.get"
-                f"({initializer!r})" if isinstance(initializer, str) else ""
+                f"({initializer!r})"
+                if isinstance(initializer, str)
+                else ""
             )
             raise ValueError(
                 f"variable {name} has an `initializer` that is a value, and a `shape`; the value "
@@ -272,7 +274,7 @@ class VariableStore:
         return found
 
     @staticmethod
-    def _default_initializer(name: str, dtype: dtypes.DType) -> Callable:
+    def _default_initializer(name: str, dtype: dtypes.DType) -> Callable[..., Any]:
         if dtype.is_floating:
             return initializers.glorot_uniform_initializer()
         if dtype.is_integer or dtype.is_bool or dtype == dtypes.string:
@@ -282,7 +284,7 @@ class VariableStore:
     @staticmethod
     def _initial_function(
         name: str,
-        initializer: Callable,
+        initializer: Callable[..., Any],
         shape: Any,
         static: tensor_shape.TensorShape,
         dtype: dtypes.DType,
@@ -301,22 +303,22 @@ class VariableStore:
         )
 
     @staticmethod
-    def _regularize(name: str, variable: Variable, regularizer: Callable) -> None:
+    def _regularize(name: str, variable: Variable, regularizer: Callable[..., Any]) -> None:
         with context.name_scope(name + "/Regularizer/"), context.init_scope():
             loss = regularizer(variable)
         if loss is not None:
             variable.graph.add_to_collection(GraphKeys.REGULARIZATION_LOSSES, loss)
 
-    # --- slices ---------------------------------------------------------------------------------
+    # --- slices -----------------------------------------------------------------------------
 
     def _get_partitioned(
         self,
         name: str,
-        partitioner: Callable | None,
+        partitioner: Callable[..., Any] | None,
         shape: Any,
         dtype: dtypes.DType,
         initializer: Any,
-        regularizer: Callable | None,
+        regularizer: Callable[..., Any] | None,
         settings: dict[str, Any],
     ) -> partitioned.PartitionedVariable:
         reuse = settings["reuse"]
@@ -348,13 +350,15 @@ class VariableStore:
                 "defined"
             )
         assert partitioner is not None
-        sizes = static.as_list()
+        sizes = [int(size) for size in static]
         counts = _counts_of(partitioner, static, dtype, name)
         axis = next((i for i, n in enumerate(counts) if n > 1), 0)
         if reuse is AUTO_REUSE or not reuse:
             self._refuse_halves(name, counts[axis], reuse)
         parts = []
-        for index, (begin, extent) in enumerate(partitioned.slice_extents(sizes[axis], counts[axis])):
+        for index, (begin, extent) in enumerate(
+            partitioned.slice_extents(sizes[axis], counts[axis])
+        ):
             offset = [0] * len(sizes)
             offset[axis] = begin
             part_shape = list(sizes)
@@ -371,9 +375,7 @@ class VariableStore:
                 settings,
                 partitioned.PartitionInfo(sizes, offset) if sizes[axis] else None,
             )
-            part._set_save_slice_info(
-                partitioned.SaveSliceInfo(name, sizes, offset, part_shape)
-            )
+            part._set_save_slice_info(partitioned.SaveSliceInfo(name, sizes, offset, part_shape))
             parts.append(part)
         whole = partitioned.PartitionedVariable(name, static, dtype, parts, counts)
         self._partitioned_vars[name] = whole
@@ -397,7 +399,7 @@ class VariableStore:
     def _shared_parts(
         self,
         name: str,
-        partitioner: Callable | None,
+        partitioner: Callable[..., Any] | None,
         shape: tensor_shape.TensorShape,
         dtype: dtypes.DType,
         reuse: Any,
@@ -429,7 +431,7 @@ class VariableStore:
 
 
 def _counts_of(
-    partitioner: Callable, shape: tensor_shape.TensorShape, dtype: dtypes.DType, name: str
+    partitioner: Callable[..., Any], shape: tensor_shape.TensorShape, dtype: dtypes.DType, name: str
 ) -> list[int]:
     """The partitioner's answer, checked."""
     counts = partitioner(shape=shape, dtype=dtype)
@@ -463,7 +465,8 @@ def _slice_of(value: Tensor, offset: Sequence[int], sizes: Sequence[int]) -> Cal
 
 def default_variable_store() -> VariableStore:
     """The store of the default graph; made at the first call."""
-    return of_graph(("__variable_store",), VariableStore)
+    store: VariableStore = of_graph(("__variable_store",), VariableStore)
+    return store
 
 
 def of_graph(key: Any, make: Callable[[], Any]) -> Any:

@@ -33,9 +33,7 @@ def test_names_follow_name_scopes_and_variable_scopes() -> None:
         c, d = tf.Variable(3.0, name="v"), tf.get_variable("v", initializer=4.0)
     with tf.name_scope("n"):
         e, f = tf.Variable(5.0), tf.get_variable("g", initializer=6.0)
-    assert names([a, b, c, d, e, f]) == [
-        "v:0", "v_1:0", "s/v:0", "s/v_1:0", "n/Variable:0", "g:0"
-    ]
+    assert names([a, b, c, d, e, f]) == ["v:0", "v_1:0", "s/v:0", "s/v_1:0", "n/Variable:0", "g:0"]
 
 
 def test_forms_of_initial_values() -> None:
@@ -75,14 +73,27 @@ def test_python_protocol() -> None:
 
 def test_operators_act_on_the_value() -> None:
     v = tf.Variable([1.0, 2.0, 4.0])
-    results = [v + 1, 1 - v, v * v, v / 2, -v, v[0], v[1:], v > 1.5, abs(-v), v**2, 2.0**v,
-               np.ones(3, "float32") * v]
+    results = [
+        v + 1,
+        1 - v,
+        v * v,
+        v / 2,
+        -v,
+        v[0],
+        v[1:],
+        v > 1.5,
+        abs(-v),
+        v**2,
+        2.0**v,
+        np.ones(3, "float32") * v,
+    ]
     with tf.Session() as session:
         session.run(v.initializer)
         got = session.run(results)
     x = np.array([1.0, 2.0, 4.0])
-    for have, want in zip(got, [x + 1, 1 - x, x * x, x / 2, -x, x[0], x[1:], x > 1.5, x, x**2,
-                                2**x, x]):
+    for have, want in zip(
+        got, [x + 1, 1 - x, x * x, x / 2, -x, x[0], x[1:], x > 1.5, x, x**2, 2**x, x], strict=True
+    ):
         np.testing.assert_allclose(have, want)
 
 

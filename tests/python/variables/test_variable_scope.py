@@ -45,8 +45,12 @@ def test_properties() -> None:
 def test_default_names_are_numbered_per_enclosing_scope() -> None:
     def unnamed() -> list[str]:
         with tf.variable_scope(None, default_name="foo") as scope:
-            return [scope.name, scope.original_name_scope, tf.get_variable("v", [1]).name,
-                    tf.add(1.0, 2.0).name]
+            return [
+                scope.name,
+                scope.original_name_scope,
+                tf.get_variable("v", [1]).name,
+                tf.add(1.0, 2.0).name,
+            ]
 
     assert unnamed() == ["foo", "foo/", "foo/v:0", "foo/Add:0"]
     assert unnamed() == ["foo_1", "foo_1/", "foo_1/v:0", "foo_1/Add:0"]
@@ -163,7 +167,10 @@ def test_types() -> None:
         with pytest.raises(ValueError):
             tf.get_variable("e", initializer=np.zeros(2, "float32"), dtype=tf.float64)
     assert [v.dtype.name for v in made] == [
-        "float64_ref", "float32_ref", "float32_ref", "int32_ref"
+        "float64_ref",
+        "float32_ref",
+        "float32_ref",
+        "int32_ref",
     ]
 
 
@@ -179,8 +186,12 @@ def test_forms_of_initializers() -> None:
     b = tf.get_variable("b", initializer=lambda x=True: [2.5])
     c = tf.get_variable("c", initializer=tf.constant([1, 2]))
     d = tf.get_variable("d", [2], initializer=tf.ones_initializer)
-    assert [v.dtype.base_dtype.name for v in (a, b, c, d)] == ["int32", "float32", "int32",
-                                                               "float32"]
+    assert [v.dtype.base_dtype.name for v in (a, b, c, d)] == [
+        "int32",
+        "float32",
+        "int32",
+        "float32",
+    ]
     assert [v.tolist() for v in run([a, b, c, d])] == [[2], [2.5], [1, 2], [1.0, 1.0]]
     with pytest.raises(ValueError):
         tf.get_variable("e", initializer=lambda q: [2.5])
@@ -218,10 +229,21 @@ def test_custom_getters_are_composed_from_the_inside() -> None:
 
 
 def test_custom_getter_may_return_tensors_and_lose_no_constraint() -> None:
-    def old_fashioned(getter: Any, name: str, shape: Any, dtype: Any, initializer: Any,
-                      regularizer: Any, reuse: Any, trainable: Any, collections: Any,
-                      caching_device: Any, partitioner: Any, validate_shape: Any,
-                      use_resource: Any) -> Any:
+    def old_fashioned(
+        getter: Any,
+        name: str,
+        shape: Any,
+        dtype: Any,
+        initializer: Any,
+        regularizer: Any,
+        reuse: Any,
+        trainable: Any,
+        collections: Any,
+        caching_device: Any,
+        partitioner: Any,
+        validate_shape: Any,
+        use_resource: Any,
+    ) -> Any:
         return getter(name, shape=shape, dtype=dtype, reuse=reuse, trainable=trainable)
 
     def constraint(v: Any) -> Any:
