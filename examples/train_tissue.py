@@ -272,8 +272,8 @@ def train(args):
     from tqdm import tqdm
 
     t1, labels = load_volumes(args.data)
-    os.makedirs(args.output, exist_ok=True)
     checkpoints = os.path.join(args.output, "checkpoints")
+    os.makedirs(checkpoints, exist_ok=True)
     history_path = os.path.join(args.output, "history.json")
     tf.set_random_seed(args.seed)
     model = Model(filters=args.filters)

@@ -14,15 +14,15 @@ import numpy as np
 HERE = os.path.dirname(os.path.abspath(__file__))
 STEPS = 50
 OPTIMIZERS = {
-    "gradient_descent": ("GradientDescentOptimizer", {"learning_rate": 0.05}),
-    "momentum": ("MomentumOptimizer", {"learning_rate": 0.01, "momentum": 0.9}),
+    "gradient_descent": ("GradientDescentOptimizer", {"learning_rate": 0.02}),
+    "momentum": ("MomentumOptimizer", {"learning_rate": 0.002, "momentum": 0.9}),
     "nesterov": (
         "MomentumOptimizer",
-        {"learning_rate": 0.02, "momentum": 0.9, "use_nesterov": True},
+        {"learning_rate": 0.002, "momentum": 0.9, "use_nesterov": True},
     ),
-    "adam": ("AdamOptimizer", {"learning_rate": 1e-3}),
-    "rmsprop": ("RMSPropOptimizer", {"learning_rate": 1e-3, "momentum": 0.5}),
-    "adagrad": ("AdagradOptimizer", {"learning_rate": 0.005}),
+    "adam": ("AdamOptimizer", {"learning_rate": 3e-4}),
+    "rmsprop": ("RMSPropOptimizer", {"learning_rate": 3e-4, "momentum": 0.5}),
+    "adagrad": ("AdagradOptimizer", {"learning_rate": 0.004}),
 }
 
 
