@@ -57,9 +57,9 @@ class GFile:
     """
 
     def __init__(self, name: str, mode: str = "r") -> None:
+        self._file: Any = None
         self._name = os.fspath(name)
         self._mode = mode
-        self._file: Any = None
 
     def _stream(self) -> Any:
         if self._file is None:
@@ -117,6 +117,10 @@ class GFile:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def __del__(self) -> None:
+        # Scripts read a file in one expression and leave the closing to us.
+        self.close()
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._stream())

@@ -78,11 +78,10 @@ class _WeightDecay:
         super().__init__(*args, **kwargs)
 
     def _apply_dense(self, grad: Any, var: Any) -> Any:
-        decay = convert.convert_to_tensor(
-            self._call_if_callable(self._weight_decay),  # type: ignore[attr-defined]
-            name="weight_decay",
-        )
-        amount = self._like(decay, var) * var.value()  # type: ignore[attr-defined]
+        decay = self._call_if_callable(self._weight_decay)  # type: ignore[attr-defined]
+        if hasattr(decay, "get_shape"):
+            decay = self._like(convert.convert_to_tensor(decay), var)  # type: ignore[attr-defined]
+        amount = decay * var.value()
         shrunk = var.assign_sub(amount)
         eager = context.executing_eagerly()
         with context.control_dependencies([] if eager else [shrunk]):

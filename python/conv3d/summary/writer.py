@@ -99,11 +99,11 @@ class FileWriter:
         filename_suffix: str | None = None,
         session: Any = None,
     ) -> None:
+        self._stream: Any = None
+        self._lock = threading.Lock()
         self._logdir = os.fspath(logdir)
         self._flush_secs = flush_secs
         self._suffix = filename_suffix or ""
-        self._lock = threading.Lock()
-        self._stream: Any = None
         self._open()
         if graph is not None or graph_def is not None:
             self.add_graph(graph, graph_def=graph_def)
@@ -185,6 +185,11 @@ class FileWriter:
         """Starts a new file after `close`; does nothing to an open writer."""
         if self._stream is None:
             self._open()
+
+    def __del__(self) -> None:
+        # Scripts seldom close a writer; what it holds must reach the file all the same.
+        if getattr(self, "_lock", None) is not None:
+            self.close()
 
     def __enter__(self) -> FileWriter:
         return self

@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 import tensorflow as tf
+import tensorflow.contrib.opt  # noqa: F401 (loaded by use otherwise)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
@@ -34,7 +35,8 @@ def optimizer(case, traces, names):
             kwargs = dict(case["kwargs"])
             if case["class"] == "AdagradDAOptimizer":
                 kwargs["global_step"] = step
-            opt = getattr(tf.train, case["class"])(**kwargs)
+            home = tf.contrib.opt if case.get("contrib") else tf.train
+            opt = getattr(home, case["class"])(**kwargs)
             try:
                 train = opt.apply_gradients(list(zip(feeds, (a, b))), global_step=step)
                 sess.run(tf.global_variables_initializer())

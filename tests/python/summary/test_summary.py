@@ -146,6 +146,13 @@ def test_event_file(sess, tmp_path):
     assert fourth.summary == made
 
 
+def test_a_writer_that_nobody_closes(tmp_path):
+    out = summary.FileWriter(tmp_path)
+    out.add_summary(summary.Summary([summary.Summary.Value(tag="t", simple_value=2.0)]), 1)
+    del out
+    assert events(tmp_path)[1].step == 1
+
+
 def test_damaged_event_file(tmp_path):
     with summary.FileWriter(tmp_path) as out:
         out.add_summary(summary.Summary([summary.Summary.Value(tag="t", simple_value=2.0)]), 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from conv3d import train
+from conv3d.contrib import opt
 from conv3d.framework import context
 from conv3d.framework.graph import Graph
 from conv3d.framework.session import Session
@@ -35,7 +36,7 @@ def make(case, step):
     kwargs = dict(case["kwargs"])
     if case["class"] == "AdagradDAOptimizer":
         kwargs["global_step"] = step
-    return getattr(train, case["class"])(**kwargs)
+    return getattr(opt if case.get("contrib") else train, case["class"])(**kwargs)
 
 
 def close(found, wanted, dtype, key):
@@ -52,12 +53,12 @@ def test_graph_mode(case, dtype, traces):
         a, b = (Variable(v, name=n) for v, n in zip(starts(dtype), "ab", strict=True))
         feeds = [array_ops.placeholder(dtype, v.shape.as_list()) for v in (a, b)]
         step = train.get_or_create_global_step()
-        opt = make(case, step)
-        update = opt.apply_gradients(list(zip(feeds, (a, b), strict=True)), global_step=step)
+        made = make(case, step)
+        update = made.apply_gradients(list(zip(feeds, (a, b), strict=True)), global_step=step)
         assert update.name == names["op"]
-        own = [a, b, *opt.variables()]
+        own = [a, b, *made.variables()]
         assert [v.name for v in own] == names["variables"]
-        assert opt.get_slot_names() == names["slots"]
+        assert made.get_slot_names() == names["slots"]
         sess.run(collections.global_variables_initializer())
         for count, values in enumerate(gradients(dtype)):
             sess.run(update, dict(zip(feeds, values, strict=True)))
@@ -73,15 +74,15 @@ def test_graph_mode(case, dtype, traces):
 def test_eager_mode(case, traces, eager):
     a, b = (Variable(v, name=n) for v, n in zip(starts("float32"), "ab", strict=True))
     step = Variable(np.int64(0), trainable=False)
-    opt = make(case, step)
+    made = make(case, step)
     for count, values in enumerate(gradients("float32")):
-        assert opt.apply_gradients(list(zip(values, (a, b), strict=True)), global_step=step) is None
+        assert made.apply_gradients(list(zip(values, (a, b), strict=True)), global_step=step) is None
         for variable in (a, b):
             key = f"{case['id']}/float32/{count}/{variable.name[:-2]}"
             close(variable.numpy(), traces[key], "float32", key)
     names = traces.names[case["id"]]
-    assert opt.get_slot_names() == names["slots"]
-    assert len(opt.variables()) == len(names["variables"]) - 2
+    assert made.get_slot_names() == names["slots"]
+    assert len(made.variables()) == len(names["variables"]) - 2
     assert step.numpy() == 5
 
 
