@@ -13,6 +13,7 @@ AlgorithmList algorithm_list() {
   static const std::vector<const Algorithm*> items = [] {
     std::vector<const Algorithm*> list;
     list.push_back(&gemm_direct_algorithm());
+    list.push_back(&gemm_filter_gradient_algorithm());
     const AlgorithmList winograd = winograd_algorithms();
     list.insert(list.end(), winograd.items, winograd.items + winograd.size);
     list.push_back(&reference_algorithm());

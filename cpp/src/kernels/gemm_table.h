@@ -93,7 +93,8 @@ template <class T>
 struct GemmKernels {
   int lanes;        // elements of a vector
   int max_vectors;  // of a packed panel
-  int plane_rows;
+  int plane_rows;             // most rows of a plane tile
+  const int* plane_vectors;   // [plane_rows + 1]: vectors of a full tile by its rows
   const int* tap_rows;      // [max_vectors + 1]: rows of a full tile by vectors of its panel
   const int* strided_rows;  // the same for the strided form
   void (*taps)(const GemmTapArgs<T>* args);          // one pointer per row and group
