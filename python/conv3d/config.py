@@ -6,13 +6,13 @@ a field that the CPU engine has no use for (device placement, GPU memory) is kep
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 
 class _Options:
     """Fields with defaults; an unknown field is refused so that a typing error is noticed."""
 
-    _fields: dict[str, Any] = {}
+    _fields: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **kwargs: Any):
         for name, default in self._fields.items():
@@ -41,7 +41,7 @@ class _Options:
 class GPUOptions(_Options):
     """Accepted so that scripts run; there is no GPU here."""
 
-    _fields = {
+    _fields: ClassVar[dict[str, Any]] = {
         "per_process_gpu_memory_fraction": 0.0,
         "allow_growth": False,
         "allocator_type": "",
@@ -56,7 +56,7 @@ class OptimizerOptions(_Options):
 
     L0, L1 = -1, 0
     DEFAULT, OFF, ON_1, ON_2 = 0, -1, 1, 2
-    _fields = {
+    _fields: ClassVar[dict[str, Any]] = {
         "do_common_subexpression_elimination": False,
         "do_constant_folding": False,
         "do_function_inlining": False,
@@ -68,7 +68,7 @@ class OptimizerOptions(_Options):
 class GraphOptions(_Options):
     """Graph switches, accepted and ignored."""
 
-    _fields = {
+    _fields: ClassVar[dict[str, Any]] = {
         "enable_recv_scheduling": False,
         "optimizer_options": OptimizerOptions,
         "build_cost_model": 0,
@@ -87,7 +87,7 @@ class ConfigProto(_Options):
     runs; 0 leaves the engine's default. All other fields are accepted and ignored.
     """
 
-    _fields = {
+    _fields: ClassVar[dict[str, Any]] = {
         "device_count": dict,
         "intra_op_parallelism_threads": 0,
         "inter_op_parallelism_threads": 0,
@@ -108,7 +108,7 @@ class RunOptions(_Options):
     """Options of one `Session.run`, accepted and ignored."""
 
     NO_TRACE, SOFTWARE_TRACE, HARDWARE_TRACE, FULL_TRACE = 0, 1, 2, 3
-    _fields = {
+    _fields: ClassVar[dict[str, Any]] = {
         "trace_level": 0,
         "timeout_in_ms": 0,
         "inter_op_thread_pool": 0,
@@ -120,7 +120,11 @@ class RunOptions(_Options):
 class RunMetadata(_Options):
     """Statistics of one `Session.run`; stays empty."""
 
-    _fields = {"step_stats": None, "cost_graph": None, "partition_graphs": list}
+    _fields: ClassVar[dict[str, Any]] = {
+        "step_stats": None,
+        "cost_graph": None,
+        "partition_graphs": list,
+    }
 
 
 __all__ = [

@@ -62,7 +62,7 @@ class OpError(Exception):
     def error_code(self) -> int:
         return self._error_code
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Operations hold a graph and do not travel between processes; the message does.
         if type(self) is OpError:
             return OpError, (None, None, self._message, self._error_code)

@@ -109,7 +109,7 @@ def _evaluate(
 ) -> np.ndarray | None:
     op = tensor.op
     if not partly:
-        exact = [v.astype(t.dtype.as_numpy_dtype) for v, t in zip(inputs, op.inputs)]
+        exact = [v.astype(t.dtype.as_numpy_dtype) for v, t in zip(inputs, op.inputs, strict=False)]
         return _widen(_output(op_def.compute(op._attrs, *exact), tensor.value_index))
     if op.type in _MOVES:
         return _output(op_def.compute(op._attrs, *inputs), tensor.value_index)

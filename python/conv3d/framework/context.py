@@ -51,8 +51,9 @@ def executing_eagerly() -> bool:
     return not stacks.graphs or stacks.graphs[-1] is None
 
 
-def enable_eager_execution(config: Any = None, device_policy: Any = None,
-                           execution_mode: Any = None) -> None:
+def enable_eager_execution(
+    config: Any = None, device_policy: Any = None, execution_mode: Any = None
+) -> None:
     """Switches the program to eager execution. Call it first thing.
 
     Args:

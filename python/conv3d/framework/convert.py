@@ -18,11 +18,11 @@ from conv3d.framework import context, dtypes, tensor_shape
 from conv3d.framework.constant_folding import constant_value, constant_value_as_shape
 from conv3d.framework.tensor import EagerTensor, Tensor
 
-_conversions: list[tuple[int, Any, Callable]] = []
+_conversions: list[tuple[int, Any, Callable[..., Any]]] = []
 
 
 def register_tensor_conversion_function(
-    base_type: Any, conversion_func: Callable, priority: int = 100
+    base_type: Any, conversion_func: Callable[..., Any], priority: int = 100
 ) -> None:
     """Registers how instances of `base_type` (a class or a tuple of classes) become tensors.
 

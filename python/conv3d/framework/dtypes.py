@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+_bool = bool  # the builtin: below, the name is TensorFlow's type
+
 # A reference type (of a variable's handle) has the number of its base type plus this.
 _REF = 100
 
@@ -62,7 +64,7 @@ class DType:
         return {"complex64": float32, "complex128": float64}.get(base._name, self)
 
     @property
-    def _is_ref_dtype(self) -> bool:
+    def _is_ref_dtype(self) -> _bool:
         return self._enum > _REF
 
     @property
@@ -70,31 +72,31 @@ class DType:
         return self if self._is_ref_dtype else _INTERN[self._enum + _REF]
 
     @property
-    def is_numpy_compatible(self) -> bool:
+    def is_numpy_compatible(self) -> _bool:
         return self.base_dtype._name != "resource"
 
     @property
-    def is_bool(self) -> bool:
+    def is_bool(self) -> _bool:
         return self.base_dtype._name == "bool"
 
     @property
-    def is_integer(self) -> bool:
+    def is_integer(self) -> _bool:
         return self.base_dtype._name in _INTEGERS
 
     @property
-    def is_unsigned(self) -> bool:
+    def is_unsigned(self) -> _bool:
         return self.base_dtype._name.startswith("uint")
 
     @property
-    def is_floating(self) -> bool:
+    def is_floating(self) -> _bool:
         return self.base_dtype._name in ("float16", "bfloat16", "float32", "float64")
 
     @property
-    def is_complex(self) -> bool:
+    def is_complex(self) -> _bool:
         return self.base_dtype._name in ("complex64", "complex128")
 
     @property
-    def is_quantized(self) -> bool:
+    def is_quantized(self) -> _bool:
         return False
 
     @property
@@ -120,7 +122,7 @@ class DType:
         """The largest representable value. Raises TypeError as `min` does."""
         return self._limit("max", True)
 
-    def _limit(self, which: str, of_bool: bool) -> Any:
+    def _limit(self, which: str, of_bool: _bool) -> Any:
         if self.is_bool:
             return of_bool
         if self.is_integer:
@@ -133,13 +135,13 @@ class DType:
         raise TypeError(f"{self.name} has no {which}: only bool, integer and float types do.")
 
     @property
-    def limits(self) -> tuple:
+    def limits(self) -> tuple[Any, ...]:
         """`(0, 1)` for floats, the representable range for integers."""
         if self.is_floating:
             return (0, 1)
         return (self.min, self.max)
 
-    def is_compatible_with(self, other: Any) -> bool:
+    def is_compatible_with(self, other: Any) -> _bool:
         """True if a tensor of type `other` may stand where `self` is wanted.
 
         A value of plain type fits a plain type only; a reference fits its base type too.
@@ -147,7 +149,7 @@ class DType:
         other = as_dtype(other)
         return self._enum in (other._enum, other.base_dtype._enum)
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: Any) -> _bool:
         if other is self:
             return True
         if other is None:
@@ -157,7 +159,7 @@ class DType:
         except TypeError:
             return False
 
-    def __ne__(self, other: Any) -> bool:
+    def __ne__(self, other: Any) -> _bool:
         return not self == other
 
     def __hash__(self) -> int:
@@ -172,7 +174,7 @@ class DType:
     def __int__(self) -> int:
         return self._enum
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return as_dtype, (self._name,)
 
 
@@ -230,7 +232,7 @@ uint8 = _INTERN[4]
 uint16 = _INTERN[17]
 uint32 = _INTERN[22]
 uint64 = _INTERN[23]
-bool = _INTERN[10]  # noqa: A001 - TensorFlow's name
+bool = _INTERN[10]
 string = _INTERN[7]
 complex64 = _INTERN[8]
 complex128 = _INTERN[18]
@@ -264,7 +266,7 @@ _BY_NUMPY: dict[np.dtype, DType] = {
     if not d._is_ref_dtype and d.name not in ("resource", "bfloat16", "string")
 }
 _BY_NUMPY[np.dtype(object)] = string
-_BY_PYTHON: dict[type, DType] = {float: float32, int: int32, type(True): bool}
+_BY_PYTHON: dict[type, DType] = {float: float32, int: int32, _bool: bool}
 
 
 def as_dtype(type_value: Any) -> DType:

@@ -24,7 +24,7 @@ class Pattern:
     """
 
     types: tuple[str, ...]
-    compute: Callable
+    compute: Callable[..., Any]
     accepts: Callable[[Sequence[dict[str, Any]]], bool] | None = None
 
 
@@ -32,7 +32,7 @@ _PATTERNS: dict[str, list[Pattern]] = {}
 
 
 def register(
-    types: Sequence[str], compute: Callable, accepts: Callable | None = None
+    types: Sequence[str], compute: Callable[..., Any], accepts: Callable[..., Any] | None = None
 ) -> Pattern:
     """Registers a chain. The longest chain that fits is taken.
 

@@ -27,7 +27,8 @@ def _reverse_walk(
     """Gradients of sum(ys * grad_ys) with respect to xs.
 
     Args:
-        ys, grad_ys: where the walk starts; a grad_y of None starts nothing.
+        ys: where the walk starts.
+        grad_ys: the gradients that it starts with; None starts nothing.
         xs: where it ends.
         ops: the operations on paths from xs to ys.
         producer: gives the operation of a tensor, or None.
@@ -52,7 +53,7 @@ def _reverse_walk(
             parts[:] = [execute.apply_op("AddN", list(parts), {"N": len(parts)})]
         return parts[0]
 
-    for y, grad in zip(ys, grad_ys):
+    for y, grad in zip(ys, grad_ys, strict=False):
         if grad is not None:
             partial.setdefault(id(y), []).append(grad)
 
@@ -70,7 +71,7 @@ def _reverse_walk(
         if any(g is not None for g in grads):
             with scope(op):
                 found = _input_gradients(op, grads)
-            for tensor, grad in zip(op.inputs, found):
+            for tensor, grad in zip(op.inputs, found, strict=False):
                 if grad is not None and id(tensor) not in stop:
                     partial.setdefault(id(tensor), []).append(grad)
         for tensor in op.inputs:
@@ -95,7 +96,7 @@ def _input_gradients(op: Any, grads: Sequence[Any]) -> Sequence[Any]:
         raise ValueError(
             f"The gradient of op {op.type!r} gave {len(found)} values for {len(op.inputs)} inputs."
         )
-    for tensor, grad in zip(op.inputs, found):
+    for tensor, grad in zip(op.inputs, found, strict=False):
         if grad is not None and type(grad) is Tensor:
             try:
                 grad.set_shape(tensor.shape)
@@ -114,7 +115,7 @@ def _as_list(x: Any) -> list[Any]:
     return list(x) if isinstance(x, (list, tuple)) else [x]
 
 
-# --- graph mode ---------------------------------------------------------------------------------
+# Graph mode.
 
 
 def gradients(
@@ -162,7 +163,7 @@ def gradients(
         ys = [convert.convert_to_tensor(y, name="y") for y in ys]
         xs = [_source(x) for x in xs]
         stop_list = [_source(x) for x in stop_list]
-        starts = [_start(y, g, i) for i, (y, g) in enumerate(zip(ys, starts))]
+        starts = [_start(y, g, i) for i, (y, g) in enumerate(zip(ys, starts, strict=False))]
         stop = frozenset(map(id, stop_list))
         ops = _ops_between(ys, [*xs, *stop_list], stop)
         root_scope = graph.get_name_scope()
@@ -188,8 +189,9 @@ def _start(y: Tensor, grad: Any, i: int) -> Tensor | None:
         shape = execute.apply_op("Shape", [y], {"out_type": dtypes.int32})
         one = convert.convert_to_tensor(1, dtype=y.dtype.base_dtype, name=f"grad_ys_{i}")
         return execute.apply_op("Fill", [shape, one])
-    grad = convert.convert_to_tensor(grad, dtype=None, name=f"grad_ys_{i}",
-                                     preferred_dtype=y.dtype.base_dtype)
+    grad = convert.convert_to_tensor(
+        grad, dtype=None, name=f"grad_ys_{i}", preferred_dtype=y.dtype.base_dtype
+    )
     if grad.dtype.base_dtype != y.dtype.base_dtype:
         raise ValueError(
             f"grad_ys[{i}] is {grad.dtype.name}, but ys[{i}] is {y.dtype.base_dtype.name}."
@@ -231,7 +233,7 @@ class AggregationMethod:
     EXPERIMENTAL_ACCUMULATE_N = 2
 
 
-# --- eager mode ---------------------------------------------------------------------------------
+# Eager mode.
 
 
 class _Record:
@@ -396,7 +398,7 @@ class GradientTape:
         if len(starts) != len(ys):
             raise ValueError(f"output_gradients has {len(starts)} entries for {len(ys)} targets.")
         ys = [y if isinstance(y, EagerTensor) else _watched_value(y) for y in ys]
-        starts = [_eager_start(y, g) for y, g in zip(ys, starts)]
+        starts = [_eager_start(y, g) for y, g in zip(ys, starts, strict=False)]
         made: dict[int, _Record] = {}
         live = {id(x) for x in xs}
         ops = []
@@ -411,7 +413,8 @@ class GradientTape:
         )
         if unconnected_gradients == "zero":
             found = [
-                execute.apply_op("ZerosLike", [x]) if g is None else g for x, g in zip(xs, found)
+                execute.apply_op("ZerosLike", [x]) if g is None else g
+                for x, g in zip(xs, found, strict=False)
             ]
         if not self._persistent:
             self._clear()
@@ -441,10 +444,10 @@ def _needed(ys: Sequence[Any], ops: Sequence[Any], made: dict[int, Any]) -> list
     return kept[::-1]
 
 
-# --- both ----------------------------------------------------------------------------------------
+# Both.
 
 
-def custom_gradient(f: Callable) -> Callable:
+def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     """Decorates a function that returns `(result, grad_fn)`: `grad_fn` is used as its gradient.
 
     Args:
@@ -475,7 +478,8 @@ def _infer_custom(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
 def _custom_gradient(op: Any, *grads: Any) -> list[Any]:
     n = op.get_attr("N")
     filled = [
-        execute.apply_op("ZerosLike", [t]) if g is None else g for t, g in zip(op.outputs, grads)
+        execute.apply_op("ZerosLike", [t]) if g is None else g
+        for t, g in zip(op.outputs, grads, strict=False)
     ]
     found = _as_list(op.get_attr("grad_fn")(*filled))
     return [None] * n + found

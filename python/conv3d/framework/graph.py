@@ -206,7 +206,14 @@ class Graph:
                 outputs = [(dtype.base_dtype, shape) for dtype, shape in outputs]
             self._last_id += 1
             op = Operation(
-                self, op_def, name, inputs, dict.fromkeys(control), attrs, outputs, self._last_id
+                self,
+                op_def,
+                name,
+                inputs,
+                list(dict.fromkeys(control)),
+                attrs,
+                outputs,
+                self._last_id,
             )
             op._control_flow_context = flow
             self._ops[name] = op
@@ -222,6 +229,17 @@ class Graph:
         """All operations in order of creation."""
         with self._lock:
             return list(self._ops.values())
+
+    def as_graph_def(self, from_version: int | None = None, add_shapes: bool = False) -> Any:
+        """The operations as plain nodes: an object with `node`, a list of `node_def`s.
+
+        Args:
+            from_version: only operations added since the graph had this `version`.
+            add_shapes: accepted and ignored.
+        """
+        first = 0 if from_version is None else from_version
+        nodes = [op.node_def for op in self.get_operations() if op._id > first]
+        return SimpleNamespace(node=nodes)
 
     @property
     def version(self) -> int:
@@ -333,7 +351,7 @@ class Graph:
         else:
             if isinstance(control_inputs, (Tensor, Operation, str)):
                 raise TypeError(
-                    f"control_inputs must be a list of operations or tensors, not {control_inputs!r}."
+                    f"control_inputs must be a list of operations or tensors, not {control_inputs}."
                 )
             ops = []
             for item in control_inputs:
@@ -462,6 +480,7 @@ class Graph:
         """A copy of a collection; `[]` if there is none.
 
         Args:
+            name: the collection.
             scope: a regular expression that an element's name must match at its start; elements
                 without a name are left out then.
         """
@@ -552,7 +571,6 @@ def get_collection(key: Any, scope: str | None = None) -> list[Any]:
 def get_collection_ref(key: Any) -> list[Any]:
     """`Graph.get_collection_ref` of the default graph."""
     return context.get_default_graph().get_collection_ref(key)
-
 
 
 __all__ = [

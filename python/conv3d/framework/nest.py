@@ -38,6 +38,6 @@ def same_form(a: Any, b: Any) -> bool:
         return (
             isinstance(b, (list, tuple))
             and len(a) == len(b)
-            and all(same_form(x, y) for x, y in zip(a, b))
+            and all(same_form(x, y) for x, y in zip(a, b, strict=False))
         )
     return not isinstance(b, (dict, list, tuple))

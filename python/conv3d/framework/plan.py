@@ -76,7 +76,7 @@ class Plan:
         fed: set[Tensor],
         store: state.Store,
         session: Any,
-    ) -> list[tuple]:
+    ) -> list[tuple[Any, ...]]:
         constants: set[Tensor] = set()
         live_ops = []
         for op in ordered:
@@ -158,16 +158,19 @@ class Plan:
             if size is None or size * t.dtype.size > _FOLD_BYTES:
                 return False
         try:
-            results = op._def.compute(op._attrs, *[self._template[self._slots[t]] for t in op.inputs])
+            values = [self._template[self._slots[t]] for t in op.inputs]
+            results = op._def.compute(op._attrs, *values)
         except Exception:
             return False  # the run reports it
         if not isinstance(results, (tuple, list)):
             results = [results]
-        for tensor, value in zip(op.outputs, results):
+        for tensor, value in zip(op.outputs, results, strict=False):
             self._slot(tensor, execute.frozen(value))
         return True
 
-    def _with_frees(self, steps: list[list[Any]], fetches: Sequence[Tensor]) -> list[tuple]:
+    def _with_frees(
+        self, steps: list[list[Any]], fetches: Sequence[Tensor]
+    ) -> list[tuple[Any, ...]]:
         """Notes after which step each value is not needed any more."""
         kept = {self._slots[t] for t in fetches}
         kept.update(range(self._n_feeds))
@@ -199,14 +202,14 @@ class Plan:
                             (result,) = result
                         values[outs] = result
                     else:
-                        for slot, value in zip(outs, result or ()):
+                        for slot, value in zip(outs, result or (), strict=False):
                             values[slot] = value
                     for slot in frees:
                         values[slot] = None
         except Exception as e:
             raise execute.translate(e, op, op.type if op is not None else "") from e
         out = []
-        for slot, name in zip(self._fetch_slots, self._fetch_names):
+        for slot, name in zip(self._fetch_slots, self._fetch_names, strict=False):
             value = values[slot]
             if type(value) is state.Ref:
                 value = value.get()
@@ -218,31 +221,33 @@ class Plan:
         return out
 
 
-def _bound(op: Any, store: state.Store, session: Any) -> Callable:
+def _bound(op: Any, store: state.Store, session: Any) -> Callable[..., Any]:
     """The compute function of `op` with all but the input values filled in."""
     if op._def.stateful:
         return partial(op._def.compute, state.StatefulContext(store, op, session), op._attrs)
     return partial(op._def.compute, op._attrs)
 
 
-def _call_with_values(compute: Callable, is_ref: tuple[bool, ...], *args: Any) -> Any:
+def _call_with_values(compute: Callable[..., Any], is_ref: tuple[bool, ...], *args: Any) -> Any:
     # A fed variable is an array already.
-    return compute(*[a.get() if r and type(a) is state.Ref else a for a, r in zip(args, is_ref)])
+    return compute(
+        *[a.get() if r and type(a) is state.Ref else a for a, r in zip(args, is_ref, strict=False)]
+    )
 
 
-def _call_locked(compute: Callable, *args: Any) -> Any:
+def _call_locked(compute: Callable[..., Any], *args: Any) -> Any:
     with state.locked(args):
         return compute(*args)
 
 
-def _call_if_live(compute: Callable, n_inputs: int, n_outputs: int, *args: Any) -> Any:
+def _call_if_live(compute: Callable[..., Any], n_inputs: int, n_outputs: int, *args: Any) -> Any:
     for a in args:
         if a is DEAD:
             return DEAD if n_outputs == 1 else [DEAD] * n_outputs
     return compute(*args[:n_inputs])
 
 
-def _pick(compute: Callable, keep: tuple[int, ...], n: int, *args: Any) -> Any:
+def _pick(compute: Callable[..., Any], keep: tuple[int, ...], n: int, *args: Any) -> Any:
     results = compute(*args)
     if n == 1:
         results = [results]
@@ -295,9 +300,7 @@ def _order(ops: set[Any], fed: set[Tensor]) -> list[Any]:
     return ordered
 
 
-def _chains(
-    ops: Sequence[Any], fetches: Sequence[Tensor], fed: set[Tensor]
-) -> dict[Any, Any]:
+def _chains(ops: Sequence[Any], fetches: Sequence[Tensor], fed: set[Tensor]) -> dict[Any, Any]:
     """Chains that one call computes: the last op -> (pattern, members), the others -> None."""
     present = set(ops)
     fetched = set(fetches)

@@ -45,12 +45,12 @@ class OpDef:
     """
 
     name: str
-    infer: Callable
-    compute: Callable
+    infer: Callable[..., Any]
+    compute: Callable[..., Any]
     gradient: Any = None
     stateful: bool = False
     inputs: tuple[str, ...] = ()
-    samples: Callable | None = None
+    samples: Callable[..., Any] | None = None
     where: str = field(default="", compare=False)
 
     @property
@@ -76,12 +76,12 @@ _OPS: dict[str, OpDef] = {}
 def register(
     name: str,
     *,
-    infer: Callable,
-    compute: Callable,
+    infer: Callable[..., Any],
+    compute: Callable[..., Any],
     gradient: Any = None,
     stateful: bool = False,
     inputs: Sequence[str] = (),
-    samples: Callable | None = None,
+    samples: Callable[..., Any] | None = None,
 ) -> OpDef:
     """Enters an op. The arguments are the fields of `OpDef`.
 

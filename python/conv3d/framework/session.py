@@ -44,7 +44,7 @@ class BaseSession:
 
     @property
     def graph_def(self) -> Any:
-        return self._graph.as_graph_def()  # type: ignore[attr-defined]
+        return self._graph.as_graph_def()
 
     @property
     def sess_str(self) -> str:
@@ -89,7 +89,7 @@ class BaseSession:
 
     def make_callable(
         self, fetches: Any, feed_list: Any = None, accept_options: bool = False
-    ) -> Callable:
+    ) -> Callable[..., Any]:
         """A function that runs `fetches` with the values of `feed_list` as its arguments.
 
         Faster than `run` where the same fetches are run many times.
@@ -104,7 +104,7 @@ class BaseSession:
             self._check_usable()
             if len(args) != len(feeds):
                 raise TypeError(f"The callable takes {len(feeds)} values, {len(args)} were given.")
-            values = [_feed_value(t, v) for t, v in zip(feeds, args)]
+            values = [_feed_value(t, v) for t, v in zip(feeds, args, strict=False)]
             return rebuild(iter(self._execute(key, feeds, values)))
 
         return call
@@ -139,7 +139,7 @@ class BaseSession:
             if isinstance(key, (list, tuple)):
                 if not isinstance(value, (list, tuple)) or len(key) != len(value):
                     raise ValueError("feed_dict: a tuple of tensors needs a tuple of values.")
-                pairs = list(zip(key, value))
+                pairs = list(zip(key, value, strict=False))
             else:
                 pairs = [(key, value)]
             for k, v in pairs:
@@ -152,7 +152,7 @@ class BaseSession:
         return feeds, [given[t] for t in feeds]
 
     def _execute(
-        self, elements: tuple, feeds: tuple[Tensor, ...], values: list[np.ndarray]
+        self, elements: tuple[Any, ...], feeds: tuple[Tensor, ...], values: list[np.ndarray]
     ) -> list[Any]:
         graph = self._graph
         key = (elements, feeds, graph._rewirings)
@@ -264,10 +264,10 @@ def run_in_default_session(
     return session.run(fetch, feed_dict)
 
 
-# --- fetches ------------------------------------------------------------------------------------
+# Fetches.
 
 
-def _flatten(fetches: Any, graph: Graph, flat: list[Any]) -> Callable:
+def _flatten(fetches: Any, graph: Graph, flat: list[Any]) -> Callable[..., Any]:
     """Appends the graph elements of `fetches` to `flat`; returns what rebuilds the structure."""
     if isinstance(fetches, (list, tuple)):
         parts = [_flatten(f, graph, flat) for f in fetches]
@@ -320,7 +320,7 @@ def _private(results: list[np.ndarray], feeds: list[np.ndarray]) -> list[Any]:
     return out
 
 
-# --- feeds --------------------------------------------------------------------------------------
+# Feeds.
 
 
 def _feed_value(tensor: Tensor, value: Any) -> np.ndarray:

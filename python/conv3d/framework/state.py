@@ -69,7 +69,7 @@ class Ref:
             raise errors.InvalidArgumentError(
                 None,
                 None,
-                f"Variable {self.name!r} holds {self.dtype.name}; the value given is {array.dtype}.",
+                f"Variable {self.name!r} holds {self.dtype.name}; the value is {array.dtype}.",
             )
         if validate_shape and not self.shape.is_compatible_with(array.shape):
             raise errors.InvalidArgumentError(
@@ -90,7 +90,7 @@ class Ref:
         copy.version = self.version
         return copy
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return _restore_ref, (self.dtype, self.shape, self.name, self._value, self.version)
 
 

@@ -156,7 +156,7 @@ class Dimension:
     def __ge__(self, other: Any) -> Any:
         return self._compare(other, lambda a, b: a >= b)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Dimension, (self._value,)
 
 
@@ -187,7 +187,9 @@ class TensorShape:
                 else tuple(None if d.size == -1 else int(d.size) for d in dims.dim)
             )
         elif isinstance(dims, (str, bytes)):
-            raise TypeError(f"A shape must be a list of sizes or an integer, not the text {dims!r}.")
+            raise TypeError(
+                f"A shape must be a list of sizes or an integer, not the text {dims!r}."
+            )
         else:
             try:
                 items = iter(dims)
@@ -248,7 +250,7 @@ class TensorShape:
         if self._dims is None or other._dims is None:
             return True
         return len(self._dims) == len(other._dims) and all(
-            a is None or b is None or a == b for a, b in zip(self._dims, other._dims)
+            None in (a, b) or a == b for a, b in zip(self._dims, other._dims, strict=False)
         )
 
     def assert_is_compatible_with(self, other: Any) -> None:
@@ -295,7 +297,7 @@ class TensorShape:
             return self
         if not self.is_compatible_with(other):
             raise ValueError(f"Shapes {self} and {other} are not compatible.")
-        merged = tuple(b if a is None else a for a, b in zip(self._dims, other._dims))
+        merged = tuple(b if a is None else a for a, b in zip(self._dims, other._dims, strict=False))
         return TensorShape._of(merged)
 
     def concatenate(self, other: Any) -> TensorShape:
@@ -385,7 +387,7 @@ class TensorShape:
     def __repr__(self) -> str:
         return f"TensorShape({self.dims!r})"
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return TensorShape, (self._dims,)
 
 

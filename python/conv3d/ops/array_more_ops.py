@@ -14,7 +14,7 @@ from conv3d.framework.tensor import Tensor
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 from conv3d.ops import array_ops, shape_rules
 
-# --- IdentityN ---------------------------------------------------------------------------------------
+# IdentityN.
 
 register(
     "IdentityN",
@@ -26,13 +26,13 @@ register(
 )
 
 
-def identity_n(input: Any, name: str | None = None) -> list[Tensor]:  # noqa: A002
+def identity_n(input: Any, name: str | None = None) -> list[Tensor]:
     """Tensors of the same values."""
     out = apply_op("IdentityN", list(input), None, name)
     return out if isinstance(out, list) else [out]
 
 
-# --- MatrixDiag, MatrixDiagPart -----------------------------------------------------------------------
+# MatrixDiag, MatrixDiagPart.
 
 
 def _diag(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
@@ -96,7 +96,7 @@ def matrix_diag(diagonal: Any, name: str | None = None) -> Tensor:
     return apply_op("MatrixDiag", [diagonal], None, name)
 
 
-def matrix_diag_part(input: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def matrix_diag_part(input: Any, name: str | None = None) -> Tensor:
     """The diagonals of matrices."""
     return apply_op("MatrixDiagPart", [input], None, name)
 
@@ -129,7 +129,7 @@ def eye(
         return array_ops.broadcast_to(out, array_ops.concat([batch, array_ops.shape(out)], 0))
 
 
-# --- MatrixBandPart ---------------------------------------------------------------------------------------
+# MatrixBandPart.
 
 
 def _band(attrs: dict[str, Any], x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -155,7 +155,7 @@ register(
 
 
 def matrix_band_part(
-    input: Any,  # noqa: A002
+    input: Any,
     num_lower: Any,
     num_upper: Any,
     name: str | None = None,
@@ -165,7 +165,7 @@ def matrix_band_part(
     return apply_op("MatrixBandPart", [input, num_lower, num_upper], None, name, dtypes=hints)
 
 
-# --- Unique -------------------------------------------------------------------------------------------------
+# Unique.
 
 
 def _unique(attrs: dict[str, Any], x: np.ndarray) -> list[np.ndarray]:
@@ -195,7 +195,7 @@ def unique(x: Any, out_idx: Any = dtypes.int32, name: str | None = None) -> list
     return apply_op("Unique", [x], {"out_idx": dtypes.as_dtype(out_idx)}, name)
 
 
-# --- grids ------------------------------------------------------------------------------------------------------
+# Grids.
 
 
 def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
@@ -203,8 +203,7 @@ def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
 
     Args:
         *args: a vector for each axis.
-        indexing: "xy" (the first two axes exchanged) or "ij".
-        name: name scope.
+        **kwargs: `indexing`, "xy" (the first two axes exchanged) or "ij"; `name`, a name scope.
 
     Raises:
         TypeError: an unknown keyword.
@@ -227,7 +226,7 @@ def meshgrid(*args: Any, **kwargs: Any) -> list[Tensor]:
         lengths = [array_ops.size(v) for v in vectors]
         shape = array_ops.stack([lengths[axes.index(i)] for i in range(n)]) if n else None
         out = []
-        for v, at in zip(vectors, axes):
+        for v, at in zip(vectors, axes, strict=False):
             dims = [1] * n
             dims[at] = -1
             out.append(array_ops.broadcast_to(array_ops.reshape(v, dims), shape))
@@ -267,4 +266,3 @@ register(
 def broadcast_dynamic_shape(shape_x: Any, shape_y: Any) -> Tensor:
     """The shape of x + y, by shape tensors."""
     return apply_op("BroadcastArgs", [shape_x, shape_y], dtypes=[dtypes.int32, dtypes.int32])
-

@@ -20,7 +20,7 @@ from conv3d.ops.shape_rules import INDEX, axis_in_range, check_dtype, in_order
 
 _INT32 = dtypes.int32
 
-# --- Const --------------------------------------------------------------------------------------
+# Const.
 
 register(
     "Const",
@@ -75,7 +75,7 @@ def constant(
     return apply_op("Const", [], attrs, name)
 
 
-# --- Placeholder, PlaceholderWithDefault ----------------------------------------------------------
+# Placeholder, PlaceholderWithDefault.
 
 
 def _unfed(ctx: Any, attrs: dict[str, Any]) -> Any:
@@ -127,12 +127,12 @@ register(
 )
 
 
-def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def placeholder_with_default(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """A tensor whose value is `input` unless a run feeds another."""
     return apply_op("PlaceholderWithDefault", [input], {"shape": as_shape(shape)}, name)
 
 
-# --- Identity, StopGradient -------------------------------------------------------------------------
+# Identity, StopGradient.
 
 register(
     "Identity",
@@ -144,7 +144,7 @@ register(
 )
 
 
-def identity(input: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def identity(input: Any, name: str | None = None) -> Tensor:
     """A tensor of the same value."""
     return apply_op("Identity", [input], None, name)
 
@@ -159,12 +159,12 @@ register(
 )
 
 
-def stop_gradient(input: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def stop_gradient(input: Any, name: str | None = None) -> Tensor:
     """The same value, through which no gradient flows."""
     return apply_op("StopGradient", [input], None, name)
 
 
-# --- Shape, Size, Rank --------------------------------------------------------------------------------
+# Shape, Size, Rank.
 
 
 def _infer_shape(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -182,7 +182,7 @@ register(
 )
 
 
-def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Tensor:  # noqa: A002
+def shape(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Tensor:
     """The shape of a tensor, as a vector; a constant if it is known while building."""
     with context.name_scope(name, "Shape", [input]) as scope:
         tensor = convert.convert_to_tensor(input)
@@ -201,7 +201,7 @@ register(
 )
 
 
-def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Tensor:  # noqa: A002
+def size(input: Any, name: str | None = None, out_type: Any = dtypes.int32) -> Tensor:
     """The number of elements of a tensor."""
     with context.name_scope(name, "Size", [input]) as scope:
         tensor = convert.convert_to_tensor(input)
@@ -220,7 +220,7 @@ register(
 )
 
 
-def rank(input: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def rank(input: Any, name: str | None = None) -> Tensor:
     """The rank of a tensor."""
     with context.name_scope(name, "Rank", [input]) as scope:
         tensor = convert.convert_to_tensor(input)
@@ -229,7 +229,7 @@ def rank(input: Any, name: str | None = None) -> Tensor:  # noqa: A002
         return apply_op("Rank", [tensor], None, scope or None)
 
 
-# --- Fill, ZerosLike, OnesLike --------------------------------------------------------------------------
+# Fill, ZerosLike, OnesLike.
 
 
 def _infer_fill(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -263,9 +263,11 @@ def fill(dims: Any, value: Any, name: str | None = None) -> Tensor:
 register(
     "ZerosLike",
     infer=shape_rules.like(),
-    compute=lambda attrs, x: np.zeros_like(x, order="C", subok=False)
-    if x.dtype != object
-    else np.full(x.shape, b"", object),
+    compute=lambda attrs, x: (
+        np.zeros_like(x, order="C", subok=False)
+        if x.dtype != object
+        else np.full(x.shape, b"", object)
+    ),
     gradient=NOT_DIFFERENTIABLE,
     inputs=["x"],
     samples=lambda: [({}, [np.ones((2, 3))])],
@@ -294,7 +296,11 @@ def _constant_of(value: int, shape_: Any, dtype: Any, name: str) -> Tensor:
             count = static.num_elements()
             if count is not None and (count < 1000 or context.executing_eagerly()):
                 return constant(number, dtype, static, name)
-            shape_ = constant(static.as_list(), _INT32, name="shape_as_tensor") if count is not None else shape_
+            shape_ = (
+                constant(static.as_list(), _INT32, name="shape_as_tensor")
+                if count is not None
+                else shape_
+            )
         except (TypeError, ValueError):
             pass
         shape_ = convert.convert_to_tensor(shape_, preferred_dtype=_INT32)
@@ -348,7 +354,7 @@ def _like(op: str | None, make: Any, tensor: Any, dtype: Any, name: str, optimiz
         return out
 
 
-# --- Reshape ----------------------------------------------------------------------------------------------
+# Reshape.
 
 
 def _infer_reshape(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -403,7 +409,7 @@ def reshape(tensor: Any, shape: Any, name: str | None = None) -> Tensor:
     return apply_op("Reshape", [tensor, shape], None, name, dtypes=[None, _INT32])
 
 
-# --- BroadcastTo --------------------------------------------------------------------------------------------
+# BroadcastTo.
 
 
 def _infer_broadcast_to(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -426,9 +432,7 @@ def _grad_broadcast_to(op: Any, grad: Tensor) -> list[Any]:
 register(
     "BroadcastTo",
     infer=_infer_broadcast_to,
-    compute=lambda attrs, x, target: in_order(
-        np.broadcast_to(x, tuple(target.tolist()))
-    ),
+    compute=lambda attrs, x, target: in_order(np.broadcast_to(x, tuple(target.tolist()))),
     gradient=_grad_broadcast_to,
     inputs=["input", "shape"],
     samples=lambda: [
@@ -438,12 +442,12 @@ register(
 )
 
 
-def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def broadcast_to(input: Any, shape: Any, name: str | None = None) -> Tensor:
     """The tensor repeated along axes of size 1 until it has `shape`."""
     return apply_op("BroadcastTo", [input, shape], None, name, dtypes=[None, _INT32])
 
 
-# --- Pack, Unpack ---------------------------------------------------------------------------------------------
+# Pack, Unpack.
 
 
 def _infer_pack(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -497,8 +501,9 @@ def stack(values: Any, axis: int = 0, name: str = "stack") -> Tensor:
 def _stack(values: Any, axis: int, name: str | None) -> Tensor:
     items = list(values)
     everywhere = tuple(range(len(items)))
-    return apply_op("Pack", items, {"axis": axis, "N": len(items)}, name, same=everywhere,
-                    same_from_any=True)
+    return apply_op(
+        "Pack", items, {"axis": axis, "N": len(items)}, name, same=everywhere, same_from_any=True
+    )
 
 
 def _infer_unpack(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -521,7 +526,7 @@ def _unpack(attrs: dict[str, Any], x: np.ndarray) -> list[np.ndarray]:
 
 
 def _grad_unpack(op: Any, *grads: Any) -> list[Any]:
-    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads)]
+    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads, strict=False)]
     return [_stack(filled, op.get_attr("axis"), "stack")]
 
 
@@ -538,7 +543,9 @@ register(
 )
 
 
-def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unstack") -> list[Tensor]:
+def unstack(
+    value: Any, num: int | None = None, axis: int = 0, name: str = "unstack"
+) -> list[Tensor]:
     """The parts of a tensor along an axis, without that axis.
 
     Raises:
@@ -557,7 +564,7 @@ def unstack(value: Any, num: int | None = None, axis: int = 0, name: str = "unst
     return parts if isinstance(parts, list) else [parts]
 
 
-# --- Concat -------------------------------------------------------------------------------------------------
+# Concat.
 
 
 def _infer_concat(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -607,7 +614,7 @@ def _grad_concat(op: Any, grad: Tensor) -> list[Any]:
     if None not in sizes:
         lengths: Any = np.array(sizes, np.int32)
     else:
-        lengths = stack([reshape(gather(shape(t), axis), []) for t in values])
+        lengths = stack([reshape(array_slice_ops.gather(shape(t), axis), []) for t in values])
     attrs = {"num_split": len(values)}
     return [*apply_op("SplitV", [grad, lengths, axis], attrs), None]
 
@@ -655,7 +662,7 @@ def concat(values: Any, axis: Any, name: str = "concat") -> Tensor:
         )
 
 
-# --- Split -----------------------------------------------------------------------------------------------------
+# Split.
 
 
 def _infer_split(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -681,7 +688,7 @@ def _split(attrs: dict[str, Any], axis: np.ndarray, value: np.ndarray) -> list[n
 
 
 def _grad_split(op: Any, *grads: Any) -> list[Any]:
-    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads)]
+    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads, strict=False)]
     return [None, concat(filled, op.inputs[0])]
 
 
@@ -740,7 +747,7 @@ def _split_v(
 
 
 def _grad_split_v(op: Any, *grads: Any) -> list[Any]:
-    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads)]
+    filled = [zeros_like(t) if g is None else g for t, g in zip(op.outputs, grads, strict=False)]
     return [concat(filled, op.inputs[2]), None, None]
 
 
@@ -796,7 +803,7 @@ def split(
     return parts if isinstance(parts, list) else [parts]
 
 
-# --- ExpandDims, Squeeze ------------------------------------------------------------------------------------------
+# ExpandDims, Squeeze.
 
 
 def _infer_expand_dims(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -827,7 +834,7 @@ register(
 
 
 def expand_dims(
-    input: Any,  # noqa: A002
+    input: Any,
     axis: Any = None,
     name: str | None = None,
     dim: Any = None,
@@ -879,7 +886,7 @@ register(
 
 
 def squeeze(
-    input: Any,  # noqa: A002
+    input: Any,
     axis: Any = None,
     name: str | None = None,
     squeeze_dims: Any = None,
@@ -896,7 +903,7 @@ def squeeze(
     return apply_op("Squeeze", [input], {"squeeze_dims": axes}, name)
 
 
-# --- Transpose -------------------------------------------------------------------------------------------------------
+# Transpose.
 
 
 def _infer_transpose(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -922,9 +929,7 @@ def _order(perm: np.ndarray, rank_: int) -> list[int]:
 register(
     "Transpose",
     infer=_infer_transpose,
-    compute=lambda attrs, x, perm: in_order(
-        np.transpose(x, _order(perm, x.ndim))
-    ),
+    compute=lambda attrs, x, perm: in_order(np.transpose(x, _order(perm, x.ndim))),
     gradient=lambda op, grad: [
         transpose(grad, apply_op("InvertPermutation", [op.inputs[1]])),
         None,
@@ -982,7 +987,7 @@ def matrix_transpose(a: Any, name: str = "matrix_transpose", conjugate: bool = F
     return transpose(a, order, name, conjugate)
 
 
-# --- Tile --------------------------------------------------------------------------------------------------------------
+# Tile.
 
 
 def _infer_tile(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -992,7 +997,9 @@ def _infer_tile(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     if x.shape.ndims is None:
         return [(x.dtype.base_dtype, unknown_shape(times.ndims))]
     times = times.with_rank(x.shape.ndims)
-    return [(x.dtype.base_dtype, TensorShape([a * b for a, b in zip(x.shape, times)]))]
+    return [
+        (x.dtype.base_dtype, TensorShape([a * b for a, b in zip(x.shape, times, strict=False)]))
+    ]
 
 
 def _grad_tile(op: Any, grad: Tensor) -> list[Any]:
@@ -1023,12 +1030,12 @@ register(
 )
 
 
-def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:  # noqa: A002
+def tile(input: Any, multiples: Any, name: str | None = None) -> Tensor:
     """The tensor repeated `multiples[i]` times along axis i."""
     return apply_op("Tile", [input, multiples], None, name, dtypes=[None, _INT32])
 
 
-# --- Pad, MirrorPad ------------------------------------------------------------------------------------------------------
+# Pad, MirrorPad.
 
 
 def _infer_pad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -1047,7 +1054,7 @@ def _infer_pad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     if amounts is None:
         return [(x.dtype.base_dtype, unknown_shape(rank_))]
     _check_amounts(amounts)
-    dims = [d + int(lo) + int(hi) for d, (lo, hi) in zip(known, amounts)]
+    dims = [d + int(lo) + int(hi) for d, (lo, hi) in zip(known, amounts, strict=False)]
     return [(x.dtype.base_dtype, TensorShape(dims))]
 
 
@@ -1127,7 +1134,7 @@ def _infer_mirror_grad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any
     amounts = paddings.constant_value()
     if amounts is None or g.shape.ndims is None:
         return [(g.dtype.base_dtype, unknown_shape(g.shape.ndims))]
-    dims = [d - int(lo) - int(hi) for d, (lo, hi) in zip(g.shape, amounts)]
+    dims = [d - int(lo) - int(hi) for d, (lo, hi) in zip(g.shape, amounts, strict=False)]
     return [(g.dtype.base_dtype, TensorShape(dims))]
 
 
@@ -1194,7 +1201,7 @@ def pad(
     raise ValueError(f"mode must be CONSTANT, REFLECT or SYMMETRIC, not {mode!r}.")
 
 
-# --- ReverseV2 ---------------------------------------------------------------------------------------------------------------
+# ReverseV2.
 
 register(
     "ReverseV2",
@@ -1215,5 +1222,6 @@ def reverse(tensor: Any, axis: Any, name: str | None = None) -> Tensor:
 
 reverse_v2 = reverse
 
-from conv3d.ops.array_slice_ops import *  # noqa: E402, F403 - one place to find array ops
+from conv3d.ops import array_slice_ops  # noqa: E402
 from conv3d.ops.array_more_ops import *  # noqa: E402, F403
+from conv3d.ops.array_slice_ops import *  # noqa: E402, F403 - one place to find array ops

@@ -18,7 +18,7 @@ from conv3d.ops.shape_rules import INDEX, axis_in_range, check_dtype, in_order
 _INT32 = dtypes.int32
 _slice = slice  # the builtin: the op of this name hides it below
 
-# --- Slice -------------------------------------------------------------------------------------------
+# Slice.
 
 
 def _infer_slice(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -42,8 +42,9 @@ def _infer_slice(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
             out.append(None)
         else:
             out.append(known[i] - int(starts[i]))
-        if starts is not None and known[i] is not None and out[i] is not None:
-            if starts[i] < 0 or out[i] < 0 or starts[i] + out[i] > known[i]:
+        limit, count = known[i], out[i]
+        if starts is not None and limit is not None and count is not None:
+            if starts[i] < 0 or count < 0 or starts[i] + count > limit:
                 raise ValueError(
                     f"begin={starts.tolist()}, size={sizes.tolist()} leave shape {x.shape}."
                 )
@@ -52,12 +53,10 @@ def _infer_slice(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
 
 def _take(attrs: dict[str, Any], x: np.ndarray, begin: np.ndarray, size: np.ndarray) -> np.ndarray:
     parts = []
-    for i, (start, n) in enumerate(zip(begin.tolist(), size.tolist())):
+    for i, (start, n) in enumerate(zip(begin.tolist(), size.tolist(), strict=False)):
         n = x.shape[i] - start if n == -1 else n
         if start < 0 or n < 0 or start + n > x.shape[i]:
-            raise ValueError(
-                f"begin={begin.tolist()}, size={size.tolist()} leave shape {x.shape}."
-            )
+            raise ValueError(f"begin={begin.tolist()}, size={size.tolist()} leave shape {x.shape}.")
         parts.append(_slice(start, start + n))
     if len(parts) != x.ndim:
         raise ValueError(f"begin and size have {len(parts)} entries for shape {x.shape}.")
@@ -90,12 +89,12 @@ register(
 )
 
 
-def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:  # noqa: A001
+def slice(input_: Any, begin: Any, size: Any, name: str | None = None) -> Tensor:
     """The block of `size` elements that starts at `begin`; a size of -1 goes to the end."""
     return apply_op("Slice", [input_, begin, size], None, name, dtypes=[None, _INT32, _INT32])
 
 
-# --- StridedSlice: Python indexing -----------------------------------------------------------------------
+# StridedSlice: Python indexing.
 
 _MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 
@@ -209,8 +208,12 @@ def _grad_strided(op: Any, grad: Tensor) -> list[Any]:
 
 
 def _strided_grad(
-    attrs: dict[str, Any], shape: np.ndarray, begin: np.ndarray, end: np.ndarray,
-    strides: np.ndarray, dy: np.ndarray
+    attrs: dict[str, Any],
+    shape: np.ndarray,
+    begin: np.ndarray,
+    end: np.ndarray,
+    strides: np.ndarray,
+    dy: np.ndarray,
 ) -> np.ndarray:
     out = np.zeros(shape.tolist(), dy.dtype)
     out[_index(attrs, begin.tolist(), end.tolist(), strides.tolist())] = dy
@@ -280,8 +283,11 @@ def strided_slice(
 
     Args:
         input_: the tensor.
-        begin, end, strides: integer vectors, one entry an index; strides default 1.
-        begin_mask, end_mask: bit i: index i has no begin, no end.
+        begin: an integer vector, one entry an index.
+        end: the same.
+        strides: the same; default 1.
+        begin_mask: bit i: index i has no begin.
+        end_mask: bit i: index i has no end.
         ellipsis_mask: bit i: index i is `...`; one bit at most.
         new_axis_mask: bit i: index i makes an axis of size 1.
         shrink_axis_mask: bit i: index i is a single element; the axis goes.
@@ -295,7 +301,13 @@ def strided_slice(
         raise ValueError("ellipsis_mask has two bits; one `...` at most is allowed.")
     if strides is None:
         strides = array_ops.ones_like(begin)
-    attrs = dict(zip(_MASKS, (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask)))
+    attrs = dict(
+        zip(
+            _MASKS,
+            (begin_mask, end_mask, ellipsis_mask, new_axis_mask, shrink_axis_mask),
+            strict=False,
+        )
+    )
     hints = [None, _INT32, _INT32, _INT32]
     return apply_op("StridedSlice", [input_, begin, end, strides], attrs, name, dtypes=hints)
 
@@ -347,10 +359,14 @@ def slice_helper(tensor: Any, index: Any, var: Any = None) -> Tensor:
             masks["begin_mask"] |= bit * (part.start is None)
             masks["end_mask"] |= bit * (part.stop is None)
         elif part is Ellipsis:
-            begin.append(0), end.append(0), strides.append(1)
+            begin.append(0)
+            end.append(0)
+            strides.append(1)
             masks["ellipsis_mask"] |= bit
         elif part is None:
-            begin.append(0), end.append(0), strides.append(1)
+            begin.append(0)
+            end.append(0)
+            strides.append(1)
             masks["new_axis_mask"] |= bit
         else:
             _check_index(part)
@@ -361,13 +377,14 @@ def slice_helper(tensor: Any, index: Any, var: Any = None) -> Tensor:
             masks["shrink_axis_mask"] |= bit
     with context.name_scope(None, "strided_slice", [tensor, *begin, *end, *strides]) as scope:
         if begin:
-            bounds = [_vector(v, n) for v, n in ((begin, "stack"), (end, "stack_1"),
-                                                 (strides, "stack_2"))]
+            bounds = [
+                _vector(v, n) for v, n in ((begin, "stack"), (end, "stack_1"), (strides, "stack_2"))
+            ]
         else:
             bounds = [array_ops.constant([], _INT32)] * 3
         if len({b.dtype.base_dtype for b in bounds}) > 1:
             bounds = [apply_op("Cast", [b], {"DstT": dtypes.int64}) for b in bounds]
-        return strided_slice(tensor, *bounds, **masks, var=var, name=scope or None)
+        return apply_op("StridedSlice", [tensor, *bounds], masks, scope or None)
 
 
 def _vector(values: Sequence[Any], name: str) -> Tensor:
@@ -385,10 +402,10 @@ def _vector(values: Sequence[Any], name: str) -> Tensor:
     return array_ops.stack(same, name=name)
 
 
-Tensor.__getitem__ = slice_helper  # type: ignore[attr-defined]
+Tensor.__getitem__ = slice_helper  # type: ignore[method-assign]
 
 
-# --- Gather ------------------------------------------------------------------------------------------------
+# Gather.
 
 
 def _infer_gather(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -491,9 +508,7 @@ def gather(
 
     Source: `tf.gather`.
     """
-    return apply_op(
-        "GatherV2", [params, indices, axis], None, name, dtypes=[None, _INT32, _INT32]
-    )
+    return apply_op("GatherV2", [params, indices, axis], None, name, dtypes=[None, _INT32, _INT32])
 
 
 def _infer_gather_nd(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -567,7 +582,7 @@ def scatter_nd(indices: Any, updates: Any, shape: Any, name: str | None = None) 
     return apply_op("ScatterNd", [indices, updates, shape], None, name, dtypes=hints)
 
 
-# --- OneHot ---------------------------------------------------------------------------------------------------
+# OneHot.
 
 
 def _infer_one_hot(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -648,16 +663,20 @@ def one_hot(
             (True if kind.is_bool else 1) if on_value is None else on_value, kind, name="on_value"
         )
         off = convert.convert_to_tensor(
-            (False if kind.is_bool else 0) if off_value is None else off_value, kind,
+            (False if kind.is_bool else 0) if off_value is None else off_value,
+            kind,
             name="off_value",
         )
         return apply_op(
-            "OneHot", [indices, depth, on, off], {"axis": -1 if axis is None else axis},
-            scope or None, dtypes=[None, _INT32, None, None],
+            "OneHot",
+            [indices, depth, on, off],
+            {"axis": -1 if axis is None else axis},
+            scope or None,
+            dtypes=[None, _INT32, None, None],
         )
 
 
-# --- Where, Select ----------------------------------------------------------------------------------------------
+# Where, Select.
 
 
 register(
@@ -723,7 +742,7 @@ register(
 
 
 def where(condition: Any, x: Any = None, y: Any = None, name: str | None = None) -> Tensor:
-    """x where the condition holds, else y; without x and y, where the condition holds.
+    """X where the condition holds, else y; without x and y, where the condition holds.
 
     Raises:
         ValueError: only one of x and y is given; shapes that do not fit.
@@ -769,7 +788,9 @@ def boolean_mask(tensor: Any, mask: Any, name: str = "boolean_mask", axis: Any =
         flat = array_ops.reshape(tensor, joined)
         if tensor.shape.ndims is not None and type(flat) is Tensor:
             middle = tensor.shape[at : at + n].num_elements()
-            flat.set_shape(tensor.shape[:at].concatenate([middle]).concatenate(tensor.shape[at + n :]))
+            flat.set_shape(
+                tensor.shape[:at].concatenate([middle]).concatenate(tensor.shape[at + n :])
+            )
         places = where(array_ops.reshape(mask, [-1]))
         return gather(flat, array_ops.squeeze(places, axis=[1]), axis=at)
 
@@ -794,7 +815,7 @@ def sequence_mask(
         return found if wanted.is_bool else apply_op("Cast", [found], {"DstT": wanted})
 
 
-# --- SpaceToBatchND, BatchToSpaceND -------------------------------------------------------------------------------
+# SpaceToBatchND, BatchToSpaceND.
 
 
 def _space_to_batch(
@@ -841,7 +862,7 @@ def _batch_to_space(
     spatial = [x.shape[1 + i] * b[i] for i in range(m)]
     whole = in_order(split.transpose(order)).reshape([n, *spatial, *x.shape[1 + m :]])
     keep: list[Any] = [_slice(None)]
-    for size, (low, high) in zip(spatial, crops.tolist()):
+    for size, (low, high) in zip(spatial, crops.tolist(), strict=False):
         if low < 0 or high < 0 or low + high > size:
             raise ValueError(f"crops {[low, high]} leave nothing of size {size}.")
         keep.append(_slice(low, size - high))
@@ -916,7 +937,7 @@ register(
 
 
 def space_to_batch_nd(
-    input: Any,  # noqa: A002
+    input: Any,
     block_shape: Any,
     paddings: Any,
     name: str | None = None,
@@ -927,7 +948,7 @@ def space_to_batch_nd(
 
 
 def batch_to_space_nd(
-    input: Any,  # noqa: A002
+    input: Any,
     block_shape: Any,
     crops: Any,
     name: str | None = None,

@@ -23,7 +23,7 @@ from conv3d.framework.tensor import Tensor
 from conv3d.framework.tensor_shape import TensorShape
 from conv3d.ops import array_ops
 
-# --- NoOp and groups ---------------------------------------------------------------------------------
+# NoOp and groups.
 
 register(
     "NoOp",
@@ -78,9 +78,7 @@ def with_dependencies(dependencies: Any, output_tensor: Any, name: str | None = 
             return array_ops.identity(output_tensor, name=scope)
 
 
-def tuple(  # noqa: A001
-    tensors: Any, name: str | None = None, control_inputs: Any = None
-) -> list[Any]:
+def tuple(tensors: Any, name: str | None = None, control_inputs: Any = None) -> list[Any]:
     """The same tensors, none of which is available before all are.
 
     Args:
@@ -113,7 +111,7 @@ def tuple(  # noqa: A001
         return out
 
 
-# --- Switch, Merge ---------------------------------------------------------------------------------------
+# Switch, Merge.
 
 
 def _infer_switch(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -158,7 +156,9 @@ def _infer_merge(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
         if dims.ndims is None or t.shape.ndims != dims.ndims:
             dims = TensorShape(None)
         else:
-            dims = TensorShape([a if a == b else None for a, b in zip(dims._dims, t.shape._dims)])
+            dims = TensorShape(
+                [a if a == b else None for a, b in zip(dims._dims, t.shape._dims, strict=False)]
+            )
     return [(dtype, dims), (dtypes.int32, TensorShape([]))]
 
 
@@ -188,7 +188,7 @@ def _merge(values: Sequence[Tensor], pred: Tensor, name: str | None = None) -> l
     return apply_op("Merge", list(values), {"pred": pred, "N": len(values)}, name)
 
 
-# --- cond ----------------------------------------------------------------------------------------------------
+# Cond.
 
 
 class CondContext:
@@ -229,9 +229,7 @@ class CondContext:
             self._captured[tensor] = found
         return found
 
-    def enter_op(
-        self, name: str, inputs: Sequence[Tensor], control: Sequence[Operation]
-    ) -> Any:
+    def enter_op(self, name: str, inputs: Sequence[Tensor], control: Sequence[Operation]) -> Any:
         """Inputs and control inputs of an operation that is created in this branch."""
         seen = [self.capture(t, name + "/") for t in inputs]
         if not seen and not any(self._holds(c) for c in control):
@@ -254,22 +252,23 @@ class CondContext:
 
 def cond(
     pred: Any,
-    true_fn: Callable | None = None,
-    false_fn: Callable | None = None,
+    true_fn: Callable[..., Any] | None = None,
+    false_fn: Callable[..., Any] | None = None,
     strict: bool = False,
     name: str | None = None,
-    fn1: Callable | None = None,
-    fn2: Callable | None = None,
+    fn1: Callable[..., Any] | None = None,
+    fn2: Callable[..., Any] | None = None,
 ) -> Any:
     """true_fn() if `pred` holds, else false_fn(). Only ops made inside the functions are lazy.
 
     Args:
         pred: a bool tensor of shape ().
-        true_fn, false_fn: take nothing, return tensors (or operations, or None) in the same
-            structure and of the same dtypes.
+        true_fn: takes nothing, returns tensors (or operations, or None).
+        false_fn: the same, with results of the same structure and dtypes.
         strict: keep a list of one result as a list.
         name: name scope, default "cond".
-        fn1, fn2: old names of the functions.
+        fn1: old name of `true_fn`.
+        fn2: old name of `false_fn`.
 
     Raises:
         TypeError: `pred` is a Python bool, a function is not callable, or results differ in kind.
@@ -302,8 +301,8 @@ def cond(
         (made, on_true), (other, on_false) = results
         if not nest.same_form(made, other):
             raise ValueError("true_fn and false_fn must return results of the same structure.")
-        merged = []
-        for t, f in zip(on_true, on_false):
+        merged: list[Any] = []
+        for t, f in zip(on_true, on_false, strict=False):
             if (t is None) != (f is None):
                 raise TypeError("One branch returns None where the other returns a tensor.")
             if t is None:
@@ -317,7 +316,7 @@ def cond(
         return nest.like(made, iter(merged))
 
 
-def _function(name: str, function: Any, old_name: str, old: Any) -> Callable:
+def _function(name: str, function: Any, old_name: str, old: Any) -> Callable[..., Any]:
     if old is not None:
         if function is not None:
             raise TypeError(f"Only one of {name} and {old_name} (its old name) may be given.")
@@ -336,12 +335,16 @@ def _unpack_single(value: Any) -> Any:
 _tuple = type(())
 
 
-def smart_cond(pred: Any, true_fn: Callable, false_fn: Callable, name: str | None = None) -> Any:
+def smart_cond(
+    pred: Any, true_fn: Callable[..., Any], false_fn: Callable[..., Any], name: str | None = None
+) -> Any:
     """`cond` that calls one function only if `pred` is known while the graph is built.
 
     Args:
         pred: a Python bool, 0, 1, or a bool tensor of shape ().
-        true_fn, false_fn, name: as for `cond`.
+        true_fn: as for `cond`.
+        false_fn: as for `cond`.
+        name: as for `cond`.
     """
     known = smart_constant_value(pred)
     if known is not None:
@@ -365,7 +368,7 @@ def smart_constant_value(pred: Any) -> bool | None:
 
 def case(
     pred_fn_pairs: Any,
-    default: Callable | None = None,
+    default: Callable[..., Any] | None = None,
     exclusive: bool = False,
     strict: bool = False,
     name: str = "case",
@@ -385,7 +388,9 @@ def case(
 
     Source: `tf.case`.
     """
-    pairs = list(pred_fn_pairs.items()) if isinstance(pred_fn_pairs, dict) else pred_fn_pairs
+    pairs: Any = pred_fn_pairs
+    if isinstance(pairs, dict):
+        pairs = list(pairs.items())
     if not isinstance(pairs, (list, _tuple)):
         raise TypeError("pred_fn_pairs must be a list or a dict of pairs.")
     if not pairs:
@@ -399,13 +404,11 @@ def case(
         preds = [convert.convert_to_tensor(p) for p, _ in pairs]
         checks = []
         if exclusive and len(preds) > 1:
-            count = apply_op(
-                "AddN", [apply_op("Cast", [p], {"DstT": dtypes.int32}) for p in preds]
-            )
+            count = apply_op("AddN", [apply_op("Cast", [p], {"DstT": dtypes.int32}) for p in preds])
             single = apply_op("LessEqual", [count, 1], same=(0, 1))
             checks.append(Assert(single, ["case: more than one predicate holds.", count]))
 
-        def chain(i: int) -> Callable:
+        def chain(i: int) -> Callable[..., Any]:
             if i == len(pairs):
                 if default is not None:
                     return default
@@ -417,17 +420,15 @@ def case(
             return chain(0)()
 
 
-def _asserted(preds: Sequence[Tensor], function: Callable) -> Any:
+def _asserted(preds: Sequence[Tensor], function: Callable[..., Any]) -> Any:
     held = apply_op("Any", [array_ops.stack(list(preds)), [0]], {"keep_dims": False})
     check = Assert(held, ["case: no predicate holds and there is no default."])
     with context.control_dependencies([check] if check is not None else []):
         result = function()
-        return nest.like(
-            result, iter([array_ops.identity(v) for v in nest.leaves(result)])
-        )
+        return nest.like(result, iter([array_ops.identity(v) for v in nest.leaves(result)]))
 
 
-# --- Assert ---------------------------------------------------------------------------------------------------
+# Assert.
 
 
 def _assert(ctx: Any, attrs: dict[str, Any], condition: np.ndarray, *data: np.ndarray) -> None:
@@ -457,9 +458,7 @@ register(
 )
 
 
-def Assert(  # noqa: N802 - TensorFlow's name
-    condition: Any, data: Any, summarize: int | None = None, name: str | None = None
-) -> Any:
+def Assert(condition: Any, data: Any, summarize: int | None = None, name: str | None = None) -> Any:
     """Fails with `data` in the message if not all of `condition` holds.
 
     Raises:
@@ -471,7 +470,7 @@ def Assert(  # noqa: N802 - TensorFlow's name
     return apply_op("Assert", [condition, *data], attrs, name or "Assert")
 
 
-# --- Print, PyFunc ----------------------------------------------------------------------------------------------
+# Print, PyFunc.
 
 
 def _print(ctx: Any, attrs: dict[str, Any], value: Any, *data: np.ndarray) -> Any:
@@ -495,7 +494,7 @@ register(
 )
 
 
-def Print(  # noqa: N802 - TensorFlow's name
+def Print(
     input_: Any,
     data: Any,
     message: str | None = None,
@@ -524,7 +523,7 @@ def _py_func(ctx: Any, attrs: dict[str, Any], *values: Any) -> list[np.ndarray]:
     if len(results) != len(attrs["Tout"]):
         raise ValueError(f"func gave {len(results)} values; Tout names {len(attrs['Tout'])}.")
     out = []
-    for value, dtype in zip(results, attrs["Tout"]):
+    for value, dtype in zip(results, attrs["Tout"], strict=False):
         array = np.array(value)
         if array.dtype.kind in "SUO":
             array = convert.to_array(array, dtypes.string)
@@ -545,7 +544,7 @@ register(
 
 
 def py_func(
-    func: Callable, inp: Any, Tout: Any, stateful: bool = True, name: str | None = None  # noqa: N803
+    func: Callable[..., Any], inp: Any, Tout: Any, stateful: bool = True, name: str | None = None
 ) -> Any:
     """Calls a Python function with NumPy arrays when the graph runs.
 

@@ -15,12 +15,12 @@ import numpy as np
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
-from conv3d.framework.tensor import EagerTensor, Tensor
+from conv3d.framework.tensor import Tensor
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 from conv3d.ops import array_ops, shape_rules
-from conv3d.ops.shape_rules import FLOATS, INTEGERS, NUMBERS, REAL
+from conv3d.ops.shape_rules import FLOATS, NUMBERS, REAL
 
-# --- gradients of broadcasting ------------------------------------------------------------------
+# Gradients of broadcasting.
 
 
 def _unbroadcast_pair(op: Any, gx: Any, gy: Any) -> list[Any]:
@@ -74,12 +74,10 @@ register(
 )
 
 
-# --- two operands ----------------------------------------------------------------------------------
+# Two operands.
 
 
-
-
-def _pairs(positive: bool = False) -> Callable:
+def _pairs(positive: bool = False) -> Callable[..., Any]:
     """Sample operands: equal shapes, broadcasting both ways, a scalar."""
 
     def samples() -> list[Any]:
@@ -101,11 +99,11 @@ def _pairs(positive: bool = False) -> Callable:
 
 def _register_binary(
     name: str,
-    function: Callable,
+    function: Callable[..., Any],
     gradient: Any,
     allowed: Sequence[Any] = NUMBERS,
     out: Any = None,
-    samples: Callable | None = None,
+    samples: Callable[..., Any] | None = None,
 ) -> None:
     register(
         name,
@@ -131,17 +129,17 @@ def _binary_call(op_type: str, x: Any, y: Any, name: str | None) -> Tensor:
 
 
 def add(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x + y."""
+    """X + y."""
     return _binary_call("Add", x, y, name)
 
 
 def subtract(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x - y."""
+    """X - y."""
     return _binary_call("Sub", x, y, name)
 
 
 def multiply(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x * y, element by element."""
+    """X * y, element by element."""
     return _binary_call("Mul", x, y, name)
 
 
@@ -168,7 +166,7 @@ def _truncate_div(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _grad_div(op: Any, g: Tensor) -> list[Any]:
-    x, y = op.inputs
+    _x, y = op.inputs
     return _unbroadcast_pair(op, realdiv(g, y), realdiv(negative(g) * op.outputs[0], y))
 
 
@@ -196,7 +194,7 @@ def _pow(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.power(x, y)
 
 
-def _grad_choice(test: Callable) -> Callable:
+def _grad_choice(test: Callable[..., Any]) -> Callable[..., Any]:
     def gradient(op: Any, g: Tensor) -> list[Any]:
         x, y = op.inputs
         chosen = cast(test(x, y), g.dtype)
@@ -245,17 +243,17 @@ _register_binary("Atan2", np.arctan2, _grad_atan2, FLOATS, samples=_positive)
 
 
 def realdiv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y of floats."""
+    """X / y of floats."""
     return _binary_call("RealDiv", x, y, name)
 
 
 def floor_div(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y rounded down."""
+    """X / y rounded down."""
     return _binary_call("FloorDiv", x, y, name)
 
 
 def truncatediv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y rounded towards zero."""
+    """X / y rounded towards zero."""
     return _binary_call("TruncateDiv", x, y, name)
 
 
@@ -287,7 +285,7 @@ def _convert_pair(x: Any, y: Any) -> tuple[Tensor, Tensor]:
 
 
 def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y as in Python 3: small integers become float32, large ones float64."""
+    """X / y as in Python 3: small integers become float32, large ones float64."""
     with context.name_scope(name, "truediv", [x, y]) as scope:
         x, y = _convert_pair(x, y)
         if x.dtype.is_integer or x.dtype.is_bool:
@@ -297,14 +295,14 @@ def truediv(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 def divide(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y as in Python 3."""
+    """X / y as in Python 3."""
     if isinstance(x, Tensor) or not isinstance(y, Tensor):
         return truediv(x, y, name)
     return truediv(convert.convert_to_tensor(x, y.dtype.base_dtype), y, name)
 
 
 def div(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y as in Python 2: integers are divided with rounding down."""
+    """X / y as in Python 2: integers are divided with rounding down."""
     with context.name_scope(name, "div", [x, y]) as scope:
         x, y = _convert_pair(x, y)
         floats = x.dtype.is_floating or x.dtype.is_complex
@@ -312,7 +310,7 @@ def div(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y, and 0 where y is 0."""
+    """X / y, and 0 where y is 0."""
     with context.name_scope(name, "div_no_nan", [x, y]):
         x, y = _convert_pair(x, y)
         zero = equal(y, array_ops.zeros_like(y))
@@ -323,13 +321,13 @@ def div_no_nan(x: Any, y: Any, name: str | None = None) -> Tensor:
 
 
 def floordiv(x: Any, y: Any, name: str | None = None) -> Tensor:
-    """x / y rounded down."""
+    """X / y rounded down."""
     with context.name_scope(name, "floordiv", [x, y]) as scope:
         return apply_op("FloorDiv", [x, y], None, scope or None, same=(0, 1))
 
 
-def pow(x: Any, y: Any, name: str | None = None) -> Tensor:  # noqa: A001
-    """x to the power of y."""
+def pow(x: Any, y: Any, name: str | None = None) -> Tensor:
+    """X to the power of y."""
     with context.name_scope(name, "Pow", [x]) as scope:
         return apply_op("Pow", [x, y], None, scope or None, same=(0, 1))
 
@@ -354,10 +352,12 @@ def atan2(y: Any, x: Any, name: str | None = None) -> Tensor:
     return _binary_call("Atan2", y, x, name)
 
 
-# --- comparison and logic ----------------------------------------------------------------------------
+# Comparison and logic.
 
 
-def _register_test(name: str, function: Callable, allowed: Sequence[Any]) -> Callable:
+def _register_test(
+    name: str, function: Callable[..., Any], allowed: Sequence[Any]
+) -> Callable[..., Any]:
     # NumPy compares arrays of objects (strings) to objects; the result is to be bool.
     register(
         name,
@@ -384,9 +384,9 @@ _ANY = (*NUMBERS, dtypes.bool, dtypes.string)
 equal = _register_test("Equal", np.equal, _ANY)
 not_equal = _register_test("NotEqual", np.not_equal, _ANY)
 less = _register_test("Less", np.less, REAL)
-less_equal = _register_test("LessEqual", np.less_equal, REAL)
+less_equal: Callable[..., Tensor] = _register_test("LessEqual", np.less_equal, REAL)
 greater = _register_test("Greater", np.greater, REAL)
-greater_equal = _register_test("GreaterEqual", np.greater_equal, REAL)
+greater_equal: Callable[..., Tensor] = _register_test("GreaterEqual", np.greater_equal, REAL)
 logical_and = _register_test("LogicalAnd", np.logical_and, (dtypes.bool,))
 logical_or = _register_test("LogicalOr", np.logical_or, (dtypes.bool,))
 for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
@@ -400,18 +400,18 @@ def logical_xor(x: Any, y: Any, name: str = "LogicalXor") -> Tensor:
         return logical_and(logical_or(x, y), logical_not(logical_and(x, y)))
 
 
-# --- one operand ---------------------------------------------------------------------------------------
+# One operand.
 
 
 def _register_unary(
     name: str,
-    function: Callable,
+    function: Callable[..., Any],
     gradient: Any,
     allowed: Sequence[Any] = FLOATS + shape_rules.COMPLEX,
     at: Sequence[float] = (-1.3, -0.4, 0.3, 0.9, 1.7),
     out: Any = None,
     label: str | None = None,
-) -> Callable:
+) -> Callable[..., Any]:
     """Registers an op and gives the function that calls it; `gradient(x, y, g)` is for x."""
 
     def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -450,7 +450,7 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return _by_element(math.erf, x)
 
 
-def _by_element(function: Callable, x: np.ndarray) -> np.ndarray:
+def _by_element(function: Callable[..., Any], x: np.ndarray) -> np.ndarray:
     flat = np.fromiter((function(v) for v in x.ravel().tolist()), np.float64, x.size)
     return flat.reshape(x.shape).astype(x.dtype)
 
@@ -495,10 +495,14 @@ _POSITIVE = (0.2, 0.7, 1.0, 1.9, 3.1)
 _SMALL = (-0.8, -0.3, 0.1, 0.45, 0.7)
 _ALL_FLOAT = FLOATS + shape_rules.COMPLEX
 
-negative = _register_unary("Neg", np.negative, lambda x, y, g: negative(g), NUMBERS)
+negative: Callable[..., Tensor] = _register_unary(
+    "Neg", np.negative, lambda x, y, g: negative(g), NUMBERS
+)
 square = _register_unary("Square", np.square, lambda x, y, g: g * (2 * x), NUMBERS)
-abs = _register_unary("Abs", np.abs, lambda x, y, g: g * sign(x), REAL)  # noqa: A001
-sign = _register_unary("Sign", np.sign, lambda x, y, g: array_ops.zeros_like(x), NUMBERS)
+abs = _register_unary("Abs", np.abs, lambda x, y, g: g * sign(x), REAL)
+sign: Callable[..., Tensor] = _register_unary(
+    "Sign", np.sign, lambda x, y, g: array_ops.zeros_like(x), NUMBERS
+)
 sqrt = _register_unary("Sqrt", np.sqrt, lambda x, y, g: g * 0.5 / y, at=_POSITIVE)
 rsqrt = _register_unary(
     "Rsqrt",
@@ -517,7 +521,7 @@ expm1 = _register_unary("Expm1", np.expm1, lambda x, y, g: g * exp(x))
 log = _register_unary("Log", np.log, lambda x, y, g: g / x, at=_POSITIVE)
 log1p = _register_unary("Log1p", np.log1p, lambda x, y, g: g / (1 + x), at=_POSITIVE)
 sin = _register_unary("Sin", np.sin, lambda x, y, g: g * cos(x))
-cos = _register_unary("Cos", np.cos, lambda x, y, g: negative(g) * sin(x))
+cos: Callable[..., Tensor] = _register_unary("Cos", np.cos, lambda x, y, g: negative(g) * sin(x))
 tan = _register_unary("Tan", np.tan, lambda x, y, g: g / square(cos(x)))
 asin = _register_unary("Asin", np.arcsin, lambda x, y, g: g / sqrt(1 - square(x)), at=_SMALL)
 acos = _register_unary(
@@ -525,7 +529,7 @@ acos = _register_unary(
 )
 atan = _register_unary("Atan", np.arctan, lambda x, y, g: g / (1 + square(x)))
 sinh = _register_unary("Sinh", np.sinh, lambda x, y, g: g * cosh(x))
-cosh = _register_unary("Cosh", np.cosh, lambda x, y, g: g * sinh(x))
+cosh: Callable[..., Tensor] = _register_unary("Cosh", np.cosh, lambda x, y, g: g * sinh(x))
 asinh = _register_unary("Asinh", np.arcsinh, lambda x, y, g: g / cosh(y))
 acosh = _register_unary("Acosh", np.arccosh, lambda x, y, g: g / sinh(y), at=(1.2, 1.7, 2.5, 3.1))
 atanh = _register_unary("Atanh", np.arctanh, lambda x, y, g: g / (1 - square(x)), at=_SMALL)
@@ -543,7 +547,7 @@ erfc = _register_unary(
 lgamma = _register_unary(
     "Lgamma", lambda x: _by_element(_lgamma, x), lambda x, y, g: g * digamma(x), FLOATS, _POSITIVE
 )
-digamma = _register_unary(
+digamma: Callable[..., Tensor] = _register_unary(
     "Digamma",
     lambda x: _by_element(_digamma, x),
     lambda x, y, g: apply_op("DigammaGrad", [x, g]),
@@ -575,14 +579,16 @@ logical_not = _register_unary(
 )
 
 
-def round(x: Any, name: str | None = None) -> Tensor:  # noqa: A001
-    """x rounded to the nearest integer; halves go to the even one."""
+def round(x: Any, name: str | None = None) -> Tensor:
+    """X rounded to the nearest integer; halves go to the even one."""
     x = convert.convert_to_tensor(x, name="x")
     return x if x.dtype.is_integer else _round(x, name)
 
 
 # Gradients of tanh and sigmoid are one op each: they are applied to large tensors.
-def _register_from_output(name: str, function: Callable, gradient: Callable) -> None:
+def _register_from_output(
+    name: str, function: Callable[..., Any], gradient: Callable[..., Any]
+) -> None:
     register(
         name,
         infer=shape_rules.binary(_ALL_FLOAT),
@@ -615,7 +621,7 @@ _register_from_output("TanhGrad", lambda y, g: g * (1 - y * y), _grad_tanh_grad)
 _register_from_output("SigmoidGrad", lambda y, g: g * (y * (1 - y)), _grad_sigmoid_grad)
 
 
-# --- Cast ------------------------------------------------------------------------------------------------
+# Cast.
 
 
 def _cast(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
@@ -649,7 +655,7 @@ register(
 
 
 def cast(x: Any, dtype: Any, name: str | None = None) -> Tensor:
-    """x with elements of another type; the same tensor if it is of that type."""
+    """X with elements of another type; the same tensor if it is of that type."""
     base = dtypes.as_dtype(dtype).base_dtype
     with context.name_scope(name, "Cast", [x]) as scope:
         x = convert.convert_to_tensor(x, name="x")
@@ -671,7 +677,7 @@ def saturate_cast(value: Any, dtype: Any, name: str | None = None) -> Tensor:
         return cast(value, dtype, scope or None)
 
 
-def _caster(dtype: Any, label: str) -> Callable:
+def _caster(dtype: Any, label: str) -> Callable[..., Any]:
     def call(x: Any, name: str = label) -> Tensor:
         return cast(x, dtype, name)
 
@@ -687,7 +693,7 @@ to_int64 = _caster(dtypes.int64, "ToInt64")
 to_bfloat16 = _caster(dtypes.bfloat16, "ToBFloat16")
 
 
-# --- AddN, clip ---------------------------------------------------------------------------------------------
+# AddN, clip.
 
 
 def _infer_add_n(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -776,7 +782,7 @@ def clip_by_value(
         return out
 
 
-# --- products of matrices -------------------------------------------------------------------------------
+# Products of matrices.
 
 
 def _infer_matmul(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -817,8 +823,9 @@ def _grad_matmul(op: Any, g: Tensor) -> list[Any]:
     ta, tb = op.get_attr("transpose_a"), op.get_attr("transpose_b")
 
     def product(x: Any, y: Any, tx: bool, ty: bool) -> Tensor:
-        return apply_op(op.type, [x, y], {**_MATMUL, **_kind(op), "transpose_a": tx,
-                                          "transpose_b": ty})
+        return apply_op(
+            op.type, [x, y], {**_MATMUL, **_kind(op), "transpose_a": tx, "transpose_b": ty}
+        )
 
     if not ta:
         ga = product(g, b, False, not tb)
@@ -838,7 +845,7 @@ def _kind(op: Any) -> dict[str, Any]:
 _MATMUL = {"transpose_a": False, "transpose_b": False}
 
 
-def _matmul_samples(lead: tuple[int, ...]) -> Callable:
+def _matmul_samples(lead: tuple[int, ...]) -> Callable[..., Any]:
     def samples() -> list[Any]:
         rng = np.random.default_rng(3)
         out = []
@@ -880,9 +887,12 @@ def matmul(
     Args:
         a: `[..., m, k]`, or `[..., k, m]` with `transpose_a`.
         b: `[..., k, n]`, or `[..., n, k]` with `transpose_b`.
-        transpose_a, transpose_b: transpose before multiplying.
-        adjoint_a, adjoint_b: conjugate and transpose before multiplying.
-        a_is_sparse, b_is_sparse: accepted and ignored.
+        transpose_a: transpose a before multiplying.
+        transpose_b: transpose b before multiplying.
+        adjoint_a: conjugate and transpose a before multiplying.
+        adjoint_b: conjugate and transpose b before multiplying.
+        a_is_sparse: accepted and ignored.
+        b_is_sparse: accepted and ignored.
         name: name of the operation.
 
     Raises:
@@ -914,9 +924,11 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
     """Sums products over pairs of axes of a and b.
 
     Args:
-        a, b: tensors.
+        a: a tensor of known rank.
+        b: a tensor of known rank.
         axes: a number n (the last n axes of a and the first n of b), or two lists of axes of
             equal length.
+        name: name scope.
 
     Raises:
         ValueError: axes that do not fit.
@@ -940,8 +952,11 @@ def tensordot(a: Any, b: Any, axes: Any, name: str | None = None) -> Tensor:
         a2 = _as_matrix(a, free_a + left, [rows, inner])
         b2 = _as_matrix(b, right + free_b, [inner, columns])
         out_shape = array_ops.concat(
-            [array_ops.gather(shape_a, np.array(free_a, np.int32)),
-             array_ops.gather(shape_b, np.array(free_b, np.int32))], 0
+            [
+                array_ops.gather(shape_a, np.array(free_a, np.int32)),
+                array_ops.gather(shape_b, np.array(free_b, np.int32)),
+            ],
+            0,
         )
         out = array_ops.reshape(matmul(a2, b2), out_shape, name=scope or None)
         if type(out) is Tensor:
@@ -991,10 +1006,10 @@ def math_range(limit: Any) -> Tensor:
     return apply_op("Range", [0, limit, 1], same=(0, 1, 2))
 
 
-# --- operators of tensors ----------------------------------------------------------------------------------
+# Operators of tensors.
 
 
-def _attach(symbol: str, label: str, function: Callable) -> None:
+def _attach(symbol: str, label: str, function: Callable[..., Any]) -> None:
     def forward(x: Any, y: Any) -> Any:
         with context.name_scope(None, label, [x, y]) as scope:
             try:
@@ -1022,10 +1037,10 @@ def _defers_to(y: Any, method: str) -> bool:
 
 
 #: Methods that `variables` copies to its classes: they convert `self` first.
-OPERATORS: dict[str, Callable] = {}
+OPERATORS: dict[str, Callable[..., Any]] = {}
 
 
-def _op_direct(op_type: str) -> Callable:
+def _op_direct(op_type: str) -> Callable[..., Any]:
     return lambda x, y, name: apply_op(op_type, [x, y], None, name)
 
 
@@ -1046,7 +1061,7 @@ for _symbol, _label, _function in (
     _attach(_symbol, _label, _function)
 
 
-def _attach_test(symbol: str, function: Callable) -> None:
+def _attach_test(symbol: str, function: Callable[..., Any]) -> None:
     def method(x: Any, y: Any) -> Any:
         return function(x, y)
 

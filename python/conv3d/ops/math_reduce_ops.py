@@ -16,10 +16,10 @@ from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 from conv3d.ops import array_ops, shape_rules
 from conv3d.ops.shape_rules import INDEX, NUMBERS, REAL, axis_in_range
 
-# --- reductions -------------------------------------------------------------------------------------
+# Reductions.
 
 
-def _infer_reduction(allowed: Sequence[Any]) -> Callable:
+def _infer_reduction(allowed: Sequence[Any]) -> Callable[..., Any]:
     def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
         x, axes = inputs
         shape_rules.check_dtype("input_tensor", x.dtype, allowed)
@@ -49,7 +49,7 @@ def _axes(x: np.ndarray, axes: np.ndarray) -> tuple[int, ...]:
 
 
 def _sum(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    return np.add.reduce(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+    return np.asarray(np.sum(x, axis=axis, dtype=x.dtype, keepdims=keepdims))
 
 
 def _mean(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
@@ -63,7 +63,7 @@ def _mean(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
     return np.asarray(total / np.asarray(count, total.dtype)).astype(x.dtype, copy=False)
 
 
-def _extreme(reduce: Callable, largest: bool) -> Callable:
+def _extreme(reduce: Callable[..., Any], largest: bool) -> Callable[..., Any]:
     def compute(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
         if x.size == 0:
             limits = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
@@ -78,7 +78,7 @@ def _extreme(reduce: Callable, largest: bool) -> Callable:
 
 
 def _prod(x: np.ndarray, axis: tuple[int, ...], keepdims: bool) -> np.ndarray:
-    return np.multiply.reduce(x, axis=axis, dtype=x.dtype, keepdims=keepdims)
+    return np.asarray(np.prod(x, axis=axis, dtype=x.dtype, keepdims=keepdims))
 
 
 def _spread(op: Any, g: Any) -> Tensor:
@@ -147,8 +147,9 @@ def maximum_of(x: Any, y: Any) -> Tensor:
 def _grad_extreme(op: Any, g: Tensor) -> list[Any]:
     # Elements that share the extreme share its gradient.
     x = op.inputs[0]
-    at = apply_op("Cast", [apply_op("Equal", [x, _repeat(op, op.outputs[0])])],
-                  {"DstT": x.dtype.base_dtype})
+    at = apply_op(
+        "Cast", [apply_op("Equal", [x, _repeat(op, op.outputs[0])])], {"DstT": x.dtype.base_dtype}
+    )
     axes = op.inputs[1]
     count = apply_op("Sum", [at, axes], {"keep_dims": True})
     return [at / count * _spread(op, g), None]
@@ -158,10 +159,8 @@ def _grad_prod(op: Any, g: Tensor) -> list[Any]:
     return [apply_op("ProdGrad", [op.inputs[0], op.inputs[1], _spread(op, g)]), None]
 
 
-def _prod_grad(
-    attrs: dict[str, Any], x: np.ndarray, axes: np.ndarray, g: np.ndarray
-) -> np.ndarray:
-    """g times the product of all other elements, without dividing: there may be zeros."""
+def _prod_grad(attrs: dict[str, Any], x: np.ndarray, axes: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """G times the product of all other elements, without dividing: there may be zeros."""
     gone = list(_axes(x, axes))
     kept = [i for i in builtins.range(x.ndim) if i not in gone]
     order = kept + gone
@@ -199,16 +198,14 @@ def _reduction_samples() -> list[Any]:
 
 
 def _register_reduction(
-    op_type: str, function: Callable, gradient: Any, allowed: Sequence[Any], label: str
-) -> Callable:
+    op_type: str, function: Callable[..., Any], gradient: Any, allowed: Sequence[Any], label: str
+) -> Callable[..., Any]:
     """Registers a reduction and gives the function `reduce_...` that calls it."""
     boolean = allowed == (dtypes.bool,)
     register(
         op_type,
         infer=_infer_reduction(allowed),
-        compute=lambda attrs, x, axes: np.asarray(
-            function(x, _axes(x, axes), attrs["keep_dims"])
-        ),
+        compute=lambda attrs, x, axes: np.asarray(function(x, _axes(x, axes), attrs["keep_dims"])),
         gradient=gradient,
         inputs=["input", "reduction_indices"],
         samples=_reduction_samples
@@ -226,8 +223,9 @@ def _register_reduction(
     ) -> Tensor:
         axis = _either("axis", axis, "reduction_indices", reduction_indices)
         keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
-        x = convert.convert_to_tensor(input_tensor, name="input_tensor",
-                                      dtype=dtypes.bool if boolean else None)
+        x = convert.convert_to_tensor(
+            input_tensor, name="input_tensor", dtype=dtypes.bool if boolean else None
+        )
         axes = _all_axes(x, axis)
         hints = [None, dtypes.int32]
         out = apply_op(op_type, [x, axes], {"keep_dims": keep}, name, dtypes=hints)
@@ -281,14 +279,22 @@ reduce_min = _register_reduction(
     "Min", _extreme(np.minimum.reduce, False), _grad_extreme, REAL, "reduce_min"
 )
 reduce_all = _register_reduction(
-    "All", lambda x, axis, keep: np.all(x, axis, keepdims=keep), NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_all"
+    "All",
+    lambda x, axis, keep: np.all(x, axis, keepdims=keep),
+    NOT_DIFFERENTIABLE,
+    (dtypes.bool,),
+    "reduce_all",
 )
 reduce_any = _register_reduction(
-    "Any", lambda x, axis, keep: np.any(x, axis, keepdims=keep), NOT_DIFFERENTIABLE, (dtypes.bool,), "reduce_any"
+    "Any",
+    lambda x, axis, keep: np.any(x, axis, keepdims=keep),
+    NOT_DIFFERENTIABLE,
+    (dtypes.bool,),
+    "reduce_any",
 )
 
 
-# --- Range --------------------------------------------------------------------------------------------
+# Range.
 
 
 def _infer_range(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -326,7 +332,7 @@ register(
 )
 
 
-def range(  # noqa: A001
+def range(
     start: Any, limit: Any = None, delta: Any = 1, dtype: Any = None, name: str = "range"
 ) -> Tensor:
     """start, start + delta, ... up to but not including limit. One argument is the limit."""
@@ -385,7 +391,7 @@ register(
 )
 
 
-# --- reductions made of others -----------------------------------------------------------------------------
+# Reductions made of others.
 
 
 def reduce_logsumexp(
@@ -442,7 +448,7 @@ def reduce_euclidean_norm(
         return apply_op("Sqrt", [reduce_sum(apply_op("Square", [x]), axis, keepdims)])
 
 
-# --- ArgMax, ArgMin ------------------------------------------------------------------------------------------
+# ArgMax, ArgMin.
 
 
 def _infer_arg(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -459,7 +465,7 @@ def _infer_arg(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return [(attrs["output_type"], TensorShape(dims[:at] + dims[at + 1 :]))]
 
 
-def _register_arg(op_type: str, function: Callable, label: str) -> Callable:
+def _register_arg(op_type: str, function: Callable[..., Any], label: str) -> Callable[..., Any]:
     def compute(attrs: dict[str, Any], x: np.ndarray, dim: np.ndarray) -> np.ndarray:
         at = axis_in_range(int(dim), x.ndim, "dimension")
         if x.shape[at] == 0:
@@ -482,7 +488,7 @@ def _register_arg(op_type: str, function: Callable, label: str) -> Callable:
     )
 
     def call(
-        input: Any,  # noqa: A002
+        input: Any,
         axis: Any = None,
         name: str | None = None,
         dimension: Any = None,
@@ -507,17 +513,18 @@ arg_max = argmax
 arg_min = argmin
 
 
-# --- Cumsum, Cumprod --------------------------------------------------------------------------------------------
+# Cumsum, Cumprod.
 
 
-def _scan(function: Callable, start: int) -> Callable:
+def _scan(function: Callable[..., Any], start: int) -> Callable[..., Any]:
     def compute(attrs: dict[str, Any], x: np.ndarray, axis: np.ndarray) -> np.ndarray:
         at = axis_in_range(int(axis), x.ndim)
         y = np.flip(x, at) if attrs["reverse"] else x
         if attrs["exclusive"]:
             first = np.full([1 if i == at else d for i, d in enumerate(x.shape)], start, x.dtype)
-            head = y[tuple(slice(None, -1) if i == at else slice(None)
-                           for i in builtins.range(x.ndim))]
+            head = y[
+                tuple(slice(None, -1) if i == at else slice(None) for i in builtins.range(x.ndim))
+            ]
             y = np.concatenate([first, head], at) if x.shape[at] else y
         y = function(y, axis=at, dtype=x.dtype)
         return shape_rules.in_order(np.flip(y, at) if attrs["reverse"] else y)
@@ -581,7 +588,7 @@ def cumprod(
     return apply_op("Cumprod", [x, axis], attrs, name, dtypes=[None, dtypes.int32])
 
 
-# --- Bincount ------------------------------------------------------------------------------------------------------
+# Bincount.
 
 
 def _infer_bincount(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -654,7 +661,7 @@ def bincount(
         return apply_op("Bincount", [arr, length, weights])
 
 
-# --- segments -------------------------------------------------------------------------------------------------------
+# Segments.
 
 
 def _infer_segments(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:

@@ -40,7 +40,7 @@ def same_dtype(inputs: Sequence[Any], names: Sequence[str] = ()) -> dtypes.DType
     return first
 
 
-def unary(allowed: Sequence[Any]) -> Callable:
+def unary(allowed: Sequence[Any]) -> Callable[..., Any]:
     """Rule of an op whose output is like its only input."""
 
     def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -62,7 +62,7 @@ def broadcast_shapes(a: TensorShape, b: TensorShape) -> TensorShape:
     left = (1,) * (rank - a.ndims) + tuple(a._dims or ())
     right = (1,) * (rank - b.ndims) + tuple(b._dims or ())
     out: list[int | None] = []
-    for x, y in zip(left, right):
+    for x, y in zip(left, right, strict=False):
         if x == 1:
             out.append(y)
         elif y == 1 or x == y:
@@ -75,7 +75,7 @@ def broadcast_shapes(a: TensorShape, b: TensorShape) -> TensorShape:
     return TensorShape._of(tuple(out))
 
 
-def binary(allowed: Sequence[Any], out: Any = None) -> Callable:
+def binary(allowed: Sequence[Any], out: Any = None) -> Callable[..., Any]:
     """Rule of an op of two operands of one dtype; `out` is the result's dtype if another."""
 
     def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -87,7 +87,7 @@ def binary(allowed: Sequence[Any], out: Any = None) -> Callable:
     return infer
 
 
-def like(index: int = 0) -> Callable:
+def like(index: int = 0) -> Callable[..., Any]:
     """Rule of an op whose output has dtype and shape of input `index`, of any dtype."""
 
     def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from conv3d.framework.tensor import Tensor
 from conv3d.framework.tensor_shape import TensorShape, as_shape
 from conv3d.ops import shape_rules
 
-# --- VariableV2 ---------------------------------------------------------------------------------------
+# VariableV2.
 
 register(
     "VariableV2",
@@ -51,7 +51,7 @@ def variable_op(
 variable_op_v2 = variable_op
 
 
-# --- ReadVariableOp: the value of an eager variable, visible to tapes --------------------------------------
+# ReadVariableOp: the value of an eager variable, visible to tapes.
 
 register(
     "ReadVariableOp",
@@ -71,7 +71,7 @@ def read_variable(variable: Any, name: str = "Read") -> Tensor:
     return apply_op("Identity", [handle], None, name)
 
 
-# --- Assign and its kin ---------------------------------------------------------------------------------
+# Assign and its kin.
 
 
 def _infer_assign(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -100,7 +100,7 @@ def _result(ctx: Any, ref: Ref) -> Any:
     return ref if ctx.op is not None else ref.get()
 
 
-def _update(function: Callable) -> Callable:
+def _update(function: Callable[..., Any]) -> Callable[..., Any]:
     def compute(ctx: Any, attrs: dict[str, Any], ref: Ref, given: np.ndarray | Ref) -> Any:
         old, value = ref.get(), _array(given)
         if value.shape != old.shape:
@@ -174,17 +174,21 @@ def assign(
     return _write("Assign", ref, value, attrs, name)
 
 
-def assign_add(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Any:
+def assign_add(
+    ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None
+) -> Any:
     """Adds `value` to a variable. See `assign`."""
     return _write("AssignAdd", ref, value, {"use_locking": bool(use_locking)}, name)
 
 
-def assign_sub(ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None) -> Any:
+def assign_sub(
+    ref: Any, value: Any, use_locking: bool | None = None, name: str | None = None
+) -> Any:
     """Subtracts `value` from a variable. See `assign`."""
     return _write("AssignSub", ref, value, {"use_locking": bool(use_locking)}, name)
 
 
-# --- IsVariableInitialized ----------------------------------------------------------------------------------
+# IsVariableInitialized.
 
 register(
     "IsVariableInitialized",

@@ -1,8 +1,8 @@
 """Loops: condition and body are graphs of their own inside one `While` op.
 
 Tensors of the graph around are captured: they become further inputs of the op. For the gradient,
-the forward loop keeps those values of each pass that the gradient of the body reads, and `WhileGrad`
-goes through the passes backwards.
+the forward loop keeps those values of each pass that the gradient of the body reads, and
+`WhileGrad` goes through the passes backwards.
 """
 
 from __future__ import annotations
@@ -81,8 +81,13 @@ def _infer_while(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
 class _Function:
     """A function's graph with its inputs and outputs."""
 
-    def __init__(self, graph: FunctionGraph, args: list[Tensor], outputs: list[Tensor],
-                 targets: list[Operation]):
+    def __init__(
+        self,
+        graph: FunctionGraph,
+        args: list[Tensor],
+        outputs: list[Tensor],
+        targets: list[Operation],
+    ):
         self.graph = graph
         self.args = args
         self.outputs = outputs
@@ -150,7 +155,7 @@ def _prepare_gradient(op: Any) -> dict[str, Any]:
         # What does not depend on an input gets zeros: the sums need something to add.
         found = [
             array_ops.zeros_like(x) if g is None and i < len(flowing) else g
-            for i, (x, g) in enumerate(zip(xs, found))
+            for i, (x, g) in enumerate(zip(xs, found, strict=False))
         ]
     # The gradient reads these tensors of the forward pass; references are read when the loop runs.
     keep: dict[Tensor, None] = {}
@@ -199,9 +204,9 @@ def _grad_while(op: Any, *grads: Any) -> list[Any]:
     out = apply_op("WhileGrad", [op.outputs[n], *starts, *values], dict(made))
     out = out if isinstance(out, list) else [out]
     result: list[Any] = [None] * len(op.inputs)
-    for i, g in zip(made["flowing"], out):
+    for i, g in zip(made["flowing"], out, strict=False):
         result[i] = g
-    for i, g, x in zip(made["wanted"], out[len(made["flowing"]) :], captured):
+    for i, g, _x in zip(made["wanted"], out[len(made["flowing"]) :], captured, strict=False):
         result[first + i] = g
     return result
 
@@ -223,7 +228,7 @@ def _while_grad(ctx: Any, attrs: dict[str, Any], history: np.ndarray, *values: A
         plan = Plan(ctx.store, ctx.session, fetches, [], attrs["keep"] + attrs["starts"])
         ctx.cache["back"] = plan
     for kept in history[::-1]:
-        for i, g in zip(present, plan.run([*kept, *grads])):
+        for i, g in zip(present, plan.run([*kept, *grads]), strict=False):
             if i < n:
                 grads[i] = g
             else:
@@ -250,8 +255,8 @@ register(
 
 
 def while_loop(
-    cond: Callable,
-    body: Callable,
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
     loop_vars: Any,
     shape_invariants: Any = None,
     parallel_iterations: int = 10,
@@ -269,8 +274,9 @@ def while_loop(
         loop_vars: a list or tuple of tensors, possibly nested.
         shape_invariants: shapes that hold in every pass, in the structure of `loop_vars`; default
             the shapes of `loop_vars`.
-        parallel_iterations, swap_memory: accepted and ignored.
+        parallel_iterations: accepted and ignored.
         back_prop: False stops gradients.
+        swap_memory: accepted and ignored.
         name: name scope, default "while".
         maximum_iterations: the most passes, known while building.
         return_same_structure: give a list even for one variable.
@@ -300,7 +306,7 @@ def while_loop(
             shapes = [t.shape for t in start]
         else:
             shapes = [as_shape(s) for s in _shapes(shape_invariants, loop_vars)]
-        for t, s in zip(start, shapes):
+        for t, s in zip(start, shapes, strict=False):
             if not s.is_compatible_with(t.shape):
                 raise ValueError(f"The shape invariant {s} does not hold for {t}.")
         test = _build(outer, cond, loop_vars, start, shapes, is_test=True)
@@ -321,16 +327,24 @@ def _shapes(invariants: Any, loop_vars: Any) -> list[Any]:
     if isinstance(loop_vars, dict):
         return [s for k in sorted(loop_vars) for s in _shapes(invariants[k], loop_vars[k])]
     if isinstance(loop_vars, (list, tuple)):
-        return [s for i, v in zip(invariants, loop_vars) for s in _shapes(i, v)]
+        return [s for i, v in zip(invariants, loop_vars, strict=False) for s in _shapes(i, v)]
     return [invariants]
 
 
 def _build(
-    outer: Graph, function: Callable, loop_vars: Any, start: Any, shapes: Any, is_test: bool
+    outer: Graph,
+    function: Callable[..., Any],
+    loop_vars: Any,
+    start: Any,
+    shapes: Any,
+    is_test: bool,
 ) -> _Function:
     graph = FunctionGraph(outer)
     with graph.as_default():
-        args = [graph.argument(t.dtype.base_dtype, s, "arg") for t, s in zip(start, shapes)]
+        args = [
+            graph.argument(t.dtype.base_dtype, s, "arg")
+            for t, s in zip(start, shapes, strict=False)
+        ]
         packed = nest.like(loop_vars, iter(args))
         made = function(*packed) if isinstance(packed, (list, tuple)) else function(packed)
         if is_test:
@@ -341,13 +355,12 @@ def _build(
         else:
             flat = nest.leaves(made)
             if len(flat) != len(args):
-                raise ValueError(
-                    f"body gave {len(flat)} values for {len(args)} loop variables."
-                )
+                raise ValueError(f"body gave {len(flat)} values for {len(args)} loop variables.")
             result = [
-                convert.convert_to_tensor(v, preferred_dtype=a.dtype) for v, a in zip(flat, args)
+                convert.convert_to_tensor(v, preferred_dtype=a.dtype)
+                for v, a in zip(flat, args, strict=False)
             ]
-            for r, a, s in zip(result, args, shapes):
+            for r, a, s in zip(result, args, shapes, strict=False):
                 if r.dtype.base_dtype != a.dtype:
                     raise TypeError(
                         f"body gives {r.dtype.name} for a loop variable of type {a.dtype.name}."
@@ -359,22 +372,24 @@ def _build(
                     )
         result = [graph._enter(t) for t in result]
         # Assertions and prints are run for what they do, not for a result.
-        targets = [
-            op for op in graph.get_operations() if op.type in ("Assert",) and not op.outputs
-        ]
+        targets = [op for op in graph.get_operations() if op.type in ("Assert",) and not op.outputs]
     return _Function(graph, args, result, targets)
 
 
 def _holds(invariant: TensorShape, shape: TensorShape) -> bool:
-    if invariant.ndims is None:
+    if invariant._dims is None:
         return True
-    if shape.ndims != invariant.ndims:
+    if shape._dims is None or len(shape._dims) != len(invariant._dims):
         return False
-    return all(a is None or a == b for a, b in zip(invariant._dims, shape._dims))
+    return all(a is None or a == b for a, b in zip(invariant._dims, shape._dims, strict=False))
 
 
 def _eager_loop(
-    cond: Callable, body: Callable, loop_vars: Any, limit: int | None, same: bool
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    loop_vars: Any,
+    limit: int | None,
+    same: bool,
 ) -> Any:
     state = loop_vars
     count = 0
@@ -388,5 +403,3 @@ def _eager_loop(
         count += 1
     state = nest.like(loop_vars, iter([convert.convert_to_tensor(v) for v in nest.leaves(state)]))
     return state[0] if many and len(state) == 1 and not same else state
-
-

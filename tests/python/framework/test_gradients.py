@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from conv3d.framework import dtypes, gradients as G, graph, session
+from conv3d.framework import dtypes, graph, session
+from conv3d.framework import gradients as G
 from conv3d.ops import array_ops, control_flow_ops, math_ops, while_ops
 
 

@@ -69,7 +69,14 @@ def test_names_of_made_constants(g):
     array_ops.concat([x, x], 0)
     names = [op.name for op in g.get_operations()]
     assert names == [
-        "Placeholder", "mul", "add/y", "add", "Sum/reduction_indices", "Sum", "concat/axis", "concat",
+        "Placeholder",
+        "mul",
+        "add/y",
+        "add",
+        "Sum/reduction_indices",
+        "Sum",
+        "concat/axis",
+        "concat",
     ]
 
 
@@ -77,8 +84,13 @@ def test_look_up(g):
     x = _c("x")
     assert g.get_tensor_by_name("x:0") is x and g.get_operation_by_name("x") is x.op
     assert g.as_graph_element("x") is x.op and g.as_graph_element(x) is x
-    for name, error in (("nope:0", KeyError), ("x:1", KeyError), ("x", ValueError), (3, TypeError),
-                        ("x:a", ValueError)):
+    for name, error in (
+        ("nope:0", KeyError),
+        ("x:1", KeyError),
+        ("x", ValueError),
+        (3, TypeError),
+        ("x:a", ValueError),
+    ):
         with pytest.raises(error):
             g.get_tensor_by_name(name)
     for name, error in (("nope", KeyError), ("x:0", ValueError), (None, TypeError)):

@@ -91,8 +91,11 @@ def test_lists_and_counts():
     assert TensorShape([]).num_elements() == 1
     assert (TensorShape([1]) + [2]).as_list() == [1, 2]
     assert not TensorShape(None) and TensorShape([])
-    for attempt in (lambda: len(TensorShape(None)), lambda: list(TensorShape(None)),
-                    lambda: unknown_shape().as_list()):
+    for attempt in (
+        lambda: len(TensorShape(None)),
+        lambda: list(TensorShape(None)),
+        lambda: unknown_shape().as_list(),
+    ):
         with pytest.raises(ValueError):
             attempt()
 

@@ -82,9 +82,9 @@ def test_shape_rule_agrees_with_result(name, i):
                     shape = {"shapes": a.shape, "ranks": [None] * a.ndim, "nothing": None}[known]
                     inputs.append(array_ops.placeholder(dtypes.as_dtype(a.dtype), shape))
             outputs = _call(name, attrs, inputs)
-            feeds = {} if known == "values" else dict(zip(inputs, arrays))
+            feeds = {} if known == "values" else dict(zip(inputs, arrays, strict=False))
             values = session.Session(graph=g).run(outputs, feeds)
-        for tensor, value in zip(outputs, values):
+        for tensor, value in zip(outputs, values, strict=False):
             value = np.asarray(value)
             assert tensor.dtype.base_dtype == dtypes.as_dtype(value.dtype), known
             assert tensor.shape.is_compatible_with(TensorShape(value.shape)), known
@@ -100,7 +100,7 @@ def test_inputs_are_left_alone(name, i):
     arrays = [np.array(a) for a in arrays]
     copies = [a.copy() for a in arrays]
     registry.get(name).compute(dict(attrs), *arrays)
-    for a, b in zip(arrays, copies):
+    for a, b in zip(arrays, copies, strict=False):
         np.testing.assert_array_equal(a, b)
 
 
@@ -158,7 +158,7 @@ def _check(name: str, i: int, order: int) -> None:
     def feed(values: list) -> dict:
         return {inputs[k]: values[k] for k in floats}
 
-    for k, tensor in zip(floats, found):
+    for k, tensor in zip(floats, found, strict=False):
         numeric = _numeric(lambda v: s.run(loss, feed(v)), arrays, k)
         if tensor is None:
             analytic = np.zeros_like(arrays[k])
@@ -179,7 +179,7 @@ def _second_order(d: registry.OpDef) -> bool:
 
 @pytest.mark.parametrize("name,i", _cases(_second_order))
 def test_second_gradient_agrees_with_differences(name, i):
-    attrs, arrays = _samples(name)[i]
+    _attrs, arrays = _samples(name)[i]
     if sum(np.asarray(a).size for a in arrays if _is_float(a)) > 64:
         pytest.skip("first order covers it; second-order differences of large samples are slow")
     try:
