@@ -79,14 +79,19 @@ class Plan:
     ) -> list[tuple[Any, ...]]:
         constants: set[Tensor] = set()
         live_ops = []
+        # Slots of these hold the cells of variables, not arrays.
+        refs: set[Tensor] = {t for t in fed if t.dtype._is_ref_dtype}
         for op in ordered:
-            if self._fold(op, fed, constants):
+            if op.type == "VariableV2" and op.outputs[0] not in fed and not op._control_inputs:
+                # A session has one cell for a variable, once and for all.
+                self._slot(op.outputs[0], store.ref(op))
+                refs.add(op.outputs[0])
+            elif self._fold(op, fed, constants):
                 constants.update(op.outputs)
             else:
                 live_ops.append(op)
         links = _chains(live_ops, fetches, fed)
         steps: list[list[Any]] = []
-        refs: set[Tensor] = {t for t in fed if t.dtype._is_ref_dtype}
         maybe_dead: set[Any] = set()
         for op in live_ops:
             if op in links and links[op] is None:

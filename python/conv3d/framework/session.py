@@ -344,7 +344,7 @@ def _feed_value(tensor: Tensor, value: Any) -> np.ndarray:
             # A view, so that no op takes the caller's memory for its own.
             array = array.view()
             array.flags.writeable = False
-    if not tensor.shape.is_compatible_with(array.shape):
+    if not tensor.shape._fits(array.shape):
         raise ValueError(
             f"Cannot feed a value of shape {array.shape} for tensor {tensor.name!r}, which has "
             f"shape {tensor.shape}."

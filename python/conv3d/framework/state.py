@@ -71,7 +71,7 @@ class Ref:
                 None,
                 f"Variable {self.name!r} holds {self.dtype.name}; the value is {array.dtype}.",
             )
-        if validate_shape and not self.shape.is_compatible_with(array.shape):
+        if validate_shape and not self.shape._fits(array.shape):
             raise errors.InvalidArgumentError(
                 None,
                 None,
@@ -188,6 +188,14 @@ class Store:
 @contextlib.contextmanager
 def locked(values: Sequence[Any]) -> Iterator[None]:
     """Holds the locks of all cells among `values`, so that read-modify-write is one step."""
+    if (
+        len(values)
+        and isinstance(values[0], Ref)
+        and not any(isinstance(v, Ref) for v in values[1:])
+    ):
+        with values[0].lock:
+            yield
+        return
     # Always in one order, or two threads could wait for each other.
     refs = sorted({id(v): v for v in values if isinstance(v, Ref)}.items())
     with contextlib.ExitStack() as stack:

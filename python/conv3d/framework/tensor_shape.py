@@ -253,6 +253,15 @@ class TensorShape:
             None in (a, b) or a == b for a, b in zip(self._dims, other._dims, strict=False)
         )
 
+    def _fits(self, dims: tuple[int, ...]) -> bool:
+        """`is_compatible_with` for the shape of an array, asked at every run: no checks."""
+        mine = self._dims
+        if mine is None or mine == dims:
+            return True
+        return len(mine) == len(dims) and all(
+            a is None or a == b for a, b in zip(mine, dims, strict=True)
+        )
+
     def assert_is_compatible_with(self, other: Any) -> None:
         """Raises ValueError if no shape could be both."""
         if not self.is_compatible_with(other):
