@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import errors
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
@@ -203,3 +204,107 @@ register(
 def is_variable_initialized(ref: Any, name: str | None = None) -> Tensor:
     """Whether a variable has a value, as a bool tensor."""
     return apply_op("IsVariableInitialized", [_handle(ref)], None, name)
+
+
+# Scatter: updates of some rows of a variable.
+
+
+def _infer_scatter(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    ref, indices, updates = inputs
+    shape_rules.check_dtype("indices", indices.dtype, shape_rules.INDEX)
+    if ref.dtype.base_dtype != updates.dtype.base_dtype:
+        raise TypeError(
+            f"The variable holds {ref.dtype.base_dtype.name}; updates are {updates.dtype.name}."
+        )
+    if ref.shape.ndims is not None and indices.shape.ndims is not None:
+        rows = indices.shape.concatenate(ref.shape[1:])
+        if updates.shape.ndims != 0:
+            rows.assert_is_compatible_with(updates.shape)
+    return [(ref.dtype, ref.shape)]
+
+
+def _scatter(function: Any) -> Callable[..., Any]:
+    def compute(
+        ctx: Any, attrs: dict[str, Any], ref: Ref, indices: np.ndarray, updates: np.ndarray
+    ) -> Any:
+        value = ref.get().copy()
+        bad = (indices < 0) | (indices >= len(value))
+        if bad.any():
+            raise ValueError(f"indices holds {indices[bad].flat[0]}; there are {len(value)} rows.")
+        if function is None:
+            value[indices] = updates
+        else:
+            function.at(value, indices, updates)  # a row named twice is updated twice
+        ref.set(value)
+        return _result(ctx, ref)
+
+    return compute
+
+
+def _scatter_call(op_type: str, label: str) -> Callable[..., Any]:
+    def call(
+        ref: Any, indices: Any, updates: Any, use_locking: bool = False, name: str | None = None
+    ) -> Any:
+        handle = _handle(ref)
+        hints = [None, dtypes.int32, handle.dtype.base_dtype]
+        attrs = {"use_locking": bool(use_locking)}
+        out = apply_op(op_type, [handle, indices, updates], attrs, name, dtypes=hints)
+        return ref if context.executing_eagerly() else out
+
+    call.__name__ = label
+    call.__doc__ = f"""{op_type} of the rows `indices` of a variable; gives its reference.
+
+    Raises:
+        InvalidArgumentError: an index out of range, when it is run.
+
+    Source: `tf.{label}`.
+    """
+    return call
+
+
+for _type, _function in (
+    ("ScatterUpdate", None),
+    ("ScatterAdd", np.add),
+    ("ScatterSub", np.subtract),
+    ("ScatterMul", np.multiply),
+    ("ScatterDiv", np.divide),
+):
+    register(
+        _type,
+        infer=_infer_scatter,
+        compute=_scatter(_function),
+        gradient=NOT_DIFFERENTIABLE,
+        stateful=True,
+        inputs=["ref", "indices", "updates"],
+    )
+scatter_update = _scatter_call("ScatterUpdate", "scatter_update")
+scatter_add = _scatter_call("ScatterAdd", "scatter_add")
+scatter_sub = _scatter_call("ScatterSub", "scatter_sub")
+scatter_mul = _scatter_call("ScatterMul", "scatter_mul")
+scatter_div = _scatter_call("ScatterDiv", "scatter_div")
+
+
+# CountUpTo: a counter that ends a loop.
+
+
+def _count_up(ctx: Any, attrs: dict[str, Any], ref: Ref) -> np.ndarray:
+    value = ref.get()
+    if value >= attrs["limit"]:
+        raise errors.OutOfRangeError(None, None, f"{ref.name} has reached {attrs['limit']}.")
+    ref.set(np.asarray(value + 1, value.dtype))
+    return value
+
+
+register(
+    "CountUpTo",
+    infer=lambda attrs, inputs: [(inputs[0].dtype.base_dtype, TensorShape([]))],
+    compute=_count_up,
+    gradient=NOT_DIFFERENTIABLE,
+    stateful=True,
+    inputs=["ref"],
+)
+
+
+def count_up_to(ref: Any, limit: int, name: str | None = None) -> Tensor:
+    """The value of an integer variable, which grows by 1; OutOfRangeError at `limit`."""
+    return apply_op("CountUpTo", [_handle(ref)], {"limit": limit}, name)
