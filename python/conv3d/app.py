@@ -24,7 +24,7 @@ def run(
         SystemExit: always; 1 with a message for flags that cannot be parsed, 0 after `--help`.
     """
     words = list(sys.argv if argv is None else argv)
-    main = main or sys.modules["__main__"].main  # type: ignore[attr-defined]
+    main = main or sys.modules["__main__"].main
     asked = [word for word in words[1:] if word in ("--help", "-h", "-help", "--helpfull")]
     if asked and "help" not in flags.FLAGS:
         sys.stdout.write(f"{words[0]}:\n{flags.FLAGS.get_help()}\n")

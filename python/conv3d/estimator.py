@@ -134,6 +134,6 @@ class EstimatorSpec(_Fields):
 
 def __getattr__(name: str) -> NoReturn:
     raise AttributeError(
-        f"conv3d.estimator has no {name!r}: it holds ModeKeys and EstimatorSpec; write the loop with "
-        "Session.run and train.Saver"
+        f"conv3d.estimator has no {name!r}: it holds ModeKeys and EstimatorSpec; write the loop "
+        "with Session.run and train.Saver"
     )

@@ -3,7 +3,8 @@
     DEFINE_integer("steps", 100, "how many steps")
     FLAGS.steps        # parses sys.argv at the first access
 
-`--steps=3`, `--steps 3`, `-steps 3`; `--verbose` and `--noverbose` for booleans; `--` ends the flags.
+`--steps=3`, `--steps 3`, `-steps 3`; `--verbose` and `--noverbose` for booleans; `--` ends the
+flags.
 
 Source: `tf.app.flags` with the behaviour of absl.flags for these kinds.
 """
@@ -257,7 +258,7 @@ def _define(
     flag_values._register(flag)
 
 
-def DEFINE_string(  # noqa: N802 (TensorFlow's name, as all below)
+def DEFINE_string(
     name: str, default: str | None, help: str | None = None, flag_values: FlagValues = FLAGS,
     required: bool = False,
 ) -> None:  # fmt: skip
@@ -265,7 +266,7 @@ def DEFINE_string(  # noqa: N802 (TensorFlow's name, as all below)
     _define(name, default, help, str, flag_values, required)
 
 
-def DEFINE_integer(  # noqa: N802
+def DEFINE_integer(
     name: str, default: int | None, help: str | None = None, lower_bound: int | None = None,
     upper_bound: int | None = None, flag_values: FlagValues = FLAGS, required: bool = False,
 ) -> None:  # fmt: skip
@@ -274,7 +275,7 @@ def DEFINE_integer(  # noqa: N802
     _define(name, default, help, parse, flag_values, required)
 
 
-def DEFINE_float(  # noqa: N802
+def DEFINE_float(
     name: str, default: float | None, help: str | None = None, lower_bound: float | None = None,
     upper_bound: float | None = None, flag_values: FlagValues = FLAGS, required: bool = False,
 ) -> None:  # fmt: skip
@@ -293,7 +294,7 @@ def _bounded(parse: Callable[[Any], Any], low: Any, high: Any) -> Callable[[Any]
     return bounded
 
 
-def DEFINE_boolean(  # noqa: N802
+def DEFINE_boolean(
     name: str, default: bool | None, help: str | None = None, flag_values: FlagValues = FLAGS,
     required: bool = False,
 ) -> None:  # fmt: skip
@@ -304,7 +305,7 @@ def DEFINE_boolean(  # noqa: N802
 DEFINE_bool = DEFINE_boolean
 
 
-def DEFINE_enum(  # noqa: N802
+def DEFINE_enum(
     name: str, default: str | None, enum_values: Sequence[str], help: str | None = None,
     flag_values: FlagValues = FLAGS, required: bool = False,
 ) -> None:  # fmt: skip
@@ -318,7 +319,7 @@ def DEFINE_enum(  # noqa: N802
     _define(name, default, help, parse, flag_values, required)
 
 
-def DEFINE_list(  # noqa: N802
+def DEFINE_list(
     name: str, default: Any, help: str | None = None, flag_values: FlagValues = FLAGS,
     required: bool = False,
 ) -> None:  # fmt: skip
@@ -326,7 +327,7 @@ def DEFINE_list(  # noqa: N802
     _define(name, default, help, _list, flag_values, required)
 
 
-def DEFINE_multi_string(  # noqa: N802
+def DEFINE_multi_string(
     name: str, default: Any, help: str | None = None, flag_values: FlagValues = FLAGS,
     required: bool = False,
 ) -> None:  # fmt: skip
@@ -334,7 +335,7 @@ def DEFINE_multi_string(  # noqa: N802
     _define(name, default, help, str, flag_values, required, multi=True)
 
 
-def DEFINE_multi_integer(  # noqa: N802
+def DEFINE_multi_integer(
     name: str, default: Any, help: str | None = None, flag_values: FlagValues = FLAGS,
     required: bool = False,
 ) -> None:  # fmt: skip
@@ -342,7 +343,7 @@ def DEFINE_multi_integer(  # noqa: N802
     _define(name, default, help, _integer, flag_values, required, multi=True)
 
 
-def DEFINE_multi_float(  # noqa: N802
+def DEFINE_multi_float(
     name: str, default: Any, help: str | None = None, flag_values: FlagValues = FLAGS,
     required: bool = False,
 ) -> None:  # fmt: skip

@@ -65,7 +65,7 @@ class GFile:
         if self._file is None:
             with _named_errors(self._name):
                 encoding = None if "b" in self._mode else "utf-8"
-                self._file = open(self._name, self._mode, encoding=encoding)  # noqa: SIM115
+                self._file = open(self._name, self._mode, encoding=encoding)
         return self._file
 
     @property
@@ -137,48 +137,48 @@ Open = GFile
 FastGFile = GFile
 
 
-def Exists(filename: str) -> bool:  # noqa: N802 (TensorFlow's name, as all below)
+def Exists(filename: str) -> bool:
     """Whether there is such a file or directory."""
     return os.path.exists(filename)
 
 
-def IsDirectory(dirname: str) -> bool:  # noqa: N802
+def IsDirectory(dirname: str) -> bool:
     """Whether there is such a directory."""
     return os.path.isdir(dirname)
 
 
-def Glob(filename: Any) -> list[str]:  # noqa: N802
+def Glob(filename: Any) -> list[str]:
     """Paths that match a pattern, or any of a list of patterns."""
     patterns = [filename] if isinstance(filename, (str, os.PathLike)) else list(filename)
     return [path for pattern in patterns for path in sorted(glob.glob(os.fspath(pattern)))]
 
 
-def ListDirectory(dirname: str) -> list[str]:  # noqa: N802
+def ListDirectory(dirname: str) -> list[str]:
     """Names in a directory. Raises NotFoundError if there is none."""
     if not os.path.isdir(dirname):
         raise errors.NotFoundError(None, None, f"{dirname}: there is no such directory")
     return os.listdir(dirname)
 
 
-def MakeDirs(dirname: str) -> None:  # noqa: N802
+def MakeDirs(dirname: str) -> None:
     """Makes a directory and those above it; does nothing where it is there."""
     with _named_errors(dirname):
         os.makedirs(dirname, exist_ok=True)
 
 
-def MkDir(dirname: str) -> None:  # noqa: N802
+def MkDir(dirname: str) -> None:
     """Makes a directory. Raises NotFoundError or AlreadyExistsError."""
     with _named_errors(dirname):
         os.mkdir(dirname)
 
 
-def Remove(filename: str) -> None:  # noqa: N802
+def Remove(filename: str) -> None:
     """Deletes a file. Raises NotFoundError if there is none."""
     with _named_errors(filename):
         os.remove(filename)
 
 
-def DeleteRecursively(dirname: str) -> None:  # noqa: N802
+def DeleteRecursively(dirname: str) -> None:
     """Deletes a directory and all in it. Raises NotFoundError if there is none."""
     with _named_errors(dirname):
         if os.path.isdir(dirname):
@@ -187,15 +187,15 @@ def DeleteRecursively(dirname: str) -> None:  # noqa: N802
             os.remove(dirname)
 
 
-def Rename(oldname: str, newname: str, overwrite: bool = False) -> None:  # noqa: N802
-    """Moves a file. Raises AlreadyExistsError where `overwrite` is false and the new name is taken."""
+def Rename(oldname: str, newname: str, overwrite: bool = False) -> None:
+    """Moves a file. Raises AlreadyExistsError where the name is taken and `overwrite` false."""
     with _named_errors(oldname):
         if not overwrite and os.path.exists(newname):
             raise FileExistsError(newname)
         os.replace(oldname, newname)
 
 
-def Copy(oldpath: str, newpath: str, overwrite: bool = False) -> None:  # noqa: N802
+def Copy(oldpath: str, newpath: str, overwrite: bool = False) -> None:
     """Copies a file; as `Rename`."""
     with _named_errors(oldpath):
         if not overwrite and os.path.exists(newpath):
@@ -204,7 +204,7 @@ def Copy(oldpath: str, newpath: str, overwrite: bool = False) -> None:  # noqa: 
 
 
 class FileStatistics:
-    """What `Stat` tells: length in bytes, time of the last change in nanoseconds, directory or not."""
+    """What `Stat` tells: bytes, time of the last change in nanoseconds, directory or not."""
 
     def __init__(self, length: int, mtime_nsec: int, is_directory: bool) -> None:
         self.length = length
@@ -212,13 +212,13 @@ class FileStatistics:
         self.is_directory = is_directory
 
 
-def Stat(filename: str) -> FileStatistics:  # noqa: N802
+def Stat(filename: str) -> FileStatistics:
     """Statistics of a file. Raises NotFoundError if there is none."""
     with _named_errors(filename):
         found = os.stat(filename)
         return FileStatistics(found.st_size, found.st_mtime_ns, os.path.isdir(filename))
 
 
-def Walk(top: str, in_order: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:  # noqa: N802
+def Walk(top: str, in_order: bool = True) -> Iterator[tuple[str, list[str], list[str]]]:
     """Directories below `top` as `os.walk` gives them, from above or from below."""
     yield from os.walk(top, topdown=in_order)

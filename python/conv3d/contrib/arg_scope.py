@@ -87,7 +87,8 @@ def arg_scope(
 
     Raises:
         TypeError: neither functions nor a scope are given.
-        ValueError: a function takes no scopes or lacks an argument, or a scope comes with arguments.
+        ValueError: a function takes no scopes or lacks an argument, or a scope comes with
+        arguments.
     """
     if isinstance(list_ops_or_scope, dict):
         if kwargs:

@@ -1,7 +1,7 @@
 """The names of `tf.contrib.layers` that programs around 3-D convolution use.
 
-Variables have that module's names: `Conv/weights`, `Conv/biases`, `BatchNorm/beta`, ...; they are listed
-in `GraphKeys.MODEL_VARIABLES` too.
+Variables have that module's names: `Conv/weights`, `Conv/biases`, `BatchNorm/beta`, ...; they are
+listed in `GraphKeys.MODEL_VARIABLES` too.
 """
 
 from __future__ import annotations
@@ -64,9 +64,14 @@ __all__ = [
     "xavier_initializer_conv2d",
 ]
 
+# Initializers keep no state: one each serves all calls.
+_XAVIER = xavier_initializer()
+_ZEROS = initializers.zeros_initializer()
+
 # TensorFlow's names of layouts, by rank of the space.
 _LAYOUTS = {
-    None: "channels_last", "NWC": "channels_last", "NHWC": "channels_last", "NDHWC": "channels_last",
+    None: "channels_last", "NWC": "channels_last", "NHWC": "channels_last",
+    "NDHWC": "channels_last",
     "NCW": "channels_first", "NCHW": "channels_first", "NCDHW": "channels_first",
 }  # fmt: skip
 
@@ -135,9 +140,9 @@ def convolution(
     activation_fn: Any = activation_ops.relu,
     normalizer_fn: Any = None,
     normalizer_params: Any = None,
-    weights_initializer: Any = xavier_initializer(),
+    weights_initializer: Any = _XAVIER,
     weights_regularizer: Any = None,
-    biases_initializer: Any = initializers.zeros_initializer(),
+    biases_initializer: Any = _ZEROS,
     biases_regularizer: Any = None,
     reuse: Any = None,
     variables_collections: Any = None,
@@ -266,9 +271,9 @@ def convolution3d_transpose(
     activation_fn: Any = activation_ops.relu,
     normalizer_fn: Any = None,
     normalizer_params: Any = None,
-    weights_initializer: Any = xavier_initializer(),
+    weights_initializer: Any = _XAVIER,
     weights_regularizer: Any = None,
-    biases_initializer: Any = initializers.zeros_initializer(),
+    biases_initializer: Any = _ZEROS,
     biases_regularizer: Any = None,
     reuse: Any = None,
     variables_collections: Any = None,
@@ -296,9 +301,9 @@ def conv2d_transpose(
     activation_fn: Any = activation_ops.relu,
     normalizer_fn: Any = None,
     normalizer_params: Any = None,
-    weights_initializer: Any = xavier_initializer(),
+    weights_initializer: Any = _XAVIER,
     weights_regularizer: Any = None,
-    biases_initializer: Any = initializers.zeros_initializer(),
+    biases_initializer: Any = _ZEROS,
     biases_regularizer: Any = None,
     reuse: Any = None,
     variables_collections: Any = None,
@@ -325,9 +330,9 @@ def fully_connected(
     activation_fn: Any = activation_ops.relu,
     normalizer_fn: Any = None,
     normalizer_params: Any = None,
-    weights_initializer: Any = xavier_initializer(),
+    weights_initializer: Any = _XAVIER,
     weights_regularizer: Any = None,
-    biases_initializer: Any = initializers.zeros_initializer(),
+    biases_initializer: Any = _ZEROS,
     biases_regularizer: Any = None,
     reuse: Any = None,
     variables_collections: Any = None,
@@ -450,7 +455,7 @@ def softmax(logits: Any, scope: Any = None) -> Any:
 def bias_add(
     inputs: Any,
     activation_fn: Any = None,
-    initializer: Any = initializers.zeros_initializer(),
+    initializer: Any = _ZEROS,
     regularizer: Any = None,
     reuse: Any = None,
     variables_collections: Any = None,
@@ -650,7 +655,7 @@ def layer_norm(
         first = begin_norm_axis + rank if begin_norm_axis < 0 else begin_norm_axis
         if begin_params_axis >= rank or first >= rank:
             raise ValueError(
-                f"begin_params_axis, begin_norm_axis: {begin_params_axis} and {begin_norm_axis} have "
+                f"begin_params_axis, begin_norm_axis: {begin_params_axis}, {begin_norm_axis} have "
                 f"to be below the rank {rank}"
             )
         sizes = shape[begin_params_axis:]
@@ -772,7 +777,7 @@ def group_norm(
         reduced = sorted(one % rank for one in reduction_axes)
         if axis in reduced or len(set(reduced)) != len(reduced):
             raise ValueError(
-                f"reduction_axes: {reduction_axes} have to differ from channels_axis {channels_axis}"
+                f"reduction_axes: {reduction_axes} must differ from channels_axis {channels_axis}"
             )
         channels = shape[axis].value
         if channels is None or groups < 1 or channels % groups:

@@ -1,7 +1,8 @@
 """Optimizers of `tf.contrib.opt`: AdaMax, Nadam, and weight decay apart from the gradient.
 
-Source: Kingma, Ba, "Adam", 2015, section 7 (AdaMax); Dozat, "Incorporating Nesterov Momentum into Adam",
-2016 (Nadam); Loshchilov, Hutter, "Decoupled Weight Decay Regularization", 2019 (AdamW, MomentumW).
+Source: Kingma, Ba, "Adam", 2015, section 7 (AdaMax); Dozat, "Incorporating Nesterov Momentum into
+Adam", 2016 (Nadam); Loshchilov, Hutter, "Decoupled Weight Decay Regularization", 2019 (AdamW,
+MomentumW).
 """
 
 from __future__ import annotations

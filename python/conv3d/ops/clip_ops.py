@@ -1,7 +1,7 @@
 """Clipping of tensors by norm; by value it is one of the element-wise ops of math_ops.
 
-Source: `tf.clip_by_value`, `tf.clip_by_norm`, `tf.global_norm`, ...; Pascanu, Mikolov, Bengio, "On the
-difficulty of training recurrent neural networks", 2013, for the global norm.
+Source: `tf.clip_by_value`, `tf.clip_by_norm`, `tf.global_norm`, ...; Pascanu, Mikolov, Bengio, "On
+the difficulty of training recurrent neural networks", 2013, for the global norm.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def clip_by_global_norm(
         scale = bound * math_ops.minimum(1.0 / norm, 1.0 / bound)
         # inf - inf and NaN - NaN are NaN: a norm that is not finite must show in every tensor.
         scale = scale + (norm - norm)
-        clipped = []
+        clipped: list[Any] = []
         for position, t in enumerate(t_list):
             if t is None:
                 clipped.append(None)

@@ -1,12 +1,12 @@
 """The update rules of optimizers, one op each: `ApplyGradientDescent`, `ApplyAdam`, ...
 
-An op takes the variable and its slots as references, then scalars and the gradient. It puts new arrays
-into the references (a value is never changed in place) and yields the variable. Scalars have the
-variable's dtype, and all arithmetic is done in that dtype, as TensorFlow's CPU kernels do.
+An op takes the variable and its slots as references, then scalars and the gradient. It puts new
+arrays into the references (a value is never changed in place) and yields the variable. Scalars have
+the variable's dtype, and all arithmetic is done in that dtype, as TensorFlow's CPU kernels do.
 
 A rule is a pure function: the old values of the references, the other inputs by name, and out come
-the new values of the references in the same order, None for one that stays. In the formulas `g` is the
-gradient, `lr` the learning rate and the references bear the names of TensorFlow's inputs.
+the new values of the references in the same order, None for one that stays. In the formulas `g` is
+the gradient, `lr` the learning rate and the references bear the names of TensorFlow's inputs.
 
 Source: TensorFlow's ops of the same names, checked step by step against TensorFlow 1.15; the papers
 are cited in `train/*.py`.
@@ -22,7 +22,8 @@ import numpy as np
 from conv3d import errors
 from conv3d.framework import registry, state
 
-Array = np.ndarray
+Array = Any  # of NumPy; scalars are arrays without dimensions
+Attrs = dict[str, Any]
 Rule = Callable[..., Sequence[Array | None]]
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -33,7 +34,7 @@ _COUNTS = ("global_step",)
 
 
 def _infer(name: str, refs: Sequence[str], values: Sequence[str]) -> Callable[..., Any]:
-    def infer(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
+    def infer(attrs: Attrs, inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
         base = inputs[0].dtype.base_dtype
         if base.name not in _FLOATS:
             raise TypeError(
@@ -65,7 +66,7 @@ def _compute(
 ) -> Callable[..., Any]:
     count = len(refs)
 
-    def compute(ctx: Any, attrs: dict[str, Any], *inputs: Any) -> Array:
+    def compute(ctx: Any, attrs: Attrs, *inputs: Any) -> Array:
         cells: Sequence[state.Ref] = inputs[:count]
         old = [cell.get() for cell in cells]
         others = [_plain(value) for value in inputs[count:]]
@@ -75,7 +76,7 @@ def _compute(
                 raise errors.InvalidArgumentError(
                     None,
                     ctx.op,
-                    f"{label}: {name} of variable {cells[0].name!r} with shape {old[0].shape} needs "
+                    f"{label}: {name} of variable {cells[0].name!r}, shape {old[0].shape}, needs "
                     f"the shape {wanted} here, {value.shape} is given",
                 )
         # Overflow to inf and NaN are values like others, as in TensorFlow; no warnings.
@@ -108,7 +109,7 @@ def _one(like: Array) -> Array:
 # ---- gradient descent and momentum ---------------------------------------------------------------
 
 
-def _gradient_descent(attrs: dict, var: Array, alpha: Array, delta: Array) -> Sequence[Array]:
+def _gradient_descent(attrs: Attrs, var: Array, alpha: Array, delta: Array) -> Sequence[Array]:
     """`var - alpha g`."""
     return (var - alpha * delta,)
 
@@ -117,9 +118,9 @@ _register("ApplyGradientDescent", "var", "alpha delta", _gradient_descent)
 
 
 def _momentum(
-    attrs: dict, var: Array, accum: Array, lr: Array, grad: Array, momentum: Array
+    attrs: Attrs, var: Array, accum: Array, lr: Array, grad: Array, momentum: Array
 ) -> Sequence[Array]:
-    """`accum = momentum accum + g`; `var -= lr accum`, Nesterov: `var -= lr (g + momentum accum)`."""
+    """`accum = momentum accum + g`; `var -= lr accum`; Nesterov: `lr (g + momentum accum)`."""
     accum = accum * momentum + grad
     if attrs.get("use_nesterov"):
         return var - (grad * lr + accum * momentum * lr), accum
@@ -139,7 +140,7 @@ def _proximal(var: Array, rate: Array, l1: Array, l2: Array) -> Array:
 
 
 def _proximal_gradient_descent(
-    attrs: dict, var: Array, alpha: Array, l1: Array, l2: Array, delta: Array
+    attrs: Attrs, var: Array, alpha: Array, l1: Array, l2: Array, delta: Array
 ) -> Sequence[Array]:
     """The proximal step from `var - alpha g`."""
     return (_proximal(var - alpha * delta, alpha, l1, l2),)
@@ -151,7 +152,7 @@ _register("ApplyProximalGradientDescent", "var", "alpha l1 l2 delta", _proximal_
 # ---- Adagrad and its kin -------------------------------------------------------------------------
 
 
-def _adagrad(attrs: dict, var: Array, accum: Array, lr: Array, grad: Array) -> Sequence[Array]:
+def _adagrad(attrs: Attrs, var: Array, accum: Array, lr: Array, grad: Array) -> Sequence[Array]:
     """`accum += g^2`; `var -= lr g / sqrt(accum)`."""
     if attrs.get("update_slots", True):
         accum = accum + grad * grad
@@ -162,7 +163,7 @@ _register("ApplyAdagrad", "var accum", "lr grad", _adagrad)
 
 
 def _proximal_adagrad(
-    attrs: dict, var: Array, accum: Array, lr: Array, l1: Array, l2: Array, grad: Array
+    attrs: Attrs, var: Array, accum: Array, lr: Array, l1: Array, l2: Array, grad: Array
 ) -> Sequence[Array]:
     """`accum += g^2`; the proximal step from `var - rate g` with `rate = lr / sqrt(accum)`."""
     accum = accum + grad * grad
@@ -174,7 +175,7 @@ _register("ApplyProximalAdagrad", "var accum", "lr l1 l2 grad", _proximal_adagra
 
 
 def _adagrad_da(
-    attrs: dict,
+    attrs: Attrs,
     var: Array,
     gradient_accumulator: Array,
     gradient_squared_accumulator: Array,
@@ -184,7 +185,7 @@ def _adagrad_da(
     l2: Array,
     global_step: Array,
 ) -> Sequence[Array]:
-    """Dual averaging: `var` is computed anew from the sums `G` of gradients and `S` of their squares.
+    """Dual averaging: `var` comes from the sums `G` of gradients and `S` of their squares.
 
     `var = -lr shrink(G, l1 t) / (l2 t lr + sqrt(S))`, `t` the global step.
     """
@@ -207,7 +208,7 @@ _register(
 
 
 def _adadelta(
-    attrs: dict,
+    attrs: Attrs,
     var: Array,
     accum: Array,
     accum_update: Array,
@@ -217,7 +218,8 @@ def _adadelta(
     grad: Array,
 ) -> Sequence[Array]:
     """`a = rho a + (1-rho) g^2`; `u = sqrt(b+eps) / sqrt(a+eps) g`; `b = rho b + (1-rho) u^2`;
-    `var -= lr u`."""
+    `var -= lr u`.
+    """
     rest = _one(var) - rho
     accum = accum * rho + grad * grad * rest
     update = np.sqrt(accum_update + epsilon) / np.sqrt(accum + epsilon) * grad
@@ -232,7 +234,7 @@ _register("ApplyAdadelta", "var accum accum_update", "lr rho epsilon grad", _ada
 
 
 def _rms_prop(
-    attrs: dict,
+    attrs: Attrs,
     var: Array,
     ms: Array,
     mom: Array,
@@ -252,7 +254,7 @@ _register("ApplyRMSProp", "var ms mom", "lr rho momentum epsilon grad", _rms_pro
 
 
 def _centered_rms_prop(
-    attrs: dict,
+    attrs: Attrs,
     var: Array,
     mg: Array,
     ms: Array,
@@ -280,7 +282,7 @@ _register(
 
 
 def _adam(
-    attrs: dict,
+    attrs: Attrs,
     var: Array,
     m: Array,
     v: Array,
@@ -323,7 +325,7 @@ _register(
 
 
 def _ada_max(
-    attrs: dict,
+    attrs: Attrs,
     var: Array,
     m: Array,
     v: Array,
@@ -363,7 +365,7 @@ def _ftrl_step(
 
 
 def _ftrl(
-    attrs: dict, var: Array, accum: Array, linear: Array, grad: Array,
+    attrs: Attrs, var: Array, accum: Array, linear: Array, grad: Array,
     lr: Array, l1: Array, l2: Array, lr_power: Array,
 ) -> Sequence[Array]:  # fmt: skip
     """Follow the regularised leader, with `p = -lr_power`:
@@ -378,7 +380,7 @@ _register("ApplyFtrl", "var accum linear", "grad lr l1 l2 lr_power", _ftrl)
 
 
 def _ftrl_v2(
-    attrs: dict, var: Array, accum: Array, linear: Array, grad: Array,
+    attrs: Attrs, var: Array, accum: Array, linear: Array, grad: Array,
     lr: Array, l1: Array, l2: Array, l2_shrinkage: Array, lr_power: Array,
 ) -> Sequence[Array]:  # fmt: skip
     """FTRL whose `z` is fed `g + 2 l2_shrinkage var`."""

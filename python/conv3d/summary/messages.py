@@ -36,7 +36,7 @@ class HistogramProto:
     bucket_limit: list[float] = dataclasses.field(default_factory=list)
     bucket: list[float] = dataclasses.field(default_factory=list)
 
-    def SerializeToString(self) -> bytes:  # noqa: N802 (protobuf's name)
+    def SerializeToString(self) -> bytes:
         """The encoded message."""
         out = b"".join(
             wire.put_double(number, value)
@@ -76,7 +76,7 @@ class Summary:
         image: Summary.Image | None = None
         node_name: str = ""
 
-        def SerializeToString(self) -> bytes:  # noqa: N802
+        def SerializeToString(self) -> bytes:
             """The encoded message."""
             out = wire.put_bytes(1, self.tag)
             if self.simple_value is not None:
@@ -99,11 +99,11 @@ class Summary:
     def __init__(self, value: Any = ()) -> None:
         self.value = _Values(value)
 
-    def SerializeToString(self) -> bytes:  # noqa: N802
+    def SerializeToString(self) -> bytes:
         """The encoded message."""
         return b"".join(wire.put_bytes(1, value.SerializeToString()) for value in self.value)
 
-    def ParseFromString(self, data: bytes) -> None:  # noqa: N802
+    def ParseFromString(self, data: bytes) -> None:
         """Replaces the values by those encoded in `data`.
 
         Raises:
@@ -115,7 +115,7 @@ class Summary:
                 self.value.append(_parse_value(wire.as_bytes(number, kind, field)))
 
     @classmethod
-    def FromString(cls, data: bytes) -> Summary:  # noqa: N802
+    def FromString(cls, data: bytes) -> Summary:
         """The message encoded in `data`; raises like `ParseFromString`."""
         out = cls()
         out.ParseFromString(data)
@@ -184,7 +184,7 @@ class Event:
     graph_def: bytes = b""
     summary: Summary | None = None
 
-    def SerializeToString(self) -> bytes:  # noqa: N802
+    def SerializeToString(self) -> bytes:
         """The encoded message."""
         out = wire.put_double(1, self.wall_time)
         if self.step:
@@ -198,7 +198,7 @@ class Event:
         return out
 
     @classmethod
-    def FromString(cls, data: bytes) -> Event:  # noqa: N802
+    def FromString(cls, data: bytes) -> Event:
         """The message encoded in `data`.
 
         Raises:

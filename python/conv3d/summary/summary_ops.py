@@ -3,8 +3,8 @@
 Histograms count into buckets whose limits grow by a factor of 1.1 from 1e-12, mirrored at zero.
 Pictures become PNG; float pictures are scaled so that the whole range of a byte is used.
 
-Source: TensorFlow's ops `ScalarSummary`, `HistogramSummary`, `ImageSummary`, `MergeSummary`; the PNG
-specification (RFC 2083).
+Source: TensorFlow's ops `ScalarSummary`, `HistogramSummary`, `ImageSummary`, `MergeSummary`; the
+PNG specification (RFC 2083).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _infer_string(label: str, rank: int | None = None) -> Any:
 
 
 def _scalar(attrs: dict[str, Any], tags: Array, values: Array) -> Array:
-    if tags.shape != values.shape and tags.size != 1 or tags.size != values.size:
+    if (tags.shape != values.shape and tags.size != 1) or tags.size != values.size:
         raise _invalid(f"values: one number for each of {tags.size} tags is needed, got the shape "
                        f"{values.shape}")  # fmt: skip
     summary = Summary()
@@ -161,8 +161,8 @@ def png(pixels: Array) -> bytes:
 def to_bytes(picture: Array, bad_color: Sequence[int] = (255, 0, 0, 255)) -> Array:
     """A float picture `[height, width, channels]` as uint8.
 
-    Without negative values 0 stays 0 and the largest value becomes 255; with them 0 becomes 128 and the
-    value farthest from it an end of the range. Pixels with NaN or infinity get `bad_color`.
+    Without negative values 0 stays 0 and the largest value becomes 255; with them 0 becomes 128 and
+    the value farthest from it an end of the range. Pixels with NaN or infinity get `bad_color`.
     """
     values = picture.astype(np.float32)
     finite = np.isfinite(values).all(axis=-1)

@@ -14,7 +14,7 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from conv3d.framework.graph import Graph
 from conv3d.summary.messages import Event, Summary
@@ -113,7 +113,7 @@ class FileWriter:
         now = time.time()
         name = f"events.out.tfevents.{int(now):010d}.{socket.gethostname()}{self._suffix}"
         path = os.path.join(self._logdir, name)
-        self._stream = open(path, "ab")  # noqa: SIM115 (kept open until close)
+        self._stream = open(path, "ab")
         self._flushed = now
         self.add_event(Event(wall_time=now, file_version="brain.Event:2"))
         self.flush()
@@ -204,7 +204,7 @@ _encode_graph = graph_def
 class FileWriterCache:
     """One writer per directory. Source: `tf.summary.FileWriterCache`."""
 
-    _cache: dict[str, FileWriter] = {}
+    _cache: ClassVar[dict[str, FileWriter]] = {}
     _lock = threading.RLock()
 
     @classmethod

@@ -1,7 +1,7 @@
 """Adam: steps scaled by running means of the gradient and of its square.
 
-Source: Kingma, Ba, "Adam: A Method for Stochastic Optimization", 2015, in the form before section 2.1
-with one corrected step size, as TensorFlow has it (its epsilon is the paper's epsilon hat).
+Source: Kingma, Ba, "Adam: A Method for Stochastic Optimization", 2015, in the form before section
+2.1 with one corrected step size, as TensorFlow has it (its epsilon is the paper's epsilon hat).
 """
 
 from __future__ import annotations

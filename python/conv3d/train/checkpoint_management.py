@@ -198,11 +198,11 @@ class CheckpointReader:
         return {name: list(self._weights.shape(name)) for name in self._weights}
 
     def get_variable_to_dtype_map(self) -> dict[str, Any]:
-        """dtypes by name."""
+        """Dtypes by name."""
         from conv3d.framework import dtypes
 
         return {
-            name: dtypes.string if dtype == object else dtypes.as_dtype(dtype)
+            name: dtypes.string if dtype.hasobject else dtypes.as_dtype(dtype)
             for name in self._weights
             for dtype in [self._weights.dtype(name)]
         }
@@ -229,12 +229,12 @@ class CheckpointReader:
         return "\n".join(lines).encode("utf-8")
 
 
-def NewCheckpointReader(filepattern: str) -> CheckpointReader:  # noqa: N802 (TensorFlow's name)
+def NewCheckpointReader(filepattern: str) -> CheckpointReader:
     """A `CheckpointReader` of the checkpoint `filepattern`."""
     return CheckpointReader(filepattern)
 
 
-class damage_as_data_loss:  # noqa: N801 (a context manager)
+class damage_as_data_loss:
     """Turns `CorruptFile` into TensorFlow's `DataLossError`."""
 
     def __enter__(self) -> None:

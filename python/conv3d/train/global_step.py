@@ -54,7 +54,7 @@ def get_global_step(graph: Graph | None = None) -> Any:
     return step
 
 
-def create_global_step(graph: Graph | None = None) -> Variable:
+def create_global_step(graph: Graph | None = None) -> Any:
     """Makes the variable `global_step`, an int64 that starts at 0.
 
     Raises:
@@ -64,7 +64,7 @@ def create_global_step(graph: Graph | None = None) -> Variable:
     if get_global_step(graph) is not None:
         raise ValueError("graph: it has a global step already; use get_or_create_global_step")
     keys = [GraphKeys.GLOBAL_VARIABLES, GraphKeys.GLOBAL_STEP]
-    arguments = {
+    arguments: dict[str, Any] = {
         "shape": [],
         "dtype": dtypes.int64,
         "initializer": initializers.zeros_initializer(),

@@ -3,8 +3,8 @@
 Each function gives a tensor in graph mode and, as TensorFlow does, a function without arguments in
 eager mode, which optimizers call at every step.
 
-Source: `tf.train.exponential_decay` and its siblings; Loshchilov, Hutter, "SGDR", 2017 (cosine), and
-Bello et al., "Neural Optimizer Search with Reinforcement Learning", 2017 (linear cosine).
+Source: `tf.train.exponential_decay` and its siblings; Loshchilov, Hutter, "SGDR", 2017 (cosine),
+and Bello et al., "Neural Optimizer Search with Reinforcement Learning", 2017 (linear cosine).
 """
 
 from __future__ import annotations

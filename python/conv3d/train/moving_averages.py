@@ -1,7 +1,7 @@
 """Exponential moving averages of variables and tensors.
 
-Source: `tf.train.ExponentialMovingAverage`; the correction for a start at zero is that of Kingma, Ba,
-"Adam", 2015, section 3.
+Source: `tf.train.ExponentialMovingAverage`; the correction for a start at zero is that of Kingma,
+Ba, "Adam", 2015, section 3.
 """
 
 from __future__ import annotations
@@ -215,9 +215,11 @@ class ExponentialMovingAverage:
         if context.executing_eagerly():
             return f"{base}/{self._name}"
         with context.name_scope(None):
-            return var.graph.unique_name(f"{base}/{self._name}", mark_as_used=False)
+            return str(var.graph.unique_name(f"{base}/{self._name}", mark_as_used=False))
 
-    def variables_to_restore(self, moving_avg_variables: Iterable[Any] | None = None) -> dict:
+    def variables_to_restore(
+        self, moving_avg_variables: Iterable[Any] | None = None
+    ) -> dict[str, Any]:
         """Names in a checkpoint -> variables, so that averages are restored into the variables.
 
         Args:

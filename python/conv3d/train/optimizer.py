@@ -1,7 +1,7 @@
 """The base of all optimizers: gradients, slots, the update step, constraints, the step count.
 
-A subclass says which slots it keeps (`_create_slots`), converts its hyper-parameters (`_prepare`), and
-adds one update op per variable (`_apply_dense`). Everything else is here.
+A subclass says which slots it keeps (`_create_slots`), converts its hyper-parameters (`_prepare`),
+and adds one update op per variable (`_apply_dense`). Everything else is here.
 
 Source: `tf.train.Optimizer`.
 """
@@ -136,8 +136,8 @@ class Optimizer:
         """The gradients of `loss` by each variable; see `minimize` for the arguments.
 
         Returns:
-            A list of pairs `(gradient, variable)`; a gradient is None where `loss` does not depend on
-            the variable.
+            A list of pairs `(gradient, variable)`; a gradient is None where `loss` does not depend
+            on the variable.
 
         Raises:
             ValueError: there are no variables, `gate_gradients` is unknown, or a dtype is not
@@ -213,9 +213,7 @@ class Optimizer:
                 "list(variable)"
             )
         if not isinstance(variable, (Variable, Tensor)):
-            raise TypeError(
-                f"var_list: variables are accepted, got {variable!r} of type {type(variable).__name__}"
-            )
+            raise TypeError(f"var_list: variables are accepted, got {variable!r}")
         return variable
 
     def apply_gradients(

@@ -1,7 +1,7 @@
 """RMSProp: steps divided by the root of a running mean of squared gradients.
 
-Source: Tieleman, Hinton, "Lecture 6.5 - rmsprop", Coursera, 2012; the centered form is that of Graves,
-"Generating Sequences With Recurrent Neural Networks", 2013.
+Source: Tieleman, Hinton, "Lecture 6.5 - rmsprop", Coursera, 2012; the centered form is that of
+Graves, "Generating Sequences With Recurrent Neural Networks", 2013.
 """
 
 from __future__ import annotations

@@ -183,7 +183,8 @@ class Saver:
 
         Raises:
             TypeError: `sess` is no session, or `global_step` no number.
-            ValueError: `latest_filename` has a directory or is the checkpoint's name, or the directory
+            ValueError: `latest_filename` has a directory or is the checkpoint's name, or the
+            directory
                 of `save_path` does not exist.
             FailedPreconditionError: a variable is not initialised.
         """
@@ -347,7 +348,7 @@ class Saver:
             sess.run(operations, feeds)
             pairs = later
 
-    def _fit(self, name: str, variable: Any, whole: np.ndarray) -> np.ndarray:
+    def _fit(self, name: str, variable: Any, whole: np.ndarray) -> Any:
         """The part of the stored tensor that belongs to `variable`, checked."""
         info = variable._get_save_slice_info()
         dtype = variable.dtype.base_dtype.as_numpy_dtype

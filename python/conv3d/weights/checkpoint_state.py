@@ -4,8 +4,8 @@
     all_model_checkpoint_paths: "model.ckpt-3"
     all_model_checkpoint_paths: "model.ckpt-7"
 
-A relative path counts from the directory of the file. Source: TensorFlow's public message definition
-`checkpoint_state.proto` in protobuf's text format.
+A relative path counts from the directory of the file. Source: TensorFlow's public message
+definition `checkpoint_state.proto` in protobuf's text format.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def format_text(state: CheckpointState) -> str:
 def newest(path: str) -> str:
     """Prefix of the newest checkpoint that the state file `path` names.
 
-    A directory that was moved still names the old place; then the checkpoint of that name beside the
-    state file is taken.
+    A directory that was moved still names the old place; then the checkpoint of that name beside
+    the state file is taken.
 
     Raises:
         CorruptFile: the file is damaged.

@@ -1,10 +1,10 @@
 """TensorFlow checkpoints, format V2: `prefix.index` and `prefix.data-00000-of-00001`, ...
 
 The index is a sorted table: key "" holds the BundleHeaderProto, every other key a tensor's name and
-its BundleEntryProto `{dtype, shape, shard, offset, size, crc32c, slices}`. The data files hold the raw
-little-endian bytes. A partitioned variable's entry lists slices; each slice has an entry of its own
-under a coded key (slices.py). A string tensor is stored as varint lengths, a checksum of the lengths,
-and the bytes.
+its BundleEntryProto `{dtype, shape, shard, offset, size, crc32c, slices}`. The data files hold the
+raw little-endian bytes. A partitioned variable's entry lists slices; each slice has an entry of its
+own under a coded key (slices.py). A string tensor is stored as varint lengths, a checksum of the
+lengths, and the bytes.
 
 Source: TensorFlow's public message definition `tensor_bundle.proto` and files it wrote.
 """
@@ -173,7 +173,8 @@ def _read_piece(prefix: str, shards: int, entry: _Entry) -> np.ndarray:
     if entry.crc is not None and crc32c.masked_crc32c(data) != entry.crc:
         raise CorruptFile("the values do not match their checksum")
     lazy.checked_size(entry.shape, stored.itemsize, len(data))
-    return tensor_proto.from_bits(np.frombuffer(data, stored), entry.number).reshape(entry.shape)
+    values: np.ndarray = tensor_proto.from_bits(np.frombuffer(data, stored), entry.number)
+    return values.reshape(entry.shape)
 
 
 def _read_strings(data: bytes, entry: _Entry) -> np.ndarray:

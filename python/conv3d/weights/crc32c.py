@@ -1,9 +1,9 @@
 """CRC-32C (Castagnoli), the checksum of TensorFlow's tables, tensors and records.
 
-`crc32c(data)` uses the google-crc32c package where it is installed; else a table for short data and,
-for long data, the same table driven over many lanes at once by NumPy: the data are cut into equal
-lanes, each lane gets its own remainder, and neighbouring remainders are joined pairwise with the
-matrix that appends n zero bytes (a CRC is linear over GF(2)).
+`crc32c(data)` uses the google-crc32c package where it is installed; else a table for short data
+and, for long data, the same table driven over many lanes at once by NumPy: the data are cut into
+equal lanes, each lane gets its own remainder, and neighbouring remainders are joined pairwise with
+the matrix that appends n zero bytes (a CRC is linear over GF(2)).
 
 TensorFlow stores checksums masked: rotated right by 15 bits, plus 0xa282ead8.
 """

@@ -1,9 +1,9 @@
 """Constants of a TensorFlow GraphDef: the weights of a frozen graph.
 
 A GraphDef (`graph.pb`) is a list of NodeDefs (field 1). Freezing turns each variable into a node of
-op `Const` with the variable's name, whose attribute `value` is a TensorProto. The edges of the graph
-are not followed, so a cyclic graph is no danger. Also read: the GraphDef inside a MetaGraphDef
-(`*.meta`).
+op `Const` with the variable's name, whose attribute `value` is a TensorProto. The edges of the
+graph are not followed, so a cyclic graph is no danger. Also read: the GraphDef inside a
+MetaGraphDef (`*.meta`).
 
 Source: TensorFlow's public message definitions `graph.proto`, `node_def.proto`, `attr_value.proto`.
 """

@@ -1,8 +1,9 @@
 """Keras' files: `.h5` (whole models and weights of Keras 1 and 2, weights of Keras 3) and `.keras`.
 
-Keras 2 keeps one group per layer with the attribute `weight_names`; its arrays get those names, without
-the `:0` at their end (`conv3d/kernel`). Keras 3 keeps unnamed arrays `layers/conv3d/vars/0`; they get
-their path. A `.keras` file is a zip archive whose member `model.weights.h5` is the latter.
+Keras 2 keeps one group per layer with the attribute `weight_names`; its arrays get those names,
+without the `:0` at their end (`conv3d/kernel`). Keras 3 keeps unnamed arrays
+`layers/conv3d/vars/0`; they get their path. A `.keras` file is a zip archive whose member
+`model.weights.h5` is the latter.
 
 HDF5 is read by h5py, which is imported when needed. Links to other files are not followed.
 """

@@ -128,7 +128,7 @@ class WeightFile(Mapping[str, np.ndarray]):
         return dict(self._entries)
 
     def dtype(self, name: str) -> np.dtype:
-        """dtype of the array `name`, known without reading it."""
+        """Dtype of the array `name`, known without reading it."""
         return self._entries[name].dtype
 
 

@@ -30,7 +30,8 @@ def load(path: str | os.PathLike[str]) -> lazy.WeightFile:
 
     The format is found by content, not by suffix:
 
-    - TensorFlow checkpoints V2 and V1, given as the prefix (`model.ckpt-7`), the `.index`, a `.data-...`
+    - TensorFlow checkpoints V2 and V1, given as the prefix (`model.ckpt-7`), the `.index`, a
+      `.data-...`
       or the `.meta` file, the text file `checkpoint`, or the folder that holds it; partitioned
       variables are put together;
     - frozen TensorFlow graphs (`graph.pb`): the constants by node name;
@@ -38,8 +39,8 @@ def load(path: str | os.PathLike[str]) -> lazy.WeightFile:
     - `.npz`, safetensors, Keras `.h5` and `.keras` (needs h5py), ONNX models (needs onnx).
 
     Names are as stored. Layouts too: TensorFlow and Keras keep filters of a 3-D convolution as
-    `[kd, kh, kw, in, out]`, ONNX and PyTorch as `[out, in, kd, kh, kw]`. bfloat16 comes as ml_dtypes'
-    dtype, or as float32 where ml_dtypes is not installed.
+    `[kd, kh, kw, in, out]`, ONNX and PyTorch as `[out, in, kd, kh, kw]`. bfloat16 comes as
+    ml_dtypes' dtype, or as float32 where ml_dtypes is not installed.
 
     Args:
         path: the file, folder or checkpoint prefix.
@@ -53,9 +54,7 @@ def load(path: str | os.PathLike[str]) -> lazy.WeightFile:
         ImportError: the format needs an optional library; the message names the extra.
         TypeError: `path` is no path.
     """
-    name = os.fspath(path)
-    if isinstance(name, bytes):
-        name = os.fsdecode(name)
+    name = os.fsdecode(path)
     if not name or "\0" in name:
         raise FileNotFoundError(f"path: {name!r} names no file")
     if os.path.isdir(name):
@@ -176,8 +175,8 @@ def _load_zip(path: str) -> lazy.WeightFile:
         return keras.read_zip(path)
     if any(name.endswith("data.pkl") for name in names):
         raise CorruptFile(
-            f"{path}: is a pickle of PyTorch, which is never unpickled here; save the state_dict as "
-            "safetensors, or pass torch.load(path, weights_only=True) on"
+            f"{path}: is a pickle of PyTorch, which is never unpickled here; save the state_dict "
+            "as safetensors, or pass torch.load(path, weights_only=True) on"
         )
     if names and not any(name.endswith(".npy") for name in names):
         raise CorruptFile(f"{path}: the archive holds no arrays")

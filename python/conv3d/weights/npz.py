@@ -13,7 +13,7 @@ import os
 import struct
 import zipfile
 import zlib
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from conv3d.weights import lazy, tensor_proto
 FORMAT = "npz"
 _MAGIC = b"\x93NUMPY"
 _HEADER_MAX = 10_000
-# Deflate expands by at most about 1032; other methods that zipfile knows may do more but are unusual.
+# Deflate expands by at most about 1032; other methods that zipfile knows may do more but are
+# unusual.
 _EXPANSION = 1032
 
 _ZIP_ERRORS = (
@@ -74,7 +75,7 @@ def _seek_error(error: OSError) -> Exception:
     return error
 
 
-def _returned(stored: np.dtype) -> np.dtype:
+def _returned(stored: np.dtype) -> Any:
     return stored.newbyteorder("=")
 
 
@@ -176,7 +177,7 @@ def write(path: str, arrays: dict[str, np.ndarray]) -> None:
         TypeError: an array's dtype is bfloat16 or object.
     """
     for name, array in arrays.items():
-        if array.dtype == tensor_proto.bfloat16() or array.dtype.hasobject:
+        if tensor_proto.is_bfloat16(array.dtype) or array.dtype.hasobject:
             raise TypeError(f"array {name!r}: dtype {array.dtype} cannot be stored in an .npz file")
     scratch = f"{path}.tempstate{os.getpid()}"
     try:

@@ -75,8 +75,8 @@ def read(path: str) -> lazy.WeightFile:
             width = 2 if code == "BF16" else np.dtype(_DTYPES[code]).itemsize
             if end - begin != count * width or end > total - start:
                 raise CorruptFile(
-                    f"tensor {name!r} of shape {list(shape)} and dtype {code} lies at bytes {begin} "
-                    f"to {end} of {total - start}"
+                    f"tensor {name!r} of shape {list(shape)} and dtype {code} lies at bytes "
+                    f"{begin} to {end} of {total - start}"
                 )
             spans.append((begin, end))
             dtype = (
@@ -142,7 +142,7 @@ def write(path: str, arrays: Mapping[str, np.ndarray]) -> None:
     raws = []
     for name, array in arrays.items():
         code = codes.get(array.dtype.newbyteorder("="))
-        if code is None and array.dtype == tensor_proto.bfloat16():
+        if code is None and tensor_proto.is_bfloat16(array.dtype):
             code = "BF16"
         if code is None:
             raise TypeError(f"array {name!r}: dtype {array.dtype} has no place in safetensors")

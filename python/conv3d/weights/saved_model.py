@@ -1,7 +1,7 @@
-"""TensorFlow SavedModels: a folder with `saved_model.pb` and `variables/variables.{index,data-...}`.
+"""TensorFlow SavedModels: a folder with `saved_model.pb` and a checkpoint, `variables/variables`.
 
-The variables are a checkpoint of format V2. A SavedModel without a variables folder was saved from a
-frozen graph: then the constants of its first graph are read.
+The variables are a checkpoint of format V2. A SavedModel without a variables folder was saved from
+a frozen graph: then the constants of its first graph are read.
 
 Source: TensorFlow's public message definitions `saved_model.proto` and `meta_graph.proto`.
 """

@@ -1,9 +1,11 @@
 """Slices of partitioned variables, as TensorFlow's checkpoints name and assemble them.
 
-A slice is one `(start, length)` pair for each dimension, length -1 for all of it. Its key in a table
-is an order-preserving code: 0, the tensor's name, the rank, then start and length of each dimension.
+A slice is one `(start, length)` pair for each dimension, length -1 for all of it. Its key in a
+table is an order-preserving code: 0, the tensor's name, the rank, then start and length of each
+dimension.
 
-Source: TensorFlow's public message definition `tensor_slice.proto`; the code was worked out from files.
+Source: TensorFlow's public message definition `tensor_slice.proto`; the code was worked out from
+files.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@
     on disk each block is followed by one byte of compression type and a masked CRC-32C
     footer  = handle of the meta index, handle of the index, zeros up to 40 bytes, magic (8 bytes)
 
-A handle is two varints, offset and size; the index block maps the last key of each data block to its
-handle. Source: LevelDB's public table_format document.
+A handle is two varints, offset and size; the index block maps the last key of each data block to
+its handle. Source: LevelDB's public table_format document.
 
-Damage cannot make the reader loop: blocks have to follow each other without overlap and keys have to
-grow strictly, so each byte is decoded at most once.
+Damage cannot make the reader loop: blocks have to follow each other without overlap and keys have
+to grow strictly, so each byte is decoded at most once.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _unsnap(body: memoryview, file_size: int) -> bytes:
     if size > max(1 << 24, 64 * file_size):
         raise CorruptFile(f"a compressed block claims {size} bytes")
     try:
-        import cramjam
+        import cramjam  # type: ignore[import-not-found, unused-ignore]
     except ImportError as error:
         raise ImportError(
             "this checkpoint has snappy-compressed blocks: install cramjam (pip install "

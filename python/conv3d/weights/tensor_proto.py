@@ -57,7 +57,7 @@ def bfloat16() -> np.dtype[Any] | None:
     return dtype
 
 
-def numpy_dtype(number: int) -> np.dtype:
+def numpy_dtype(number: int) -> np.dtype[Any]:
     """The dtype in which values of TensorFlow's DataType `number` are returned.
 
     bfloat16 needs ml_dtypes; without it the values come as float32, which holds each exactly.
@@ -66,7 +66,8 @@ def numpy_dtype(number: int) -> np.dtype:
         CorruptFile: no such dtype.
     """
     if number == DT_BFLOAT16:
-        return bfloat16() or np.dtype(np.float32)
+        found = bfloat16()
+        return np.dtype(np.float32) if found is None else found
     if number > 100:  # a reference type: the same values behind a variable
         number -= 100
     if number not in _NUMPY:
@@ -74,11 +75,16 @@ def numpy_dtype(number: int) -> np.dtype:
     return _NUMPY[number]
 
 
-def stored_dtype(number: int) -> np.dtype:
+def stored_dtype(number: int) -> np.dtype[Any]:
     """The little-endian dtype of the raw bytes of DataType `number`."""
     if number == DT_BFLOAT16:
         return np.dtype("<u2")
     return numpy_dtype(number).newbyteorder("<")
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is ml_dtypes' bfloat16, asked without importing it."""
+    return dtype.name == "bfloat16"
 
 
 def datatype_number(dtype: np.dtype) -> int:
@@ -87,7 +93,7 @@ def datatype_number(dtype: np.dtype) -> int:
     Raises:
         TypeError: TensorFlow has no such dtype.
     """
-    if dtype == bfloat16():
+    if is_bfloat16(dtype):
         return DT_BFLOAT16
     if dtype.kind in "OSU":
         return DT_STRING
@@ -97,7 +103,7 @@ def datatype_number(dtype: np.dtype) -> int:
     return number
 
 
-def from_bits(bits: np.ndarray, number: int) -> np.ndarray:
+def from_bits(bits: np.ndarray, number: int) -> Any:
     """Arrays of the stored dtype of `number` as the dtype that callers get."""
     if number != DT_BFLOAT16:
         return bits.astype(numpy_dtype(number), copy=False)

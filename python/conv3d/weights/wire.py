@@ -1,8 +1,8 @@
 """The protobuf wire format: just enough to read and write TensorFlow's messages.
 
-A message is a sequence of fields. A field is a varint key `number << 3 | wire_type`, then a payload:
-type 0 a varint, 1 eight bytes, 2 a varint length and that many bytes, 5 four bytes. Groups (3, 4)
-appear in no message that we read and count as damage.
+A message is a sequence of fields. A field is a varint key `number << 3 | wire_type`, then a
+payload: type 0 a varint, 1 eight bytes, 2 a varint length and that many bytes, 5 four bytes. Groups
+(3, 4) appear in no message that we read and count as damage.
 
 Source: the public description of protobuf's encoding. Every reader raises `CorruptFile`, reads no
 byte beyond its buffer and allocates nothing that the buffer does not hold.

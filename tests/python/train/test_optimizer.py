@@ -110,7 +110,7 @@ def test_learning_rate_may_be_a_tensor_a_variable_or_a_function(graph):
 
 def test_constraint_is_applied_after_the_update(graph):
     v = Variable(np.array([1.0, -1.0], np.float32), constraint=lambda x: math_ops.maximum(x, 0.0))
-    u = Variable(np.float32(-5), constraint=lambda x: math_ops.maximum(x, 0.0), name="u")
+    Variable(np.float32(-5), constraint=lambda x: math_ops.maximum(x, 0.0), name="u")
     update = train.GradientDescentOptimizer(2.0).minimize(math_ops.reduce_sum(v * v))
     v_now, u_now = run(update)
     # v - 2 * 2v = -3v = (-3, 3), then projected; u has no gradient and no projection.

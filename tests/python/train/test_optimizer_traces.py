@@ -76,7 +76,9 @@ def test_eager_mode(case, traces, eager):
     step = Variable(np.int64(0), trainable=False)
     made = make(case, step)
     for count, values in enumerate(gradients("float32")):
-        assert made.apply_gradients(list(zip(values, (a, b), strict=True)), global_step=step) is None
+        assert (
+            made.apply_gradients(list(zip(values, (a, b), strict=True)), global_step=step) is None
+        )
         for variable in (a, b):
             key = f"{case['id']}/float32/{count}/{variable.name[:-2]}"
             close(variable.numpy(), traces[key], "float32", key)

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conv3d import errors, train, weights
-from conv3d import partitioners
+from conv3d import errors, partitioners, train, weights
 from conv3d.framework.graph import Graph
 from conv3d.framework.session import Session
 from conv3d.variables import collections, variable_scope
@@ -137,7 +136,7 @@ def test_refusals(tmp_path):
             train.Saver()
         train.Saver(allow_empty=True)
         late = train.Saver(defer_build=True)
-        a, b, _ = make()
+        a, _, _ = make()
         with pytest.raises(errors.FailedPreconditionError):
             late.save(sess, str(tmp_path / "m"))
         sess.run(collections.global_variables_initializer())

@@ -368,7 +368,8 @@ def test_pytorch_pickle_is_pointed_elsewhere(tmp_path):
 def test_checkpoint_state_damage(tmp_path):
     for text in (b'model_checkpoint_path: "a', b"model_checkpoint_path: a", b"\xff\xfe", b"x: 1\n",
                  b'model_checkpoint_path: "a"\nall_model_checkpoint_timestamps: soon\n',
-                 b'model_checkpoint_path: "\\377"', b'model_checkpoint_path: "a\\000b"'):  # fmt: skip
+                 b'model_checkpoint_path: "\\377"',
+                 b'model_checkpoint_path: "a\\000b"'):  # fmt: skip
         (tmp_path / "checkpoint").write_bytes(text)
         with pytest.raises(CorruptFile):
             load(tmp_path)

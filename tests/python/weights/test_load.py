@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from conv3d import weights
 from conv3d.weights import (
     CorruptFile,
     WeightFile,
@@ -315,7 +316,7 @@ def test_written_checkpoint_reads_back(tmp_path):
 
 
 def test_written_checkpoint_equals_that_of_tensorflow_byte_for_byte(tmp_path):
-    """The fixture was written by TensorFlow 1.15: what we write from its arrays is the same file."""
+    """The fixture was written by TensorFlow 1.15: from its arrays we write the same file."""
     if tensor_proto.bfloat16() is None:
         pytest.skip("the fixture holds bfloat16, which needs ml_dtypes")
     found = load(DATA / "v2")
@@ -341,3 +342,21 @@ def test_unusable_names_are_not_written(tmp_path, name):
     with pytest.raises(ValueError, match="twice"):
         checkpoint_v2.write(str(tmp_path / "m"), [checkpoint_v2.Part("a", np.zeros(1))] * 2)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["w.npz", "w.safetensors", "model.ckpt"])
+def test_save_and_load(tmp_path, name):
+    arrays = {
+        "conv3d/kernel": np.random.default_rng(0).standard_normal((3, 3, 3, 1, 2)),
+        "step": np.array(7, np.int64),
+        "half": np.ones(3, np.float16)[::2],
+    }
+    weights.save(tmp_path / name, arrays)
+    found = load(tmp_path / name)
+    assert set(found) == set(arrays)
+    for key, array in arrays.items():
+        assert found[key].dtype == array.dtype
+        np.testing.assert_array_equal(found[key], array)
+    with pytest.raises(TypeError):
+        weights.save(tmp_path / ("bad" + name), {"a": np.zeros(2, [("x", "f4"), ("y", object)])})
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith("bad")]
