@@ -302,6 +302,7 @@ from conv3d.variables.variable import Variable
 from conv3d.variables.variable_scope import (
     AUTO_REUSE,
     VariableScope,
+    create_partitioned_variables,
     get_local_variable,
     get_variable,
     get_variable_scope,
@@ -391,6 +392,7 @@ __all__ = [
     "cos",
     "cosh",
     "count_nonzero",
+    "create_partitioned_variables",
     "cumprod",
     "cumsum",
     "custom_gradient",

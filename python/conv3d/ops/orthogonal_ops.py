@@ -31,7 +31,7 @@ def _orthogonal(rng: Any, rows: int, cols: int) -> Any:
     return np.array(q if rows >= cols else q.T)
 
 
-def _projection(rng: Any, n: int) -> np.ndarray:
+def _projection(rng: Any, n: int) -> Any:
     """Random symmetric projection `[n, n]` onto a subspace of random dimension."""
     kept = _orthogonal(rng, n, n) * (rng.standard_normal(n) > 0)
     return kept @ kept.T

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from conv3d.variables.variable_store import (
 __all__ = [
     "AUTO_REUSE",
     "VariableScope",
+    "create_partitioned_variables",
     "get_local_variable",
     "get_variable",
     "get_variable_scope",
@@ -98,6 +99,7 @@ class VariableScope:
         self._reuse = reuse
         if context.executing_eagerly():
             _refuse_partitioner(partitioner)
+            _refuse_caching_device(caching_device)
             # Nothing is kept by name in eager mode, so there is nothing that could be missing.
             self._reuse = AUTO_REUSE
             self._use_resource = True
@@ -170,7 +172,9 @@ class VariableScope:
         self._regularizer = regularizer
 
     def set_caching_device(self, caching_device: Any) -> None:
-        """Kept; there is one device."""
+        """Kept; there is one device. NotImplementedError in eager mode, as in TensorFlow."""
+        if context.executing_eagerly():
+            _refuse_caching_device(caching_device)
         self._caching_device = caching_device
 
     def set_partitioner(self, partitioner: Callable[..., Any] | None) -> None:
@@ -291,6 +295,13 @@ def _refuse_partitioner(partitioner: Any) -> None:
     if partitioner is not None:
         raise NotImplementedError(
             "`partitioner` was given; partitioned variables do not exist in eager mode"
+        )
+
+
+def _refuse_caching_device(caching_device: Any) -> None:
+    if caching_device is not None:
+        raise NotImplementedError(
+            "`caching_device` was given; variables are not cached on devices in eager mode"
         )
 
 
@@ -435,6 +446,53 @@ def get_local_variable(
         synchronization=synchronization,
         aggregation=aggregation,
     )
+
+
+def create_partitioned_variables(
+    shape: Sequence[int],
+    slicing: Sequence[int],
+    initializer: Any,
+    dtype: Any = dtypes.float32,
+    trainable: bool = True,
+    collections: Any = None,
+    name: str | None = None,
+    reuse: Any = None,
+) -> list[Any]:
+    """The slices of a partitioned variable, `name/part_0`, `name/part_1`, ...
+
+    Args:
+        shape: shape of the whole.
+        slicing: number of slices along each axis; only one may be larger than 1.
+        initializer: initializer or value of the whole.
+        dtype: type.
+        trainable: whether optimizers change it.
+        collections: graph keys to list the slices under.
+        name: name of the whole; default `"PartitionedVariable"`, made unique.
+        reuse: share the slices of that name.
+
+    Raises:
+        ValueError: `shape` and `slicing` differ in length or are empty, or several axes are cut.
+
+    Source: `tf.create_partitioned_variables`.
+    """
+    if len(shape) != len(slicing) or len(shape) < 1:
+        raise ValueError(
+            f"`shape` {list(shape)} and `slicing` {list(slicing)} have to be of one length, at "
+            "least 1"
+        )
+    with variable_scope(name, "PartitionedVariable", reuse=reuse) as scope:
+        with context.name_scope(None):
+            whole = default_variable_store().get_variable(
+                scope.name,
+                shape=None if initializer is not None and not callable(initializer) else shape,
+                dtype=dtype,
+                initializer=initializer,
+                reuse=scope.reuse,
+                trainable=trainable,
+                collections=collections,
+                partitioner=lambda shape, dtype: list(slicing),
+            )
+    return list(whole)
 
 
 # --- entering scopes --------------------------------------------------------------------

@@ -166,3 +166,18 @@ def test_the_container_checks_its_parts() -> None:
     for parts, counts in ((a, [1]), ([a], 1)):
         with pytest.raises(TypeError):
             PartitionedVariable("w", [4], tf.float32, parts, counts)
+
+
+def test_create_partitioned_variables() -> None:
+    value = np.arange(12.0, dtype="float32").reshape(4, 3)
+    parts = tf.create_partitioned_variables([4, 3], [2, 1], tf.constant(value), name="w")
+    again = tf.create_partitioned_variables([4, 3], [2, 1], None, name="w", reuse=True)
+    unnamed = tf.create_partitioned_variables([2], [1], tf.zeros_initializer())
+    assert names(parts) == ["w/part_0:0", "w/part_1:0"] and again == parts
+    assert names(unnamed) == ["PartitionedVariable/part_0:0"]
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        np.testing.assert_array_equal(np.concatenate(session.run(parts)), value)
+    for shape, slicing in (([4, 4], [2, 2]), ([4], [1, 2]), ([], [])):
+        with pytest.raises(ValueError):
+            tf.create_partitioned_variables(shape, slicing, tf.zeros_initializer())

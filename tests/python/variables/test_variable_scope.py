@@ -362,3 +362,5 @@ def test_eager_shares_nothing(eager: None) -> None:
         tf.get_variable("p", [4], partitioner=tf.fixed_size_partitioner(2))
     with pytest.raises(NotImplementedError):
         tf.variable_scope("q", partitioner=tf.fixed_size_partitioner(2))
+    with pytest.raises(NotImplementedError):
+        tf.get_variable_scope().set_caching_device("/cpu:0")
