@@ -903,7 +903,7 @@ def mean_per_class_accuracy(
 ) -> tuple[Any, Any]:
     """Accuracy of each class, the mean over all classes.
 
-    Args, returns and errors as for `mean_iou`, but `update_op` gives the new mean.
+    Args, returns and errors as for `mean_iou`, but `update_op` gives the accuracy of each class.
 
     Source: `tf.metrics.mean_per_class_accuracy`.
     """
@@ -929,5 +929,5 @@ def mean_per_class_accuracy(
         value = math_reduce_ops.reduce_mean(
             _ratio(total.read_value(), count.read_value()), name="mean_accuracy"
         )
-        update = math_reduce_ops.reduce_mean(_ratio(new_total, new_count), name="update_op")
+        update = _ratio(new_total, new_count, "update_op")
         return _collect(value, update, metrics_collections, updates_collections)

@@ -19,7 +19,6 @@ from conv3d.framework.execute import apply_op
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 from conv3d.ops import (
     activation_ops,
-    array_more_ops,
     array_ops,
     math_ops,
     math_reduce_ops,
@@ -263,6 +262,91 @@ def dropout(
 TopKV2 = namedtuple("TopKV2", ["values", "indices"])
 
 
+def _infer_top_k(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    shape_rules.check_dtype("`input` of top_k", inputs[0].dtype, shape_rules.REAL)
+    k = inputs[1].constant_value()
+    shape = inputs[0].shape
+    if shape.ndims is None:
+        out = unknown_shape()
+    elif shape.ndims == 0:
+        raise ValueError("`input` of top_k is a scalar; at least one dimension is needed.")
+    else:
+        last = shape.as_list()[-1]
+        if k is not None and last is not None and int(k) > last:
+            raise ValueError(f"`k` of top_k is {int(k)}, but the last dimension has {last} entries.")
+        out = TensorShape([*shape.as_list()[:-1], None if k is None else int(k)])
+    return [(inputs[0].dtype.base_dtype, out), (dtypes.int32, out)]
+
+
+def _top_k(attrs: dict[str, Any], x: np.ndarray, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    count = int(k)
+    if x.ndim == 0 or count < 0 or count > x.shape[-1]:
+        raise errors.InvalidArgumentError(
+            None, None, f"`k` of top_k is {count}; `input` has shape {list(x.shape)}."
+        )
+    # A stable sort of the reversed row keeps the lower index first among equals.
+    order = np.argsort(x[..., ::-1], axis=-1, kind="stable")[..., ::-1]
+    indices = (x.shape[-1] - 1 - order)[..., :count]
+    return np.take_along_axis(x, indices, axis=-1), indices.astype(np.int32)
+
+
+def _gradient_top_k(op: Any, grad: Any, _: Any) -> list[Any]:
+    if grad is None:
+        return [None, None]
+    shape = array_ops.shape(op.inputs[0])
+    return [apply_op("TopKV2Grad", [grad, op.outputs[1], shape]), None]
+
+
+def _infer_top_k_grad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    return [(inputs[0].dtype.base_dtype, convert.constant_value_as_shape(inputs[2]))]
+
+
+def _top_k_grad(
+    attrs: dict[str, Any], grad: np.ndarray, indices: np.ndarray, shape: np.ndarray
+) -> np.ndarray:
+    out = np.zeros(tuple(int(n) for n in shape), grad.dtype)
+    np.put_along_axis(out, indices.astype(np.int64), grad, axis=-1)
+    return out
+
+
+def _gradient_top_k_grad(op: Any, grad: Any) -> list[Any]:
+    return [apply_op("TopKV2GradGrad", [grad, op.inputs[1]]), None, None]
+
+
+_TOP_K_INPUT = np.array([[3.0, 1.0, 2.0, 5.0], [0.0, -1.0, 7.0, 4.0]])
+_TOP_K_INDICES = np.array([[3, 0], [2, 3]], np.int32)
+
+registry.register(
+    "TopKV2",
+    infer=_infer_top_k,
+    compute=_top_k,
+    gradient=_gradient_top_k,
+    inputs=("input", "k"),
+    samples=lambda: [({"sorted": True}, [_TOP_K_INPUT, np.array(2, np.int32)])],
+)
+registry.register(
+    "TopKV2Grad",
+    infer=_infer_top_k_grad,
+    compute=_top_k_grad,
+    gradient=_gradient_top_k_grad,
+    inputs=("grad", "indices", "shape"),
+    samples=lambda: [
+        ({}, [np.array([[1.0, 2.0], [3.0, 4.0]]), _TOP_K_INDICES, np.array([2, 4], np.int32)])
+    ],
+)
+registry.register(
+    "TopKV2GradGrad",
+    infer=lambda attrs, inputs: [(inputs[0].dtype.base_dtype, inputs[1].shape)],
+    compute=lambda attrs, grad, indices: np.take_along_axis(grad, indices.astype(np.int64), -1),
+    gradient=lambda op, grad: [
+        apply_op("TopKV2Grad", [grad, op.inputs[1], array_ops.shape(op.inputs[0])]),
+        None,
+    ],
+    inputs=("grad", "indices"),
+    samples=lambda: [({}, [_TOP_K_INPUT, _TOP_K_INDICES])],
+)
+
+
 def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) -> Any:
     """The `k` largest entries along the last dimension, largest first, and their indices.
 
@@ -281,7 +365,8 @@ def top_k(input: Any, k: Any = 1, sorted: bool = True, name: str | None = None) 
 
     Source: `tf.nn.top_k`.
     """
-    return TopKV2(*array_more_ops.top_k(input, k, sorted, name))
+    outputs = apply_op("TopKV2", [input, k], {"sorted": sorted}, name, dtypes=[None, dtypes.int32])
+    return TopKV2(*outputs)
 
 
 def _infer_in_top_k(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
