@@ -83,8 +83,9 @@ class GraphOptions(_Options):
 class ConfigProto(_Options):
     """Options of a `Session`.
 
-    `intra_op_parallelism_threads` above 0 sets the engine's number of threads while the session
-    runs; 0 leaves the engine's default. All other fields are accepted and ignored.
+    `intra_op_parallelism_threads` above 0 sets the engine's number of threads when the session is
+    made; the engine has one pool, so this holds for the whole program, as in TensorFlow. All other
+    fields are accepted and ignored.
     """
 
     _fields: ClassVar[dict[str, Any]] = {

@@ -51,7 +51,7 @@ def constant_value(tensor: Any) -> np.ndarray | None:
     op = tensor.op
     if op.type == "Const":
         return op._attrs["value"]
-    value = _fold(tensor, 0)
+    value = _fold(tensor, {}, 0)
     if value is None or (value.dtype == np.int64 and (value == UNKNOWN).any()):
         return None
     return value.astype(tensor.dtype.as_numpy_dtype, copy=False)
@@ -62,7 +62,7 @@ def constant_value_as_shape(tensor: Any) -> TensorShape:
     if isinstance(tensor, EagerTensor):
         value: np.ndarray | None = tensor._value
     else:
-        value = _fold(tensor, 0) if hasattr(tensor, "op") else None
+        value = _fold(tensor, {}, 0) if hasattr(tensor, "op") else None
     if value is None:
         shape = tensor.shape
         return unknown_shape(None if shape.ndims != 1 else shape._dims[0])
@@ -71,8 +71,19 @@ def constant_value_as_shape(tensor: Any) -> TensorShape:
     return TensorShape([None if d in (UNKNOWN, -1) else int(d) for d in value])
 
 
-def _fold(tensor: Any, depth: int) -> np.ndarray | None:
-    """The value, with integers as int64 and perhaps partly UNKNOWN; None if nothing is known."""
+def _fold(tensor: Any, known: dict[Any, Any], depth: int) -> np.ndarray | None:
+    """The value, with integers as int64 and perhaps partly UNKNOWN; None if nothing is known.
+
+    `known` holds what was found in this search: without it, x + x would be looked at twice, and a
+    chain of such sums exponentially often.
+    """
+    if tensor not in known:
+        known[tensor] = _find(tensor, known, depth)
+    value: np.ndarray | None = known[tensor]
+    return value
+
+
+def _find(tensor: Any, known: dict[Any, Any], depth: int) -> np.ndarray | None:
     op = tensor.op
     if op.type == "Const":
         return _widen(op._attrs["value"])
@@ -85,7 +96,7 @@ def _fold(tensor: Any, depth: int) -> np.ndarray | None:
     inputs = []
     partly = False
     for source in op.inputs:
-        value = _fold(source, depth + 1)
+        value = _fold(source, known, depth + 1)
         if value is None:
             return None
         partly = partly or _has_unknown(value)

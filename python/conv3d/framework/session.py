@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import engine
 from conv3d.framework import context, convert, dtypes, state
 from conv3d.framework.graph import Graph
 from conv3d.framework.plan import Plan
@@ -30,6 +31,9 @@ class BaseSession:
             raise TypeError(f"graph must be a tf.Graph, not {graph!r}.")
         if config is not None and not hasattr(config, "intra_op_parallelism_threads"):
             raise TypeError(f"config must be a tf.ConfigProto, not {config!r}.")
+        threads = 0 if config is None else config.intra_op_parallelism_threads
+        if threads > 0:
+            engine.set_num_threads(threads)
         self._explicit_graph = graph is not None
         self._graph = context.get_default_graph() if graph is None else graph
         self._config = config

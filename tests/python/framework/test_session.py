@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from conv3d import errors
+from conv3d import config, engine, errors
 from conv3d.framework import dtypes, fusion, graph, registry, session
 from conv3d.ops import array_ops, control_flow_ops, math_ops, state_ops
 
@@ -121,6 +121,19 @@ def test_session_states():
     for bad in ({"target": 3}, {"graph": 3}, {"config": 3}):
         with pytest.raises(TypeError):
             session.Session(**bad)
+
+
+def test_config_sets_the_number_of_threads():
+    before = engine.get_num_threads()
+    try:
+        session.Session(config=config.ConfigProto(intra_op_parallelism_threads=1))
+        assert engine.get_num_threads() == 1
+    finally:
+        engine.set_num_threads(before)
+    options = config.ConfigProto(allow_soft_placement=True)
+    options.gpu_options.allow_growth = True
+    with pytest.raises(AttributeError, match="allow_growth"):
+        options.gpu_options.alow_growth = True
 
 
 def test_interactive_session():

@@ -56,6 +56,14 @@ def test_large_results_are_not_folded():
     assert convert.constant_value(big + 1) is None
 
 
+def test_shared_parts_are_looked_at_once():
+    """Doubling 28 times is 28 steps, not two to the power of 28."""
+    n = array_ops.shape(_x())[1]
+    for _ in range(28):
+        n = n + n
+    assert convert.constant_value(n) == 4 * 2**28
+
+
 def test_slices():
     x = _x()
     cases = [
