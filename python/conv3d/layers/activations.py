@@ -48,9 +48,12 @@ def get(identifier: Any) -> Any:
 
     Raises:
         ValueError: an unknown name.
+        TypeError: neither a name nor a function.
     """
-    if not isinstance(identifier, str):
+    if identifier is None or callable(identifier):
         return identifier
+    if not isinstance(identifier, str):
+        raise TypeError(f"`activation` is {identifier!r}; it has to be a function or a name")
     if identifier not in _BY_NAME:
         raise ValueError(f"`activation` is {identifier!r}; the names are: {', '.join(names())}")
     return _BY_NAME[identifier]

@@ -25,6 +25,11 @@ def _integer(value: Any) -> int | None:
         return None
 
 
+def _within(size: int | None, minimum: int) -> bool:
+    # Sizes are 64-bit integers everywhere below.
+    return size is not None and minimum <= size < 2**63
+
+
 def integers(name: str, value: Any, count: int, minimum: int = 1) -> tuple[int, ...]:
     """A size for each spatial axis.
 
@@ -50,10 +55,10 @@ def integers(name: str, value: Any, count: int, minimum: int = 1) -> tuple[int, 
             sizes = []
         else:
             sizes = [_integer(element) for element in value]
-    if len(sizes) != count or any(size is None or size < minimum for size in sizes):
+    if len(sizes) != count or any(not _within(size, minimum) for size in sizes):
         raise ValueError(
-            f"`{name}` is {value!r}; it has to be an integer of {minimum} or more, or "
-            f"{_NUMBERS.get(count, count)} of them"
+            f"`{name}` is {value!r}; it has to be an integer of {minimum} or more (and "
+            f"below 2**63), or {_NUMBERS.get(count, count)} of them"
         )
     return tuple(size for size in sizes if size is not None)
 
@@ -65,8 +70,10 @@ def filters(value: Any, minimum: int = 1) -> int:
         ValueError: no integer, or below `minimum`.
     """
     number = None if isinstance(value, (bool, np.bool_)) else _integer(value)
-    if number is None or number < minimum:
-        raise ValueError(f"`filters` is {value!r}; it has to be an integer of {minimum} or more")
+    if number is None or not _within(number, minimum):
+        raise ValueError(
+            f"`filters` is {value!r}; it has to be an integer of {minimum} or more, below 2**63"
+        )
     return number
 
 

@@ -80,7 +80,7 @@ class Layer:
             variables of that scope), `input_shape` and `batch_size` (accepted, without effect).
 
     Raises:
-        TypeError: an unknown keyword, or a `dtype` that is none.
+        TypeError: an unknown keyword, a `dtype` that is none, or a `name` that is no string.
         ValueError: in eager mode, an `activity_regularizer`.
 
     Source: `tf.layers.Layer`.
@@ -116,6 +116,8 @@ class Layer:
         self._updates: list[Any] = []
         self._nodes: list[connectivity.Node] = []
         if name:
+            if not isinstance(name, (str, scopes.VariableScope)):
+                raise TypeError(f"`name` is {name!r}; it has to be a string or a VariableScope")
             self._name, self._base_name = name, name
         else:
             self._base_name = snake_case(type(self).__name__)

@@ -247,6 +247,8 @@ class VariableScope:
         Raises:
             ValueError: see :func:`get_variable`.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"`name` is {name!r}; the name of a variable has to be a string")
         full_name = f"{self._name}/{name}" if self._name else name
         # Variables are named by variable scopes alone.
         with context.name_scope(None):
@@ -382,6 +384,8 @@ def get_variable(
     Raises:
         ValueError: the variable exists and is not shared, or does not exist and `reuse` is True;
             shape or type differ from the variable's; the shape is not fully defined.
+        TypeError: `name` is no string.
+        TypeError: `name` is no string.
 
     Source: `tf.get_variable`.
     """

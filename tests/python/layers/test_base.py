@@ -278,6 +278,8 @@ def test_keywords() -> None:
     with pytest.raises(TypeError):
         tf.layers.Layer(dtype="nope")
     assert tf.layers.Layer(dtype=np.float64).dtype == "float64"
+    with pytest.raises(TypeError, match="name"):
+        tf.layers.Layer(name=3)
 
 
 def test_inputs_that_are_none() -> None:

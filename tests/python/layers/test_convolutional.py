@@ -70,9 +70,11 @@ WRONG: list[dict[str, Any]] = [
         (1, "x", 2),
         {1: 1}.items(),
         np.float32(1.0),
+        2**63,
+        (1, 1, 2**70),
     )
 ]
-WRONG += [{"filters": value} for value in (0, -1, 2.5, "a", None, True, (4,))]
+WRONG += [{"filters": value} for value in (0, -1, 2.5, "a", None, True, (4,), 2**63)]
 WRONG += [{"padding": value} for value in ("full", " same", None, 1, b"same")]
 WRONG += [{"data_format": value} for value in ("NDHWC", "last", None, 1)]
 WRONG += [
@@ -145,6 +147,8 @@ def test_unknown_keywords_come_first() -> None:
         tf.layers.Conv3D(0, -1, padding=3, nonsense=1)
     with pytest.raises(TypeError):
         tf.layers.Conv3D(0, -1, dtype="nope")
+    with pytest.raises(TypeError, match="activation"):
+        tf.layers.Conv3D(1, 1, activation=3)
 
 
 # --- building ---------------------------------------------------------------------------
@@ -311,6 +315,34 @@ def test_channels_first_with_unknown_sizes() -> None:
     np.testing.assert_allclose(np.moveaxis(got[0], 1, -1), want, atol=2e-5)
     assert got[1].shape == k.shape
     np.testing.assert_allclose(got[2], np.full(4, want[..., 0].size), rtol=1e-6)
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_small_floats_train(dtype: str, first: bool) -> None:
+    if dtype == "bfloat16":
+        pytest.importorskip("ml_dtypes")
+    kind = tf.as_dtype(dtype)
+    layer = tf.layers.Conv3D(
+        3,
+        2,
+        padding="same",
+        dilation_rate=2,
+        activation=tf.nn.relu,
+        data_format="channels_first" if first else "channels_last",
+        dtype=kind,
+        kernel_initializer=tf.constant_initializer(0.25),
+    )
+    x = tf.ones([1, 2, 4, 4, 4] if first else [1, 4, 4, 4, 2], dtype=kind)
+    y = layer(x)
+    step = tf.train.GradientDescentOptimizer(2.0**-7).minimize(tf.reduce_mean(y))
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        before = session.run(y)
+        session.run(step)
+        after = session.run(y)
+    assert before.dtype == kind.as_numpy_dtype and before.max() == 4.0
+    assert after.astype("float32").sum() < before.astype("float32").sum()
 
 
 def test_kernels_that_do_not_fit() -> None:

@@ -199,6 +199,9 @@ def test_forms_of_initializers() -> None:
         tf.get_variable("f", [2], initializer=tf.constant([1.0, 2.0]))
     with pytest.raises(ValueError, match="nosh"):
         tf.get_variable("nosh")
+    for name in (3, None):
+        with pytest.raises(TypeError, match="name"):
+            tf.get_variable(name, [2])
 
 
 def test_constraint_is_not_inherited() -> None:
