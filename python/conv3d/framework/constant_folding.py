@@ -97,6 +97,9 @@ def _find(tensor: Any, known: dict[Any, Any], depth: int) -> np.ndarray | None:
     partly = False
     for source in op.inputs:
         value = _fold(source, known, depth + 1)
+        if value is None and op.type in _MOVES:
+            # One size that only a run can tell does not hide those beside it: stack([n, 4]).
+            value = _all_unknown(source)
         if value is None:
             return None
         partly = partly or _has_unknown(value)
@@ -113,6 +116,14 @@ def _find(tensor: Any, known: dict[Any, Any], depth: int) -> np.ndarray | None:
     except Exception:
         # Whatever is wrong will be reported when the op runs.
         return None
+
+
+def _all_unknown(tensor: Any) -> np.ndarray | None:
+    """An integer tensor of known, small size whose elements are not known."""
+    size = tensor.shape.num_elements()
+    if not tensor.dtype.is_integer or size is None or size > _MAX_ELEMENTS:
+        return None
+    return np.full(tensor.shape.as_list(), UNKNOWN, np.int64)
 
 
 def _evaluate(
