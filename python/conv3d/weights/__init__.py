@@ -1,6 +1,7 @@
 """Files of weights as mappings from names to NumPy arrays, one reader per format.
 
-`load(path)` finds the format by content, `save(path, arrays)` takes it from the suffix. Nothing here knows graphs, layers or sessions.
+`load(path)` finds the format by content, `save(path, arrays)` takes it from the suffix. Nothing
+here knows graphs, layers or sessions.
 """
 
 from conv3d.errors import CorruptFile

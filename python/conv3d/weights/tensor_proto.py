@@ -79,12 +79,13 @@ def stored_dtype(number: int) -> np.dtype[Any]:
     """The little-endian dtype of the raw bytes of DataType `number`."""
     if number == DT_BFLOAT16:
         return np.dtype("<u2")
-    return numpy_dtype(number).newbyteorder("<")
+    stored: np.dtype[Any] = numpy_dtype(number).newbyteorder("<")
+    return stored
 
 
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether a dtype is ml_dtypes' bfloat16, asked without importing it."""
-    return dtype.name == "bfloat16"
+    return str(dtype) == "bfloat16"
 
 
 def datatype_number(dtype: np.dtype) -> int:
