@@ -257,8 +257,10 @@ class Layer:
             return
         if self._reuse:
             opened = scopes.variable_scope(self._base_name if scope is None else scope)
+        elif scope is None and isinstance(self._base_name, scopes.VariableScope):
+            opened = scopes.variable_scope(self._base_name)
         else:
-            opened = scopes.variable_scope(scope, default_name=self._base_name)
+            opened = scopes.variable_scope(scope, default_name=str(self._base_name))
         with opened as captured:
             self._scope = captured
 

@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from conv3d import constraints, initializers, regularizers
-from conv3d.framework import tensor_shape
+from conv3d.framework import context, tensor_shape
 from conv3d.layers import activations, arguments
 from conv3d.layers.base import InputSpec, Layer
-from conv3d.ops import array_ops, conv_ops, nn_ops
+from conv3d.ops import array_ops, conv_ops, fused_conv_ops, nn_ops
 
 __all__ = ["Convolution", "TransposedConvolution"]
 
@@ -184,10 +184,32 @@ class Convolution(Layer):
 
     def call(self, inputs: Any) -> Any:
         """Convolution, bias, activation."""
+        if context.executing_eagerly() and self.use_bias and self._fuses:
+            return self._call_fused(inputs)
         outputs = self._convolve(inputs)
         if self.use_bias:
             outputs = self._add_bias(outputs)
         return outputs if self.activation is None else self.activation(outputs)
+
+    @property
+    def _fuses(self) -> bool:
+        return self.rank > 1
+
+    def _call_fused(self, inputs: Any) -> Any:
+        """Eager mode: the same in one pass over the output."""
+        fused, activation = fused_conv_ops.engine_activation(self.activation)
+        outputs = fused_conv_ops.convolution(
+            self.rank,
+            inputs,
+            self.kernel,
+            self.bias,
+            activation,
+            self._whole(self.strides),
+            self.padding.upper(),
+            self._layout,
+            self._whole(self.dilation_rate),
+        )
+        return outputs if fused else self.activation(outputs)
 
     def _convolve(self, inputs: Any) -> Any:
         padding = self.padding.upper()
@@ -280,6 +302,10 @@ class TransposedConvolution(Convolution):
 
     def _kernel_shape(self, channels: int) -> tuple[int, ...]:
         return (*self.kernel_size, self.filters, channels)
+
+    @property
+    def _fuses(self) -> bool:
+        return False
 
     def build(self, input_shape: Any) -> None:
         """Makes `kernel` and `bias`.

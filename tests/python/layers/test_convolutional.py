@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import conv3d as tf
+from conv3d.framework import context
 
 
 def names(values: Any) -> list[str]:
@@ -487,6 +488,11 @@ def test_a_scope_as_a_name() -> None:
     y = tf.layers.conv3d(x, 2, 1, name=scope, reuse=tf.AUTO_REUSE)
     assert names(tf.global_variables())[2:] == ["s/kernel:0", "s/bias:0"]
     assert y.name == "s/BiasAdd:0"
+    with tf.variable_scope("t") as scope:
+        pass
+    layer = tf.layers.Conv3D(1, 1, name=scope)
+    layer(x)
+    assert layer.scope_name == "t"
 
 
 def test_no_filters() -> None:
@@ -546,3 +552,38 @@ def test_eager_layers_of_one_name_share_nothing(eager: None) -> None:
     assert names([a.kernel, b.kernel]) == ["c/kernel:0", "c_1/kernel:0"]
     y, z = (tf.layers.conv3d(x, 2, 2, name="f", reuse=reuse) for reuse in (None, True))
     assert not np.array_equal(y.numpy(), z.numpy())
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
+@pytest.mark.parametrize("activation", ["linear", "relu", "leaky_relu", "sigmoid", "tanh", "elu"])
+def test_eager_and_graph_agree(activation: str, first: bool) -> None:
+    x = volume(2, 3, 4, 5, 3).astype("float64")
+    arguments: dict[str, Any] = {
+        "filters": 3,
+        "kernel_size": 2,
+        "activation": activation,
+        "data_format": "channels_first" if first else "channels_last",
+        "kernel_initializer": tf.constant_initializer(volume(2, 2, 2, 3, 3)),
+        "bias_initializer": tf.constant_initializer([0.5, -0.5, 0.0]),
+    }
+
+    def loss(y: Any) -> Any:
+        return tf.reduce_sum(tf.square(y) + y)
+
+    layer = tf.layers.Conv3D(**arguments)
+    data = np.moveaxis(x, -1, 1) if first else x
+    placeholder = tf.placeholder(tf.float64, data.shape)
+    y = layer(placeholder)
+    want = run([y, *tf.gradients(loss(y), [placeholder, *layer.weights])], {placeholder: data})
+    context.program.eager = True
+    try:
+        layer, given = tf.layers.Conv3D(**arguments), tf.constant(data)
+        with tf.GradientTape() as tape:
+            tape.watch(given)
+            y = layer(given)
+            total = loss(y)
+        got = [y, *tape.gradient(total, [given, *layer.weights])]
+    finally:
+        context.program.eager = False
+    for have, should in zip(got, want, strict=True):
+        np.testing.assert_allclose(have.numpy(), should, rtol=1e-9, atol=1e-12)
