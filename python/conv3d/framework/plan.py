@@ -265,8 +265,8 @@ def _reachable(fetches: Sequence[Tensor], targets: Sequence[Any], fed: set[Tenso
     todo = [t.op for t in fetches] + list(targets)
     while todo:
         op = todo.pop()
-        if op in reached:
-            continue
+        if op in reached or (op.outputs and all(t in fed for t in op.outputs)):
+            continue  # an operation all of whose outputs are fed has nothing to do
         reached.add(op)
         todo.extend(op._control_inputs)
         if op.type in ("Shape", "Size", "Rank") and not op._control_inputs:

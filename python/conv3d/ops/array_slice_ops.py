@@ -960,14 +960,14 @@ def batch_to_space_nd(
 
 def required_space_to_batch_paddings(
     input_shape: Any, block_shape: Any, base_paddings: Any = None, name: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Tensor, Tensor]:
     """The least paddings (and the crops that undo them) that make sizes multiples of the block.
 
     Args:
         input_shape: spatial sizes, known while building.
         block_shape: block sizes.
         base_paddings: `[m, 2]`, paddings that there are to be at least.
-        name: accepted and ignored: the results are arrays.
+        name: name scope.
 
     Raises:
         ValueError: a size is not known.
@@ -986,7 +986,11 @@ def required_space_to_batch_paddings(
     extra = (block - full % block) % block
     paddings = np.stack([base[:, 0], base[:, 1] + extra], axis=1).astype(np.int32)
     crops = np.stack([np.zeros_like(extra), extra], axis=1).astype(np.int32)
-    return paddings, crops
+    with context.name_scope(name, "required_space_to_batch_paddings"):
+        return (
+            array_ops.constant(paddings, name="paddings"),
+            array_ops.constant(crops, name="crops"),
+        )
 
 
 #: Stands for a new axis in an index, as `None` does.

@@ -612,11 +612,22 @@ def _bincount(
     return counts.astype(weights.dtype)
 
 
+def _grad_bincount(op: Any, g: Tensor) -> list[Any]:
+    values, size, weights = op.inputs
+    if weights.shape.num_elements() == 0:
+        return [None, None, None]
+    # A weight is counted where its value is, unless that lies beyond the end.
+    counted = apply_op("Less", [values, size])
+    safe = apply_op("Select", [counted, values, array_ops.zeros_like(values)])
+    found = array_ops.gather(g, safe)
+    return [None, None, apply_op("Mul", [found, apply_op("Cast", [counted], {"DstT": g.dtype})])]
+
+
 register(
     "Bincount",
     infer=_infer_bincount,
     compute=_bincount,
-    gradient=NOT_DIFFERENTIABLE,
+    gradient=_grad_bincount,
     inputs=["arr", "size", "weights"],
     samples=lambda: [
         ({}, [np.array([1, 1, 3], np.int32), np.array(4, np.int32), np.array([], np.int32)]),

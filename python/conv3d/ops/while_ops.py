@@ -112,6 +112,7 @@ def _while(ctx: Any, attrs: dict[str, Any], *values: Any) -> list[Any]:
     split = n + len(test.graph.captured)
     for_test, for_body = values[n:split], values[split:]
     keep = attrs["keep"]
+    differentiated = "gradient" in attrs
     test_plan = _plan(ctx, "cond", test, test.outputs, test.args + test.inner_captures)
     body_plan = _plan(
         ctx, ("body", len(keep)), body, body.outputs + keep, body.args + body.inner_captures
@@ -125,10 +126,11 @@ def _while(ctx: Any, attrs: dict[str, Any], *values: Any) -> list[Any]:
             break
         made = body_plan.run([*state, *for_body])
         state = made[:n]
-        if keep:
+        if differentiated:
             passes.append(made[n:])
         count += 1
-    history = np.empty(count if keep else 0, dtype=object)
+    # One entry a pass, empty where the gradient reads nothing: their number counts too.
+    history = np.empty(len(passes), dtype=object)
     for i, kept in enumerate(passes):
         history[i] = kept
     return [*state, history]

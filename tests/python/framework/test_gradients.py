@@ -141,6 +141,13 @@ def test_loops():
     np.testing.assert_allclose(values[1], [2.75, 34], rtol=1e-6)
 
 
+def test_loop_whose_gradient_reads_nothing():
+    """Doubling three times: the factor is a constant, but the number of passes counts."""
+    x = array_ops.placeholder(dtypes.float32, [])
+    _, y = while_ops.while_loop(lambda i, v: i < 3, lambda i, v: (i + 1, v * 2), [0, x])
+    assert _run(G.gradients(y * y, x)[0], {x: 1.5}) == 2 * 8 * 8 * 1.5
+
+
 def test_loop_gradient_uses_the_same_random_draws():
     """The backward pass reads what the forward pass drew, it does not draw again."""
     draws = []

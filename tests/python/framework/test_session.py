@@ -89,6 +89,15 @@ def test_inner_tensors_can_be_fed():
     assert s.run(total, {parts[0]: 10.0, whole: [1, 2]}) == 12
 
 
+def test_a_fed_tensor_may_be_waited_for():
+    """Its operation has nothing to do, so a placeholder is not asked for its value."""
+    x = array_ops.placeholder(dtypes.float32, [])
+    a, b = control_flow_ops.tuple([x, x * 2])
+    s = session.Session()
+    assert s.run([a, b], {x: 3.0}) == [3, 6]
+    assert s.run([x.op, b], {x: 3.0}) == [None, 6]
+
+
 def test_run_errors_are_of_run_time_classes():
     x = array_ops.placeholder(dtypes.float32)
     s = session.Session()
