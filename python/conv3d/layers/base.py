@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +36,16 @@ _KEYWORDS = ("_scope", "_reuse", "input_shape", "batch_size")
 
 # Names given to unnamed layers so far: graph -> base name -> count.
 _name_counts: weakref.WeakKeyDictionary[Any, dict[str, int]] = weakref.WeakKeyDictionary()
+
+
+# Locks of layers that are being built. Kept apart from the layers, which may be copied and pickled.
+_locks: weakref.WeakKeyDictionary[Any, threading.RLock] = weakref.WeakKeyDictionary()
+_locks_lock = threading.Lock()
+
+
+def _lock_of(layer: Any) -> threading.RLock:
+    with _locks_lock:
+        return _locks.setdefault(layer, threading.RLock())
 
 
 def snake_case(name: str) -> str:
@@ -164,6 +175,13 @@ class Layer:
             ValueError: an input that the layer cannot take, tensors of another graph, or a `call`
                 that returned None.
         """
+        if self.built:
+            return self._call_once(inputs, args, kwargs)
+        # Of several threads that call an unbuilt layer, one makes the variables.
+        with _lock_of(self):
+            return self._call_once(inputs, args, kwargs)
+
+    def _call_once(self, inputs: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if "scope" in kwargs and not self._wants_scope():
             self._set_scope(kwargs.pop("scope"))
         elif "scope" in kwargs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from conv3d import initializers
 from conv3d.framework import context, dtypes
 from conv3d.framework.graph_keys import GraphKeys
 from conv3d.ops import array_ops, control_flow_ops, math_ops, state_ops
@@ -150,3 +151,12 @@ def report_uninitialized_variables(
         )
         names = array_ops.constant([v.op.name for v in var_list], dtype=dtypes.string)
         return array_ops.boolean_mask(names, missing)
+
+
+# `tf.initializers` has these beside the initializers of values, under shorter names.
+for _name, _function in (
+    ("global_variables", global_variables_initializer),
+    ("local_variables", local_variables_initializer),
+    ("variables", variables_initializer),
+):
+    setattr(initializers, _name, _function)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import pickle
+import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -373,3 +376,31 @@ def test_eager_layers_check_their_spec(eager: None) -> None:
     for shape in ([1, 2, 2, 2, 4], [2, 2, 2, 3]):
         with pytest.raises(ValueError):
             layer(tf.ones(shape))
+
+
+def test_threads_build_a_layer_once(eager: None) -> None:
+    class Slow(tf.layers.Layer):
+        def build(self, input_shape: Any) -> None:
+            time.sleep(0.05)
+            self.v = self.add_variable("v", [2], initializer=tf.ones_initializer())
+            super().build(input_shape)
+
+        def call(self, inputs: Any) -> Any:
+            return inputs * self.v
+
+    layer, results = Slow(), []
+    threads = [
+        threading.Thread(target=lambda: results.append(layer(tf.ones([2])).numpy().tolist()))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[1.0, 1.0]] * 8 and layer.weights == [layer.v]
+
+
+def test_unbuilt_layers_can_be_pickled() -> None:
+    layer = pickle.loads(pickle.dumps(tf.layers.Conv3D(2, 3, activation=tf.nn.relu, name="c")))
+    assert (layer.name, layer.filters, layer.activation) == ("c", 2, tf.nn.relu)
+    assert layer(tf.ones([1, 3, 3, 3, 1])).name == "c/Relu:0"

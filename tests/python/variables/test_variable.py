@@ -135,6 +135,8 @@ def test_uninitialised() -> None:
         session.run(tf.variables_initializer([v]))
         assert session.run(tf.report_uninitialized_variables()).tolist() == []
         session.run(tf.assert_variables_initialized())
+    assert tf.initializers.global_variables is tf.global_variables_initializer
+    assert tf.initializers.variables is tf.variables_initializer
 
 
 def test_variables_made_of_variables() -> None:
