@@ -1,9 +1,10 @@
 """Loss functions that weigh, reduce and collect. Source: `tf.losses` of TensorFlow 1.x.
 
-Every loss is added to the collection `GraphKeys.LOSSES`, from which `get_total_loss` sums it up with
-the regularization losses. Values are computed in float32 whatever their type, as in TensorFlow.
+Every loss is added to the collection `GraphKeys.LOSSES`, from which `get_total_loss` sums it up
+with the regularization losses. Values are computed in float32 whatever their type, as TensorFlow
+does.
 
-`weights` is a scalar, or a tensor of the rank of the losses whose sizes are 1 or those of the losses.
+`weights` is a scalar, or a tensor of the rank of the losses whose sizes are 1 or theirs.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ class Reduction:
 _DEFAULT = Reduction.SUM_BY_NONZERO_WEIGHTS
 
 
-# -- collections ------------------------------------------------------------------------------------
+# -- collections -----------------------------------------------------------------------------------
 
 
 def add_loss(loss: Any, loss_collection: str | None = GraphKeys.LOSSES) -> None:
@@ -130,7 +131,7 @@ def get_total_loss(add_regularization_losses: bool = True, name: str = "total_lo
     return math_ops.add_n(losses, name=name)
 
 
-# -- weights ----------------------------------------------------------------------------------------
+# -- weights ---------------------------------------------------------------------------------------
 
 
 def _check_weights(weights: Any, values: Any) -> Any:
@@ -147,11 +148,11 @@ def _check_weights(weights: Any, values: Any) -> Any:
         return array_ops.broadcast_to(weights, array_ops.shape(values))
     if given.ndims != wanted.ndims:
         raise ValueError(
-            f"`weights` of shape {given} cannot be spread over values of shape {wanted}: it must be "
-            "a scalar or have the same rank."
+            f"`weights` of shape {given} cannot be spread over values of shape {wanted}: it must "
+            "be a scalar or have the same rank."
         )
     unknown = False
-    for n, m in zip(given.as_list(), wanted.as_list()):
+    for n, m in zip(given.as_list(), wanted.as_list(), strict=False):
         if n == 1:
             continue
         if n is None or m is None:
@@ -170,7 +171,7 @@ def _float(x: Any) -> Any:
 
 
 def _safe_div(numerator: Any, denominator: Any) -> Any:
-    """numerator / denominator, 0 where the denominator is not positive."""
+    """Numerator / denominator, 0 where the denominator is not positive."""
     zero = math_ops.equal(denominator, 0)
     safe = array_slice_ops.where(zero, array_ops.ones_like(denominator), denominator)
     return array_slice_ops.where(
@@ -260,7 +261,7 @@ def _pair(labels: Any, predictions: Any) -> tuple[Any, Any]:
     return labels, predictions
 
 
-# -- the losses -------------------------------------------------------------------------------------
+# -- the losses ------------------------------------------------------------------------------------
 
 
 def absolute_difference(
@@ -367,7 +368,9 @@ def log_loss(
     loss_collection: str | None = GraphKeys.LOSSES,
     reduction: str = _DEFAULT,
 ) -> Any:
-    """-labels * log(predictions) - (1 - labels) * log(1 - predictions), `epsilon` in the logarithms.
+    """-labels * log(predictions) - (1 - labels) * log(1 - predictions).
+
+    `epsilon` is added inside of the logarithms.
 
     Source: `tf.losses.log_loss`.
     """

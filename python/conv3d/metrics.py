@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 
-# -- parts ------------------------------------------------------------------------------------------
+# -- parts -----------------------------------------------------------------------------------------
 
 
 def _refuse_eager(function: str) -> None:
@@ -77,7 +77,7 @@ def _float(x: Any) -> Any:
 
 
 def _ratio(numerator: Any, denominator: Any, name: str | None = None) -> Any:
-    """numerator / denominator, 0 where the denominator is not positive."""
+    """Numerator / denominator, 0 where the denominator is not positive."""
     positive = math_ops.greater(denominator, 0)
     safe = array_slice_ops.where(positive, denominator, array_ops.ones_like(denominator))
     quotient = math_ops.truediv(numerator, safe)
@@ -93,7 +93,7 @@ def _spread(weights: Any, values: Any) -> Any:
     weights = _float(weights)
     given, wanted = weights.shape, values.shape
     if given.ndims not in (None, 0) and wanted.ndims is not None:
-        sizes = zip(given.as_list(), wanted.as_list())
+        sizes = zip(given.as_list(), wanted.as_list(), strict=False)
         if given.ndims != wanted.ndims or any(
             n not in (1, None) and m is not None and n != m for n, m in sizes
         ):
@@ -143,7 +143,7 @@ def _pair(predictions: Any, labels: Any, weights: Any) -> tuple[Any, Any, Any]:
     return predictions, labels, weights
 
 
-# -- means ------------------------------------------------------------------------------------------
+# -- means -----------------------------------------------------------------------------------------
 
 
 def mean(
@@ -243,9 +243,7 @@ def accuracy(
     if labels.dtype.base_dtype != predictions.dtype.base_dtype:
         predictions = math_ops.cast(predictions, labels.dtype.base_dtype)
     correct = math_ops.to_float(math_ops.equal(predictions, labels))
-    return mean(
-        correct, weights, metrics_collections, updates_collections, name or "accuracy"
-    )
+    return mean(correct, weights, metrics_collections, updates_collections, name or "accuracy")
 
 
 def mean_absolute_error(
@@ -364,7 +362,7 @@ def percentage_below(
     return mean(below, weights, metrics_collections, updates_collections, name)
 
 
-# -- counts -----------------------------------------------------------------------------------------
+# -- counts ----------------------------------------------------------------------------------------
 
 
 def _count(
@@ -450,7 +448,7 @@ def false_negatives(
 
 def _share(
     function: str,
-    wrong: Callable,
+    wrong: Callable[..., Any],
     labels: Any,
     predictions: Any,
     weights: Any,
@@ -458,7 +456,7 @@ def _share(
     updates: Any,
     name: str | None,
 ) -> tuple[Any, Any]:
-    """true positives / (true positives + wrong)."""
+    """True positives / (true positives + wrong)."""
     _refuse_eager(function)
     with variable_scope(name, function, [predictions, labels, weights]):
         predictions, labels, weights = _squeeze_pair(
@@ -497,7 +495,7 @@ def recall(
     return _share("recall", false_negatives, labels, predictions, weights, *collections, name)
 
 
-# -- thresholds -------------------------------------------------------------------------------------
+# -- thresholds ------------------------------------------------------------------------------------
 
 _CELLS = {
     "true_positives": (True, True),
@@ -536,7 +534,7 @@ def _at_thresholds(
     return values, updates
 
 
-def _cell_at_thresholds(cell: str) -> Callable:
+def _cell_at_thresholds(cell: str) -> Callable[..., Any]:
     function = f"{cell}_at_thresholds"
 
     def metric(
@@ -585,12 +583,10 @@ def _share_at_thresholds(
     _refuse_eager(function)
     kind = function.split("_")[0]
     with variable_scope(name, function, [predictions, labels, weights]):
-        counts = _at_thresholds(
-            labels, predictions, thresholds, weights, ["true_positives", wrong]
-        )
+        counts = _at_thresholds(labels, predictions, thresholds, weights, ["true_positives", wrong])
         value, update = (
             math_ops.div(c["true_positives"], _TINY + c["true_positives"] + c[wrong], name=label)
-            for c, label in zip(counts, (f"{kind}_value", f"{kind}_update_op"))
+            for c, label in zip(counts, (f"{kind}_value", f"{kind}_update_op"), strict=False)
         )
         return _collect(value, update, metrics, updates)
 
@@ -722,7 +718,9 @@ def _rate_at(
             share = math_ops.div(c[limited[0]], c[limited[0]] + c[limited[1]] + _TINY)
             distance = math_ops.abs(share - limit)
             if wanted is _SPECIFICITY:
-                at = num_thresholds - 1 - math_reduce_ops.argmin(array_ops.reverse(distance, [0]), 0)
+                at = (
+                    num_thresholds - 1 - math_reduce_ops.argmin(array_ops.reverse(distance, [0]), 0)
+                )
             else:
                 at = math_reduce_ops.argmin(distance, 0)
             yes = array_slice_ops.gather(c[wanted[0]], at)
@@ -777,7 +775,7 @@ def specificity_at_sensitivity(
     )
 
 
-# -- classes ----------------------------------------------------------------------------------------
+# -- classes ---------------------------------------------------------------------------------------
 
 
 def confusion_matrix(

@@ -1,4 +1,4 @@
-"""Metrics over several batches, judged by NumPy; refusals. One batch: `ops/test_nn_reference.py`."""
+"""Metrics over several batches, judged by NumPy; refusals. More in `ops/test_nn_reference.py`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _batches(count: int = 3) -> tuple[list[np.ndarray], list[np.ndarray]]:
 def test_over_batches_of_different_sizes() -> None:
     labels, predictions = _batches()
     p, q = tf.placeholder(tf.int64, [None]), tf.placeholder(tf.int64, [None])
-    feeds = [{p: a, q: b} for a, b in zip(labels, predictions)]
+    feeds = [{p: a, q: b} for a, b in zip(labels, predictions, strict=False)]
     all_labels, all_predictions = np.concatenate(labels), np.concatenate(predictions)
 
     value, updates = _gather(metrics.accuracy(p, q), feeds)
@@ -114,7 +114,11 @@ def test_refusals() -> None:
 
 
 def test_eager_mode_is_refused(eager) -> None:
-    for call in (lambda: metrics.mean([1.0]), lambda: metrics.accuracy([1], [1]),
-                 lambda: metrics.mean_iou([1], [1], 2), lambda: metrics.auc([True], [0.5])):  # fmt: skip
+    for call in (
+        lambda: metrics.mean([1.0]),
+        lambda: metrics.accuracy([1], [1]),
+        lambda: metrics.mean_iou([1], [1], 2),
+        lambda: metrics.auc([True], [0.5]),
+    ):
         with pytest.raises(RuntimeError, match="eager"):
             call()

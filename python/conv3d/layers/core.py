@@ -16,6 +16,9 @@ from conv3d.ops import array_ops, math_ops, nn_ops
 
 __all__ = ["Dense", "Dropout", "Flatten", "dense", "dropout", "flatten"]
 
+#: Defaults, instances as in TensorFlow.
+_ZEROS = initializers.zeros_initializer()
+
 
 class Dense(Layer):
     """activation(inputs @ kernel + bias) along the last axis of an input of any rank.
@@ -47,7 +50,7 @@ class Dense(Layer):
         activation: Any = None,
         use_bias: bool = True,
         kernel_initializer: Any = None,
-        bias_initializer: Any = initializers.zeros_initializer(),
+        bias_initializer: Any = _ZEROS,
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
@@ -143,7 +146,7 @@ def dense(
     activation: Any = None,
     use_bias: bool = True,
     kernel_initializer: Any = None,
-    bias_initializer: Any = initializers.zeros_initializer(),
+    bias_initializer: Any = _ZEROS,
     kernel_regularizer: Any = None,
     bias_regularizer: Any = None,
     activity_regularizer: Any = None,
@@ -173,7 +176,8 @@ def dense(
         _scope=name,
         _reuse=reuse,
     )
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs
 
 
 class Dropout(Layer):
@@ -241,7 +245,8 @@ def dropout(
 ) -> Tensor:
     """Calls a new `Dropout` layer on `inputs`. Source: `tf.layers.dropout`."""
     layer = Dropout(rate, noise_shape=noise_shape, seed=seed, name=name)
-    return layer.apply(inputs, training=training)
+    outputs: Tensor = layer.apply(inputs, training=training)
+    return outputs
 
 
 class Flatten(Layer):
@@ -281,5 +286,5 @@ class Flatten(Layer):
 
 def flatten(inputs: Any, name: str | None = None) -> Tensor:
     """Calls a new `Flatten` layer on `inputs`. Source: `tf.layers.flatten`."""
-    return Flatten(name=name).apply(inputs)
-
+    outputs: Tensor = Flatten(name=name).apply(inputs)
+    return outputs

@@ -13,6 +13,7 @@ Source: `tf.layers.BatchNormalization`; Ioffe and Szegedy 2015 (batch normalizat
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from conv3d import initializers
@@ -31,6 +32,10 @@ from conv3d.ops import (
 __all__ = ["BatchNorm", "BatchNormalization", "batch_norm", "batch_normalization"]
 
 _CLIPPING = ("rmax", "rmin", "dmax")
+
+#: Defaults, instances as in TensorFlow.
+_ZEROS = initializers.zeros_initializer()
+_ONES = initializers.ones_initializer()
 
 
 class BatchNormalization(Layer):
@@ -74,21 +79,21 @@ class BatchNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
-        beta_initializer: Any = initializers.zeros_initializer(),
-        gamma_initializer: Any = initializers.ones_initializer(),
-        moving_mean_initializer: Any = initializers.zeros_initializer(),
-        moving_variance_initializer: Any = initializers.ones_initializer(),
-        beta_regularizer: Callable | None = None,
-        gamma_regularizer: Callable | None = None,
-        beta_constraint: Callable | None = None,
-        gamma_constraint: Callable | None = None,
+        beta_initializer: Any = _ZEROS,
+        gamma_initializer: Any = _ONES,
+        moving_mean_initializer: Any = _ZEROS,
+        moving_variance_initializer: Any = _ONES,
+        beta_regularizer: Callable[..., Any] | None = None,
+        gamma_regularizer: Callable[..., Any] | None = None,
+        beta_constraint: Callable[..., Any] | None = None,
+        gamma_constraint: Callable[..., Any] | None = None,
         renorm: bool = False,
         renorm_clipping: dict[str, Any] | None = None,
         renorm_momentum: float = 0.99,
         fused: bool | None = None,
         trainable: bool = True,
         virtual_batch_size: int | None = None,
-        adjustment: Callable | None = None,
+        adjustment: Callable[..., Any] | None = None,
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -223,7 +228,7 @@ class BatchNormalization(Layer):
         # Averages are never cut into slices: they are assigned as a whole.
         scope = self._scope
         partitioner = None if scope is None else scope.partitioner
-        if partitioner is not None:
+        if scope is not None and partitioner is not None:
             scope.set_partitioner(None)
         try:
             self.moving_mean = self._average("moving_mean", dims, self.moving_mean_initializer)
@@ -239,7 +244,7 @@ class BatchNormalization(Layer):
                 self.renorm_stddev = self._average("renorm_stddev", dims, zeros)
                 self.renorm_stddev_weight = self._average("renorm_stddev_weight", (), zeros)
         finally:
-            if partitioner is not None:
+            if scope is not None and partitioner is not None:
                 scope.set_partitioner(partitioner)
 
     def _average(self, name: str, dims: Sequence[int], initializer: Any) -> Any:
@@ -286,8 +291,8 @@ class BatchNormalization(Layer):
         for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             update = switch.choose(
                 training,
-                lambda var=variable, new=value: self._move(var, new, self.momentum),
-                lambda var=variable: convert.convert_to_tensor(var),
+                partial(self._move, variable, value, self.momentum),
+                partial(convert.convert_to_tensor, variable),
             )
             if not context.executing_eagerly():
                 self.add_update(update, inputs=inputs)
@@ -454,14 +459,14 @@ def batch_normalization(
     epsilon: float = 1e-3,
     center: bool = True,
     scale: bool = True,
-    beta_initializer: Any = initializers.zeros_initializer(),
-    gamma_initializer: Any = initializers.ones_initializer(),
-    moving_mean_initializer: Any = initializers.zeros_initializer(),
-    moving_variance_initializer: Any = initializers.ones_initializer(),
-    beta_regularizer: Callable | None = None,
-    gamma_regularizer: Callable | None = None,
-    beta_constraint: Callable | None = None,
-    gamma_constraint: Callable | None = None,
+    beta_initializer: Any = _ZEROS,
+    gamma_initializer: Any = _ONES,
+    moving_mean_initializer: Any = _ZEROS,
+    moving_variance_initializer: Any = _ONES,
+    beta_regularizer: Callable[..., Any] | None = None,
+    gamma_regularizer: Callable[..., Any] | None = None,
+    beta_constraint: Callable[..., Any] | None = None,
+    gamma_constraint: Callable[..., Any] | None = None,
     training: Any = False,
     trainable: bool = True,
     name: Any = None,
@@ -471,7 +476,7 @@ def batch_normalization(
     renorm_momentum: float = 0.99,
     fused: bool | None = None,
     virtual_batch_size: int | None = None,
-    adjustment: Callable | None = None,
+    adjustment: Callable[..., Any] | None = None,
 ) -> Tensor:
     """Calls a new `BatchNormalization` layer on `inputs`; `reuse` shares the scope `name`.
 
@@ -504,7 +509,8 @@ def batch_normalization(
         _reuse=reuse,
         _scope=name,
     )
-    return layer.apply(inputs, training=training)
+    outputs: Tensor = layer.apply(inputs, training=training)
+    return outputs
 
 
 BatchNorm = BatchNormalization

@@ -49,7 +49,7 @@ class _Pooling(Layer):
     """
 
     rank = 3
-    _pool: Callable
+    _pool: Callable[..., Any]
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class _Pooling(Layer):
         """
         sizes = tensor_shape.as_shape(input_shape).with_rank(self.rank + 2).as_list()
         axis = 2 if self.data_format == "channels_first" else 1
-        for i, (k, s) in enumerate(zip(self.pool_size, self.strides)):
+        for i, (k, s) in enumerate(zip(self.pool_size, self.strides, strict=False)):
             n = sizes[axis + i]
             if n is not None:
                 n = n if self.padding == "same" else n - k + 1
@@ -106,7 +106,7 @@ class _Pooling(Layer):
 class MaxPooling1D(_Pooling):
     """Maximum pooling of `[batch, width, channels]`, or channels first.
 
-    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`, `name`.
+    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`.
 
     Source: `tf.layers.MaxPooling1D`.
     """
@@ -125,13 +125,14 @@ def max_pooling1d(
 ) -> Tensor:
     """Calls a new `MaxPooling1D` layer on `inputs`. Source: `tf.layers.max_pooling1d`."""
     layer = MaxPooling1D(pool_size, strides, padding, data_format, name)
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs
 
 
 class MaxPooling2D(_Pooling):
     """Maximum pooling of `[batch, height, width, channels]`, or channels first.
 
-    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`, `name`.
+    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`.
 
     Source: `tf.layers.MaxPooling2D`.
     """
@@ -150,13 +151,14 @@ def max_pooling2d(
 ) -> Tensor:
     """Calls a new `MaxPooling2D` layer on `inputs`. Source: `tf.layers.max_pooling2d`."""
     layer = MaxPooling2D(pool_size, strides, padding, data_format, name)
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs
 
 
 class MaxPooling3D(_Pooling):
     """Maximum pooling of `[batch, depth, height, width, channels]`, or channels first.
 
-    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`, `name`.
+    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`.
 
     Source: `tf.layers.MaxPooling3D`.
     """
@@ -175,13 +177,14 @@ def max_pooling3d(
 ) -> Tensor:
     """Calls a new `MaxPooling3D` layer on `inputs`. Source: `tf.layers.max_pooling3d`."""
     layer = MaxPooling3D(pool_size, strides, padding, data_format, name)
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs
 
 
 class AveragePooling1D(_Pooling):
     """Average pooling of `[batch, width, channels]`, or channels first.
 
-    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`, `name`.
+    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`.
 
     Source: `tf.layers.AveragePooling1D`.
     """
@@ -200,13 +203,14 @@ def average_pooling1d(
 ) -> Tensor:
     """Calls a new `AveragePooling1D` layer on `inputs`. Source: `tf.layers.average_pooling1d`."""
     layer = AveragePooling1D(pool_size, strides, padding, data_format, name)
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs
 
 
 class AveragePooling2D(_Pooling):
     """Average pooling of `[batch, height, width, channels]`, or channels first.
 
-    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`, `name`.
+    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`.
 
     Source: `tf.layers.AveragePooling2D`.
     """
@@ -225,13 +229,14 @@ def average_pooling2d(
 ) -> Tensor:
     """Calls a new `AveragePooling2D` layer on `inputs`. Source: `tf.layers.average_pooling2d`."""
     layer = AveragePooling2D(pool_size, strides, padding, data_format, name)
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs
 
 
 class AveragePooling3D(_Pooling):
     """Average pooling of `[batch, depth, height, width, channels]`, or channels first.
 
-    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`, `name`.
+    Arguments and errors as for `_Pooling`: `pool_size`, `strides`, `padding`, `data_format`.
 
     Source: `tf.layers.AveragePooling3D`.
     """
@@ -250,4 +255,5 @@ def average_pooling3d(
 ) -> Tensor:
     """Calls a new `AveragePooling3D` layer on `inputs`. Source: `tf.layers.average_pooling3d`."""
     layer = AveragePooling3D(pool_size, strides, padding, data_format, name)
-    return layer.apply(inputs)
+    outputs: Tensor = layer.apply(inputs)
+    return outputs

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conv3d.ops import fused_ops as _fused_ops  # noqa: F401  (registers what sessions fuse)
+from conv3d.ops import fused_ops as _fused_ops
 from conv3d.ops.activation_ops import (
     crelu,
     elu,

@@ -53,11 +53,11 @@ def _points(*shapes: Sequence[int], low: float = -3.0, high: float = 3.0) -> lis
 
 def _register(
     name: str,
-    compute: Callable,
+    compute: Callable[..., Any],
     gradient: Any,
     inputs: Sequence[str],
     types: Sequence[Any] = shape_rules.FLOATS,
-    samples: Callable | None = None,
+    samples: Callable[..., Any] | None = None,
 ) -> None:
     """Registers an op of one or two inputs of equal shape, whose output has that shape."""
 
@@ -344,7 +344,7 @@ def selu(features: Any, name: str | None = None) -> Any:
 
 
 def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Any:
-    """features where positive, else alpha * features.
+    """Features where positive, else alpha * features.
 
     Args:
         features: a tensor; integers become float32.
@@ -361,7 +361,7 @@ def leaky_relu(features: Any, alpha: Any = 0.2, name: str | None = None) -> Any:
             alpha = convert.convert_to_tensor(alpha, dtype=features.dtype.base_dtype, name="alpha")
             return math_ops.maximum(alpha * features, features)
         # The name that the result has in TensorFlow, where it is composed of two ops.
-        return apply_op("LeakyRelu", [features], {"alpha": float(alpha)}, "Maximum")
+        return apply_op("LeakyRelu", [features], {"alpha": float(np.asarray(alpha))}, "Maximum")
 
 
 def softplus(features: Any, name: str | None = None) -> Any:
@@ -370,7 +370,7 @@ def softplus(features: Any, name: str | None = None) -> Any:
 
 
 def softsign(features: Any, name: str | None = None) -> Any:
-    """features / (abs(features) + 1). Source: `tf.nn.softsign`."""
+    """Features / (abs(features) + 1). Source: `tf.nn.softsign`."""
     return apply_op("Softsign", [features], None, name)
 
 
@@ -382,7 +382,7 @@ def log_sigmoid(x: Any, name: str | None = None) -> Any:
 
 
 def swish(features: Any, name: str | None = None) -> Any:
-    """features * sigmoid(features). Source: `tf.nn.swish`."""
+    """Features * sigmoid(features). Source: `tf.nn.swish`."""
     with context.name_scope(name, "swish", [features]) as scope:
         features = convert.convert_to_tensor(features, name="features")
         return math_ops.multiply(features, sigmoid(features), name=scope)
@@ -431,7 +431,7 @@ def _along(op_type: str, logits: Any, axis: Any, dim: Any, name: str | None) -> 
     perm = list(range(ndims))
     perm[axis], perm[-1] = perm[-1], perm[axis]
     moved = apply_op(op_type, [array_ops.transpose(logits, perm)])
-    return array_ops.transpose(moved, perm, name=name)
+    return array_ops.transpose(moved, perm, name=name or "transpose")
 
 
 def softmax(
@@ -457,7 +457,7 @@ def softmax(
 def log_softmax(
     logits: Any, axis: int | None = None, name: str | None = None, dim: int | None = None
 ) -> Any:
-    """logits - log(sum(exp(logits))) along one axis; arguments as for `softmax`.
+    """Logits - log(sum(exp(logits))) along one axis; arguments as for `softmax`.
 
     Source: `tf.nn.log_softmax`.
     """

@@ -43,7 +43,7 @@ def _invalid(message: str) -> errors.InvalidArgumentError:
 
 
 class _Packed(NamedTuple):
-    filter: weakref.ref
+    filter: weakref.ref[np.ndarray]
     bias: np.ndarray | None  # kept alive: its identity is part of the key
     plan: Any
     nbytes: int
@@ -60,7 +60,7 @@ class _PlanCache:
         self.budget = budget
         # Re-entrant: a filter may be collected, and be forgotten, while the lock is held.
         self._lock = threading.RLock()
-        self._seen: dict[int, weakref.ref] = {}
+        self._seen: dict[int, weakref.ref[np.ndarray]] = {}
         self._plans: OrderedDict[Any, _Packed] = OrderedDict()
         self.nbytes = 0
 
@@ -209,7 +209,7 @@ def _static_channels(w: spatial.Window, shape: TensorShape) -> int | None:
     return None if shape.ndims is None else shape.as_list()[w.channel_axis]
 
 
-def _infer_forward(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_forward(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     op_type = _FORWARD[rank]
     spatial.check_floats(op_type, input=inputs[0], filter=inputs[1])
     w = spatial.window(rank, attrs)
@@ -230,7 +230,7 @@ def _attrs_of(op: Any) -> dict[str, Any]:
     return {name: op.get_attr(name) for name in names}
 
 
-def _gradient_forward(rank: int, op: Any, grad: Any) -> list:
+def _gradient_forward(rank: int, op: Any, grad: Any) -> list[Any]:
     x, f = op.inputs
     attrs = _attrs_of(op)
     shapes = array_ops.shape(x), array_ops.shape(f)
@@ -294,7 +294,7 @@ def _compute_backward_input(
     return out.reshape(shape)
 
 
-def _infer_backward_input(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_backward_input(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     op_type = _BACKWARD_INPUT[rank]
     spatial.check_floats(op_type, filter=inputs[1], out_backprop=inputs[2])
     spatial.with_static_rank(op_type, "filter", inputs[1].shape, rank + 2)
@@ -318,7 +318,7 @@ def _static_sizes(op_type: str, name: str, sizes: Any, rank: int) -> TensorShape
     return shape if shape.ndims is not None else unknown_shape(rank + 2)
 
 
-def _gradient_backward_input(rank: int, op: Any, grad: Any) -> list:
+def _gradient_backward_input(rank: int, op: Any, grad: Any) -> list[Any]:
     attrs = _attrs_of(op)
     _, f, grad_output = op.inputs
     return [
@@ -361,7 +361,7 @@ def _compute_backward_filter(
     return out.reshape(shape)
 
 
-def _infer_backward_filter(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_backward_filter(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     op_type = _BACKWARD_FILTER[rank]
     spatial.check_floats(op_type, input=inputs[0], out_backprop=inputs[2])
     spatial.with_static_rank(op_type, "input", inputs[0].shape, rank + 2)
@@ -370,7 +370,7 @@ def _infer_backward_filter(rank: int, attrs: dict[str, Any], inputs: Sequence[An
     return [(inputs[0].dtype.base_dtype, shape)]
 
 
-def _gradient_backward_filter(rank: int, op: Any, grad: Any) -> list:
+def _gradient_backward_filter(rank: int, op: Any, grad: Any) -> list[Any]:
     attrs = _attrs_of(op)
     x, _, grad_output = op.inputs
     return [
@@ -395,6 +395,7 @@ def _sample_problems(rank: int) -> list[tuple[dict[str, Any], list[np.ndarray]]]
         ("VALID", (1, 1, 1), (2, 1, 2), True, (4, 3, 5), (2, 2, 3)),
         ("SAME", (1, 1, 1), (3, 2, 2), False, (2, 4, 3), (2, 3, 2)),
     ):
+
         def whole(values: Sequence[int]) -> list[int]:
             inner = list(values[3 - rank :])
             return [1, 1, *inner] if first else [1, *inner, 1]  # noqa: B023
@@ -405,11 +406,11 @@ def _sample_problems(rank: int) -> list[tuple[dict[str, Any], list[np.ndarray]]]
             "data_format": spatial.DATA_FORMATS[rank][first],
             "dilations": whole(dilations),
         }
-        n, k = n[3 - rank :], k[3 - rank :]
-        x = rng.standard_normal((2, 2, *n) if first else (2, *n, 2))
-        f = rng.standard_normal((*k, 2, 3))
+        cells, taps = n[3 - rank :], k[3 - rank :]
+        x = rng.standard_normal((2, 2, *cells) if first else (2, *cells, 2))
+        f = rng.standard_normal((*taps, 2, 3))
         w = spatial.window(rank, attrs)
-        shape = spatial.run_output("", w, x.shape, (1,) * (3 - rank) + k, 3)
+        shape = spatial.run_output("", w, x.shape, (1,) * (3 - rank) + taps, 3)
         problems.append((attrs, [x, f, rng.standard_normal(shape)]))
     return problems
 
@@ -418,15 +419,15 @@ def _sizes_of(array: np.ndarray) -> np.ndarray:
     return np.array(array.shape, np.int32)
 
 
-def _samples_forward(rank: int) -> list:
+def _samples_forward(rank: int) -> list[Any]:
     return [(attrs, [x, f]) for attrs, (x, f, _) in _sample_problems(rank)]
 
 
-def _samples_backward_input(rank: int) -> list:
+def _samples_backward_input(rank: int) -> list[Any]:
     return [(attrs, [_sizes_of(x), f, dy]) for attrs, (x, f, dy) in _sample_problems(rank)]
 
 
-def _samples_backward_filter(rank: int) -> list:
+def _samples_backward_filter(rank: int) -> list[Any]:
     return [(attrs, [x, _sizes_of(f), dy]) for attrs, (x, f, dy) in _sample_problems(rank)]
 
 
@@ -464,7 +465,7 @@ def _conv_attrs(
     rank: int, op_type: str, strides: Any, padding: Any, data_format: Any, dilations: Any
 ) -> dict[str, Any]:
     length = rank + 2
-    attrs = {
+    attrs: dict[str, Any] = {
         "strides": spatial.int_list(op_type, "strides", strides, length),
         "padding": spatial.padding_attr(op_type, padding),
         "data_format": spatial.data_format_attr(op_type, data_format, rank),
@@ -590,9 +591,7 @@ def conv1d(
         return array_ops.squeeze(y, [axis])
 
 
-def _axis_sizes(
-    name: str, value: Any, rank: int, default: int
-) -> list[int]:
+def _axis_sizes(name: str, value: Any, rank: int, default: int) -> list[int]:
     if value is None:
         return [default] * rank
     value = value.tolist() if isinstance(value, np.ndarray) else value
@@ -697,7 +696,13 @@ def _check_channels(input: Any, filter: Any, rank: int, first: bool) -> None:
 
 
 def _convolution1d(
-    input: Any, filter: Any, padding: str, stride: list, rate: list, first: bool, scope: str
+    input: Any,
+    filter: Any,
+    padding: str,
+    stride: list[int],
+    rate: list[int],
+    first: bool,
+    scope: str,
 ) -> Any:
     axis = 2 if first else 1
     x = array_ops.expand_dims(input, axis)
@@ -836,7 +841,10 @@ def conv3d_backprop_filter_v2(
         input: `[batch, depth, height, width, in_channels]`, or channels first.
         filter_sizes: the five sizes of the filter.
         out_backprop: gradient of the output, in the layout of `input`.
-        strides, padding, data_format, dilations: as given to `conv3d`.
+        strides: as given to `conv3d`.
+        padding: likewise.
+        data_format: likewise.
+        dilations: likewise.
         name: name of the op.
 
     Returns:

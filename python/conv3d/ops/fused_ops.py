@@ -32,7 +32,7 @@ _ENGINE_SLOPE = 0.2
 
 def _accepts(rank: int, chain: Sequence[str], attrs: Sequence[dict[str, Any]]) -> bool:
     """Bias along the convolution's own channels, and an activation as the engine has it."""
-    for op_type, op_attrs in zip(chain, attrs):
+    for op_type, op_attrs in zip(chain, attrs, strict=False):
         if op_type == "BiasAdd":
             first = attrs[0]["data_format"] == spatial.DATA_FORMATS[rank][1]
             if (op_attrs["data_format"] == "NCHW") != first:
@@ -60,9 +60,9 @@ for _rank, _conv in ((2, "Conv2D"), (3, "Conv3D")):
         _register_convolution(_rank, (_conv, "BiasAdd", _activation))
 
 
-# -- bias on a flat view ----------------------------------------------------------------------------
-# Layers add the bias of channels-first and of transposed 3-D convolutions on a 4-D view, between two
-# reshapes, and give these nodes the names that programs know.
+# -- bias on a flat view ---------------------------------------------------------------------------
+# Layers add the bias of channels-first and of transposed 3-D convolutions on a 4-D view, between
+# two reshapes, and give these nodes the names that programs know.
 
 
 def _flat_is_plain(attrs: dict[str, Any], shape: Sequence[int], flat: np.ndarray) -> bool:
@@ -119,8 +119,9 @@ def _register_flat(chain: tuple[str, ...]) -> None:
             shape = [0] * 5
             shape[0], shape[axis] = own[0].shape[0], own[1].shape[-1]
             if not _flat_is_plain(attrs[0], shape, flat):
-                return _steps(chain, attrs, conv_ops.convolve(3, attrs[0], *own), rest)
-            y = conv_ops.convolve(3, attrs[0], *own, bias, activation)
+                y = conv_ops.convolve(3, attrs[0], own[0], own[1])
+                return _steps(chain, attrs, y, rest)
+            y = conv_ops.convolve(3, attrs[0], own[0], own[1], bias, activation)
         # The views are made all the same: they refuse sizes that do not fit.
         return y.reshape([int(n) for n in flat]).reshape([int(n) for n in final])
 
@@ -134,13 +135,13 @@ for _first in ("Conv3D", "Conv3DBackpropInputV2"):
         _register_flat((*_chain, _activation))
 
 
-# -- batch normalization ------------------------------------------------------------------------------
+# -- batch normalization ---------------------------------------------------------------------------
 
 
 def _scale_shift(
     attrs: Sequence[dict[str, Any]], x: np.ndarray, factor: np.ndarray, shift: np.ndarray
 ) -> np.ndarray:
-    """x * factor + shift without a second array of that size: batch normalization."""
+    """X * factor + shift without a second array of that size: batch normalization."""
     product = np.multiply(x, factor)
     if np.broadcast_shapes(product.shape, shift.shape) != product.shape:
         return product + shift

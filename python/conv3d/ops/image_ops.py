@@ -22,7 +22,7 @@ from conv3d.framework.execute import apply_op
 from conv3d.framework.tensor_shape import TensorShape
 from conv3d.ops import array_ops, math_ops, shape_rules
 
-# -- positions --------------------------------------------------------------------------------------
+# -- positions -------------------------------------------------------------------------------------
 
 
 def _positions(n: int, m: int, aligned: bool) -> np.ndarray:
@@ -60,8 +60,8 @@ def _check_images(images: np.ndarray) -> None:
         raise errors.InvalidArgumentError(
             None,
             None,
-            f"`images` has shape {list(images.shape)}; [batch, height, width, channels], not empty, "
-            "is needed.",
+            f"`images` has shape {list(images.shape)}; [batch, height, width, channels], not "
+            "empty, is needed.",
         )
 
 
@@ -79,7 +79,7 @@ def _attrs_of(op: Any) -> dict[str, Any]:
     return {"align_corners": op.get_attr("align_corners")}
 
 
-# -- nearest neighbour ------------------------------------------------------------------------------
+# -- nearest neighbour -----------------------------------------------------------------------------
 
 
 def _resize_nearest(attrs: dict[str, Any], images: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -94,7 +94,7 @@ def _gather_sums(x: np.ndarray, cells: np.ndarray, n: int, axis: int) -> np.ndar
     """Adds the slices of `x` along `axis` into n cells; `cells` is in ascending order."""
     out = np.zeros((*x.shape[:axis], n, *x.shape[axis + 1 :]), x.dtype)
     starts = np.flatnonzero(np.r_[True, cells[1:] != cells[:-1]])
-    index = [slice(None)] * x.ndim
+    index: list[Any] = [slice(None)] * x.ndim
     index[axis] = cells[starts]
     out[tuple(index)] = np.add.reduceat(x, starts, axis=axis)
     return out
@@ -156,7 +156,7 @@ registry.register(
 )
 
 
-# -- bilinear ---------------------------------------------------------------------------------------
+# -- bilinear --------------------------------------------------------------------------------------
 
 
 def _resize_bilinear(attrs: dict[str, Any], images: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -219,10 +219,12 @@ registry.register(
 )
 
 
-# -- repetition -------------------------------------------------------------------------------------
+# -- repetition ------------------------------------------------------------------------------------
 
 
-def _blocks(attrs: dict[str, Any], shape: Sequence[int], shrink: bool) -> tuple[list[int], list[int]]:
+def _blocks(
+    attrs: dict[str, Any], shape: Sequence[int], shrink: bool
+) -> tuple[list[int], list[int]]:
     """A shape with each spatial axis split into (cells, repetitions), and the new axes."""
     first = attrs["data_format"] == "channels_first"
     start = 2 if first else 1
@@ -248,7 +250,7 @@ def _scaled_shape(attrs: dict[str, Any], shape: TensorShape, shrink: bool) -> Te
 def _up_sample(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
     split, axes = _blocks(attrs, x.shape, shrink=False)
     target = list(split)
-    for axis, factor in zip(axes, attrs["size"]):
+    for axis, factor in zip(axes, attrs["size"], strict=False):
         target[axis] = factor
     final = _scaled_shape(attrs, TensorShape(x.shape), shrink=False).as_list()
     return np.broadcast_to(x.reshape(split), target).reshape(final)
@@ -298,7 +300,7 @@ registry.register(
 )
 
 
-# -- Python functions -------------------------------------------------------------------------------
+# -- Python functions ------------------------------------------------------------------------------
 
 
 def up_sample(

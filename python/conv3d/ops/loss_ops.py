@@ -31,7 +31,7 @@ from conv3d.ops import (
     shape_rules,
 )
 
-# -- softmax, one row of probabilities each ---------------------------------------------------------
+# -- softmax, one row of probabilities each --------------------------------------------------------
 
 
 def _softmax_jacobian(op: Any, grad: Any) -> Any:
@@ -154,7 +154,7 @@ registry.register(
 )
 
 
-# -- logistic ---------------------------------------------------------------------------------------
+# -- logistic --------------------------------------------------------------------------------------
 
 
 def _infer_logistic(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -196,7 +196,7 @@ registry.register(
 )
 
 
-# -- Python functions -------------------------------------------------------------------------------
+# -- Python functions ------------------------------------------------------------------------------
 
 
 def _check_named(function: str, sentinel: Any, labels: Any, logits: Any) -> None:
@@ -360,9 +360,7 @@ def sparse_softmax_cross_entropy_with_logits(
 
 def _pair(function: str, logits: Any, labels: Any, label: str) -> tuple[Any, Any]:
     logits = convert.convert_to_tensor(logits, name="logits")
-    labels = convert.convert_to_tensor(
-        labels, name=label, preferred_dtype=logits.dtype.base_dtype
-    )
+    labels = convert.convert_to_tensor(labels, name=label, preferred_dtype=logits.dtype.base_dtype)
     if not labels.shape.is_compatible_with(logits.shape):
         raise ValueError(
             f"`logits` and `{label}` of {function} must have the same shape; given are "

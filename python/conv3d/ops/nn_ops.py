@@ -43,7 +43,7 @@ def _infer_bias_add(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     if shape.ndims is None:
         return [(dtype, shape)]
     if shape.ndims < 2:
-        raise ValueError(f"`value` of BiasAdd has shape {shape}; two dimensions at least are needed.")
+        raise ValueError(f"`value` of BiasAdd has shape {shape}; two dimensions are needed.")
     dims = shape.as_list()
     axis = _channel_axis(attrs, shape.ndims)
     if bias_shape.ndims is not None:
@@ -152,9 +152,7 @@ registry.register(
 )
 
 
-def bias_add(
-    value: Any, bias: Any, data_format: str | None = None, name: str | None = None
-) -> Any:
+def bias_add(value: Any, bias: Any, data_format: str | None = None, name: str | None = None) -> Any:
     """Adds a vector along the channels.
 
     Args:
@@ -238,7 +236,7 @@ def dropout(
                 f"`x` of dropout has type {x.dtype.name}; a floating point type is needed, as kept "
                 "elements are scaled."
             )
-        if isinstance(keep_prob, numbers.Real) and not 0 < keep_prob <= 1:
+        if isinstance(keep_prob, numbers.Real) and not 0 < float(keep_prob) <= 1:
             raise ValueError(f"`keep_prob` of dropout is {keep_prob}; a number in (0, 1] it is.")
         dtype = x.dtype.base_dtype
         keep_prob = convert.convert_to_tensor(keep_prob, dtype=dtype, name="keep_prob")
@@ -273,7 +271,7 @@ def _infer_top_k(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     else:
         last = shape.as_list()[-1]
         if k is not None and last is not None and int(k) > last:
-            raise ValueError(f"`k` of top_k is {int(k)}, but the last dimension has {last} entries.")
+            raise ValueError(f"`k` of top_k is {int(k)}, but the last dimension has {last}.")
         out = TensorShape([*shape.as_list()[:-1], None if k is None else int(k)])
     return [(inputs[0].dtype.base_dtype, out), (dtypes.int32, out)]
 

@@ -29,7 +29,7 @@ from conv3d.ops import (
 _HALF = (dtypes.float16, dtypes.bfloat16)
 
 
-# -- moments ----------------------------------------------------------------------------------------
+# -- moments ---------------------------------------------------------------------------------------
 
 
 def moments(
@@ -99,9 +99,7 @@ def weighted_moments(
         share = math_ops.reciprocal(count, name="inv_weight_sum")
         mean = math_ops.multiply(total, share)
         squares = weights * math_ops.squared_difference(wide, mean)
-        distance = math_reduce_ops.reduce_sum(
-            squares, axes, keepdims=True, name="weighted_distsq"
-        )
+        distance = math_reduce_ops.reduce_sum(squares, axes, keepdims=True, name="weighted_distsq")
         variance = math_ops.multiply(distance, share)
         if not keep_dims:
             mean = array_ops.squeeze(mean, axes)
@@ -163,7 +161,7 @@ def normalize_moments(
         return mean, variance
 
 
-# -- batch normalization ----------------------------------------------------------------------------
+# -- batch normalization ---------------------------------------------------------------------------
 
 
 def batch_normalization(
@@ -422,7 +420,7 @@ def fused_batch_norm(
     return y, batch_mean, batch_variance
 
 
-# -- others -----------------------------------------------------------------------------------------
+# -- others ----------------------------------------------------------------------------------------
 
 
 def l2_normalize(
@@ -432,7 +430,7 @@ def l2_normalize(
     name: str | None = None,
     dim: Any = None,
 ) -> Any:
-    """x / sqrt(max(sum(x ** 2), epsilon)), the sum along `axis` (old name `dim`).
+    """X / sqrt(max(sum(x ** 2), epsilon)), the sum along `axis` (old name `dim`).
 
     Source: `tf.nn.l2_normalize`.
     """
@@ -509,12 +507,14 @@ def local_response_normalization(
     beta: float = 0.5,
     name: str | None = None,
 ) -> Any:
-    """input / (bias + alpha * sum of squares of neighbouring channels) ** beta.
+    """Input / (bias + alpha * sum of squares of neighbouring channels) ** beta.
 
     Args:
         input: `[batch, height, width, channels]`.
         depth_radius: neighbours on either side.
-        bias, alpha, beta: numbers.
+        bias: a number.
+        alpha: a number.
+        beta: a number.
         name: name of the op.
 
     Source: `tf.nn.local_response_normalization`.

@@ -46,7 +46,7 @@ def _output_shape(op_type: str, w: spatial.Window, shape: Sequence[int]) -> tupl
     return spatial.run_output(op_type, w, shape, w.kernel, shape[w.channel_axis])
 
 
-def _infer(op_type: str, rank: int, attrs: dict[str, Any], tensor: Any, accepted: Any) -> list:
+def _infer(op_type: str, rank: int, attrs: dict[str, Any], tensor: Any, accepted: Any) -> list[Any]:
     dtype = tensor.dtype.base_dtype
     if dtype not in accepted:
         raise TypeError(
@@ -104,7 +104,7 @@ _MAX_TYPES = {
 }
 
 
-def _infer_max(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_max(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return _infer(f"MaxPool{_SUFFIX[rank]}", rank, attrs, inputs[0], _MAX_TYPES[rank])
 
 
@@ -122,12 +122,12 @@ def _compute_max(rank: int, attrs: dict[str, Any], input: np.ndarray) -> np.ndar
     return out.reshape(shape)
 
 
-def _gradient_max(rank: int, op: Any, grad: Any) -> list:
+def _gradient_max(rank: int, op: Any, grad: Any) -> list[Any]:
     inputs = [op.inputs[0], op.outputs[0], grad]
     return [apply_op(f"MaxPool{_SUFFIX[rank]}Grad", inputs, _attrs_of(op))]
 
 
-def _infer_max_grad(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_max_grad(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return [(inputs[0].dtype.base_dtype, inputs[0].shape)]
 
 
@@ -144,12 +144,12 @@ def _compute_max_grad(
     return engine.max_pool3d_grad(x, y, dy, *_arguments(w)).reshape(input.shape)
 
 
-def _gradient_max_grad(rank: int, op: Any, grad: Any) -> list:
+def _gradient_max_grad(rank: int, op: Any, grad: Any) -> list[Any]:
     inputs = [op.inputs[0], op.inputs[1], grad]
     return [None, None, apply_op(f"MaxPool{_SUFFIX[rank]}GradGrad", inputs, _attrs_of(op))]
 
 
-def _infer_max_grad_grad(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_max_grad_grad(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return [(inputs[1].dtype.base_dtype, inputs[1].shape)]
 
 
@@ -168,7 +168,7 @@ def _compute_max_grad_grad(
     taken: Any = None
     values = _taps(w, spatial.with_unit_axes(w, input), unit, _lowest(input.dtype))
     grads = _taps(w, spatial.with_unit_axes(w, grad), unit, 0)
-    for value, g in zip(values, grads):
+    for value, g in zip(values, grads, strict=False):
         if best is None:
             best, taken = value.copy(), g.copy()
         else:
@@ -178,7 +178,7 @@ def _compute_max_grad_grad(
     return taken.reshape(shape)
 
 
-def _gradient_max_grad_grad(rank: int, op: Any, grad: Any) -> list:
+def _gradient_max_grad_grad(rank: int, op: Any, grad: Any) -> list[Any]:
     inputs = [op.inputs[0], op.inputs[1], grad]
     return [None, None, apply_op(f"MaxPool{_SUFFIX[rank]}Grad", inputs, _attrs_of(op))]
 
@@ -186,7 +186,7 @@ def _gradient_max_grad_grad(rank: int, op: Any, grad: Any) -> list:
 # -- average --------------------------------------------------------------------------------------
 
 
-def _infer_avg(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_avg(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return _infer(f"AvgPool{_SUFFIX[rank]}", rank, attrs, inputs[0], spatial.FLOATS)
 
 
@@ -198,12 +198,12 @@ def _compute_avg(rank: int, attrs: dict[str, Any], input: np.ndarray) -> np.ndar
     return engine.avg_pool3d(spatial.with_unit_axes(w, input), *_arguments(w)).reshape(shape)
 
 
-def _gradient_avg(rank: int, op: Any, grad: Any) -> list:
+def _gradient_avg(rank: int, op: Any, grad: Any) -> list[Any]:
     inputs = [array_ops.shape(op.inputs[0]), grad]
     return [apply_op(f"AvgPool{_SUFFIX[rank]}Grad", inputs, _attrs_of(op))]
 
 
-def _infer_avg_grad(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list:
+def _infer_avg_grad(rank: int, attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     shape = convert.constant_value_as_shape(inputs[0])
     if shape.ndims is None:
         shape = unknown_shape(rank + 2)
@@ -225,7 +225,7 @@ def _compute_avg_grad(
     return out.reshape(shape)
 
 
-def _gradient_avg_grad(rank: int, op: Any, grad: Any) -> list:
+def _gradient_avg_grad(rank: int, op: Any, grad: Any) -> list[Any]:
     return [None, apply_op(f"AvgPool{_SUFFIX[rank]}", [grad], _attrs_of(op))]
 
 
@@ -259,25 +259,25 @@ def _values(shape: Sequence[int]) -> np.ndarray:
     return np.random.RandomState(5).standard_normal(tuple(shape))
 
 
-def _samples(rank: int) -> list:
+def _samples(rank: int) -> list[Any]:
     return [(attrs, [x]) for attrs, x, _ in _sample_problems(rank)]
 
 
-def _samples_max_grad(rank: int) -> list:
+def _samples_max_grad(rank: int) -> list[Any]:
     return [
         (attrs, [x, _compute_max(rank, attrs, x), _values(shape)])
         for attrs, x, shape in _sample_problems(rank)
     ]
 
 
-def _samples_max_grad_grad(rank: int) -> list:
+def _samples_max_grad_grad(rank: int) -> list[Any]:
     return [
         (attrs, [x, _compute_max(rank, attrs, x), _values(x.shape)])
         for attrs, x, _ in _sample_problems(rank)
     ]
 
 
-def _samples_avg_grad(rank: int) -> list:
+def _samples_avg_grad(rank: int) -> list[Any]:
     return [
         (attrs, [np.array(x.shape, np.int32), _values(shape)])
         for attrs, x, shape in _sample_problems(rank)

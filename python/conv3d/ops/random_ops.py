@@ -41,7 +41,7 @@ def _infer_drawn(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     return [(attrs["dtype"], convert.constant_value_as_shape(inputs[0]))]
 
 
-def _generated(draw: Callable, attrs: dict[str, Any]) -> np.ndarray:
+def _generated(draw: Callable[..., Any], attrs: dict[str, Any]) -> np.ndarray:
     """Draws in the type wanted, or in float32 for the half types."""
     wanted = attrs["dtype"].as_numpy_dtype
     native = np.float64 if attrs["dtype"] == dtypes.float64 else np.float32
@@ -127,7 +127,7 @@ def _multinomial(
     weights = np.exp(wide - wide.max(axis=1, keepdims=True)) if wide.size else wide
     sums = np.cumsum(weights, axis=1)
     out = np.empty(draws.shape, np.int64)
-    for row, (total, u) in enumerate(zip(sums, draws)):
+    for row, (total, u) in enumerate(zip(sums, draws, strict=False)):
         out[row] = np.searchsorted(total, u * total[-1], side="right")
     return np.minimum(out, max(logits.shape[1] - 1, 0))
 
@@ -135,7 +135,9 @@ def _multinomial(
 _NOT = registry.NOT_DIFFERENTIABLE
 
 
-def _register(name: str, infer: Callable, compute: Callable, inputs: Sequence[str]) -> None:
+def _register(
+    name: str, infer: Callable[..., Any], compute: Callable[..., Any], inputs: Sequence[str]
+) -> None:
     registry.register(
         name, infer=infer, compute=compute, gradient=_NOT, stateful=True, inputs=inputs
     )
@@ -297,7 +299,7 @@ def random_crop(value: Any, size: Any, seed: int | None = None, name: str | None
         size = convert.convert_to_tensor(size, dtype=dtypes.int32, name="size")
         known = convert.constant_value(size)
         if known is not None and value.shape.is_fully_defined():
-            if any(w > n for w, n in zip(known.tolist(), value.shape.as_list())):
+            if any(w > n for w, n in zip(known.tolist(), value.shape.as_list(), strict=False)):
                 raise ValueError(
                     f"`size` of random_crop is {known.tolist()}, larger than {value.shape}."
                 )

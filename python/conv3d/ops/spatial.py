@@ -51,8 +51,10 @@ class Window(NamedTuple):
         return range(2, self.rank + 2) if self.first else range(1, self.rank + 1)
 
 
-def _spatial(values: Sequence[int], first: bool) -> tuple[int, ...]:
-    return tuple(values[2:]) if first else tuple(values[1:-1])
+def _three(rank: int, values: Sequence[int], first: bool) -> tuple[int, int, int]:
+    spatial = values[2:] if first else values[1:-1]
+    depth, height, width = [1] * (3 - rank) + list(spatial)
+    return depth, height, width
 
 
 def _outer(values: Sequence[int], first: bool) -> tuple[int, ...]:
@@ -69,13 +71,12 @@ def _window(
     data_format: str,
 ) -> Window:
     first = data_format == DATA_FORMATS[rank][1]
-    ones = (1,) * (3 - rank)
     return Window(
         rank,
         first,
-        ones + _spatial(ksize, first),
-        ones + _spatial(strides, first),
-        ones + _spatial(dilations, first),
+        _three(rank, ksize, first),
+        _three(rank, strides, first),
+        _three(rank, dilations, first),
         padding.lower(),
         _outer(ksize, first) + _outer(strides, first) + _outer(dilations, first),
     )

@@ -18,7 +18,9 @@ def _run(fetches: Any, feed: Any = None) -> Any:
 
 @pytest.mark.parametrize("rank", [2, 3, 5])
 def test_dense_along_the_last_axis(rank) -> None:
-    x = np.random.RandomState(0).standard_normal((2, 3, 2, 2, 4)[:rank] if rank == 5 else (3,) * rank)
+    x = np.random.RandomState(0).standard_normal(
+        (2, 3, 2, 2, 4)[:rank] if rank == 5 else (3,) * rank
+    )
     layer = tf.layers.Dense(5, bias_initializer=tf.constant_initializer(0.5), activation="relu")
     y = layer(tf.constant(x))
     assert y.shape.as_list() == [*x.shape[:-1], 5]

@@ -43,7 +43,7 @@ def _by_definition(
     for at in np.ndindex(*out):
         for tap in np.ndindex(*k):
             cell = [at[i] * strides[i] + tap[i] * dilations[i] - before[i] for i in range(3)]
-            if all(0 <= c < m for c, m in zip(cell, n)):
+            if all(0 <= c < m for c, m in zip(cell, n, strict=False)):
                 y[(slice(None), *at)] += x[(slice(None), *cell)] @ f[tap]
     return y
 
@@ -251,7 +251,9 @@ def test_tensors_that_are_refused(x_shape, f_shape, f_type, error) -> None:
 
 def test_integers_are_refused() -> None:
     with pytest.raises(TypeError, match="int32"):
-        tf.nn.conv3d(np.ones((1, 2, 2, 2, 1), "i4"), np.ones((1, 1, 1, 1, 1), "i4"), [1] * 5, "SAME")
+        tf.nn.conv3d(
+            np.ones((1, 2, 2, 2, 1), "i4"), np.ones((1, 1, 1, 1, 1), "i4"), [1] * 5, "SAME"
+        )
 
 
 def test_refusals_at_run_time() -> None:
@@ -312,7 +314,7 @@ def test_eager(eager) -> None:
         tf.nn.conv3d(tf.constant(x), tf.constant(f.astype("f")), [1, 1, 1, 1, 1], "SAME")
 
 
-# -- packed filters and fused chains ----------------------------------------------------------------
+# -- packed filters and fused chains ---------------------------------------------------------------
 
 
 @pytest.fixture
@@ -424,11 +426,13 @@ def test_fused_chains_give_what_their_links_give(
         fused = s.run(y, feed)
     monkeypatch.setattr(fusion, "_PATTERNS", {})
     with tf.Session() as s:
-        for variable, value in zip(variables, values):
+        for variable, value in zip(variables, values, strict=False):
             variable.load(value, s)
         plain = s.run(y, feed)
         # Every link can still be fetched by itself.
-        assert s.run([op.outputs[0] for op in x.graph.get_operations() if op.type == "BiasAdd"], feed)
+        assert s.run(
+            [op.outputs[0] for op in x.graph.get_operations() if op.type == "BiasAdd"], feed
+        )
     np.testing.assert_allclose(fused, plain, rtol=1e-6, atol=1e-6)
 
 

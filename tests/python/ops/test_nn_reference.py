@@ -50,11 +50,11 @@ def _agree(got: Any, want: Any, where: str = "result") -> None:
         # Sums may cancel; what they are sums of gives the scale.
         scale = 2e-6 * (5 * want[3] + 1)
         assert got[0] == want[0], f"{where}: shape {got[0]} is not {want[0]}"
-        for g, w in zip(got[1:], want[1:]):
+        for g, w in zip(got[1:], want[1:], strict=False):
             assert abs(g - w) <= scale, f"{where}: {got} is not {want}"
     elif isinstance(want, list):
         assert len(got) == len(want), f"{where}: {got} is not as long as {want}"
-        for i, (g, w) in enumerate(zip(got, want)):
+        for i, (g, w) in enumerate(zip(got, want, strict=False)):
             _agree(g, w, f"{where}[{i}]")
     elif isinstance(want, float):
         assert abs(got - want) <= 2e-5 * max(1.0, abs(want)), f"{where}: {got} is not {want}"

@@ -67,7 +67,7 @@ def test_shuffle_and_multinomial() -> None:
         logits = np.log(p).astype("f")
     drawn = _run(tf.multinomial(logits, 4000, seed=5))
     assert drawn.dtype == np.int64 and drawn.shape == (2, 4000)
-    for row, want in zip(drawn, p):
+    for row, want in zip(drawn, p, strict=False):
         np.testing.assert_allclose(np.bincount(row, minlength=3) / 4000, want, atol=0.04)
     assert not (drawn[1] == 2).any()
 
@@ -122,8 +122,11 @@ def test_values_do_not_depend_on_the_process_or_its_threads() -> None:
     for threads in ("1", "3"):
         outputs.append(
             subprocess.run(
-                [sys.executable, "-c", f"import os; os.environ['CONV3D_NUM_THREADS'] = '{threads}'"
-                 + _PROGRAM],
+                [
+                    sys.executable,
+                    "-c",
+                    f"import os; os.environ['CONV3D_NUM_THREADS'] = '{threads}'" + _PROGRAM,
+                ],
                 capture_output=True,
                 text=True,
                 check=True,
