@@ -7,6 +7,7 @@
 #include "kernels/epilogue.inl"
 #include "kernels/gemm_ukernel.inl"
 #include "kernels/pack.inl"
+#include "kernels/pooling.inl"
 
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
@@ -14,6 +15,6 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"generic", 0, kGemmTable, kWinogradTable, {}};
+const KernelTable kKernelTable = {"generic", 0, kGemmTable, kWinogradTable, kPoolingTable};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -83,13 +83,6 @@ static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
 static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
   return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_EQ_OQ));
 }
-// Lane by lane: a > b or a is NaN ? x : y.
-static CONV3D_ALWAYS_INLINE VecF vselect_beats(VecF a, VecF b, VecF x, VecF y) {
-  return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_NLE_UQ));
-}
-static CONV3D_ALWAYS_INLINE VecD vselect_beats(VecD a, VecD b, VecD x, VecD y) {
-  return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_NLE_UQ));
-}
 // 2^n of whole numbers n within the exponent's range: n + 2^23 + 127 (2^52 + 1023) has the exponent's bits at the bottom.
 static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(8388735.0f))), 23));
