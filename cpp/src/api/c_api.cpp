@@ -11,6 +11,7 @@
 #include "conv3d/conv3d.h"
 #include "kernels/dispatch.h"
 #include "plan/plan.h"
+#include "plan/pool.h"
 #include "problem/problem.h"
 #include "runtime/caller_pool.h"
 #include "runtime/cpu_info.h"
@@ -125,6 +126,22 @@ conv3d::ProblemSpec spec_of(const conv3d_problem_desc& d) {
   spec.pad_after = extent(d.pad_after);
   spec.leaky_relu_alpha = d.leaky_relu_alpha;
   return spec;
+}
+
+conv3d::PoolPlan pool_plan_of(const conv3d_pool_desc* desc) {
+  const conv3d_pool_desc d = read_struct(desc, "desc");
+  conv3d::PoolSpec spec;
+  spec.dtype = static_cast<conv3d::DType>(d.dtype);
+  spec.layout = static_cast<conv3d::Layout>(d.layout);
+  spec.padding = static_cast<conv3d::Padding>(d.padding);
+  spec.batch = d.batch;
+  spec.channels = d.channels;
+  spec.input = extent(d.input);
+  spec.window = extent(d.window);
+  spec.stride = extent(d.stride);
+  spec.pad_before = extent(d.pad_before);
+  spec.pad_after = extent(d.pad_after);
+  return conv3d::PoolPlan(static_cast<conv3d::Pooling>(d.kind), spec);
 }
 
 // The pool and number of threads of one call.
@@ -281,6 +298,30 @@ conv3d_status conv3d_plan_execute(const conv3d_plan* plan, const conv3d_buffers*
     inner.result = b.result;
     inner.batch = b.batch;
     required(plan, "plan")->value.execute(inner, team.pool, team.threads);
+  });
+}
+
+conv3d_status conv3d_pool_output(const conv3d_pool_desc* desc, int64_t output[3]) {
+  return guarded([&] {
+    required(output, "output");
+    const conv3d::PoolPlan plan = pool_plan_of(desc);
+    std::copy(plan.output().begin(), plan.output().end(), output);
+  });
+}
+
+conv3d_status conv3d_pool_forward(const conv3d_pool_desc* desc, const void* input, void* output, int num_threads,
+                                  conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const Team team(pool, num_threads);
+    pool_plan_of(desc).forward(input, output, team.pool, team.threads);
+  });
+}
+
+conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, const void* input, const void* output,
+                                   const void* grad_output, void* grad_input, int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const Team team(pool, num_threads);
+    pool_plan_of(desc).backward(input, output, grad_output, grad_input, team.pool, team.threads);
   });
 }
 
