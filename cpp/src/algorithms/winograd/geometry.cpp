@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 
 #include "base/math.h"
 #include "kernels/cook_toom.h"
@@ -55,8 +56,11 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
     const bool small = kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5;
-    if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a])) == nullptr)
-      return "has no F(" + std::to_string(shape.m[a]) + ", " + std::to_string(kernel[a]) + ")";
+    if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a])) == nullptr) {
+      char text[64];
+      std::snprintf(text, sizeof text, "has no F(%d, %lld)", shape.m[a], static_cast<long long>(kernel[a]));
+      return text;
+    }
     transforms = transforms || kernel[a] > 1;
   }
   if (!transforms) return "a kernel of one tap has nothing to transform";

@@ -9,6 +9,7 @@
 #include "algorithms/winograd/winograd.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 
 #include "algorithms/winograd/filter.h"
@@ -45,15 +46,20 @@ class WinogradPrepared final : public Prepared {
 
   size_t packed_filter_bytes() const override { return packed_filter_floats(g_, nr_) * sizeof(float); }
   std::string packed_filter_format() const override {
-    return "winograd " + tile_name() + " r" + std::to_string(g_.r[0]) + "x" + std::to_string(g_.r[1]) + "x" +
-           std::to_string(g_.r[2]) + (g_.flipped ? " flipped" : "") + " nr" + std::to_string(nr_);
+    char text[96];
+    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d%s nr%d", tile_name().c_str(), g_.r[0], g_.r[1], g_.r[2],
+                  g_.flipped ? " flipped" : "", nr_);
+    return text;
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
     winograd::pack_filter(g_, nr_, static_cast<const float*>(filter), static_cast<float*>(packed), pool, threads);
   }
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
-    return "winograd_" + tile_name() + (b_.staged ? " staged, " : " fused, ") + std::to_string(b_.tiles) + " tiles a block";
+    char text[96];
+    std::snprintf(text, sizeof text, "winograd_%s %s, blocks of %lld tiles", tile_name().c_str(), b_.staged ? "staged" : "fused",
+                  static_cast<long long>(b_.tiles));
+    return text;
   }
   double error_bound() const override { return winograd::error_bound(g_); }
   int useful_threads() const override {
@@ -91,7 +97,9 @@ class WinogradPrepared final : public Prepared {
   };
 
   std::string tile_name() const {
-    return "f" + std::to_string(g_.m[0]) + "x" + std::to_string(g_.m[1]) + "x" + std::to_string(g_.m[2]);
+    char text[48];
+    std::snprintf(text, sizeof text, "f%dx%dx%d", g_.m[0], g_.m[1], g_.m[2]);
+    return text;
   }
 
   void run_fused(const Call& call, int64_t first, int64_t count, const Scratch& scratch, int thread) const {
