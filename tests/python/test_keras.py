@@ -21,7 +21,7 @@ def test_constants() -> None:
 
 
 def test_what_is_missing_says_what_is_there() -> None:
-    with pytest.raises(AttributeError, match="conv3d.layers"):
+    with pytest.raises(AttributeError, match=r"conv3d\.layers"):
         _ = tf.keras.models
 
 

@@ -50,6 +50,10 @@ class SaveSliceInfo:
         return sizes + ":".join(f"{begin},{size}" for begin, size in extents)
 
 
+# TensorFlow's name for it.
+Variable.SaveSliceInfo = SaveSliceInfo  # type: ignore[attr-defined]
+
+
 class PartitionInfo:
     """What an initializer is told about the slice it makes.
 

@@ -236,6 +236,10 @@ class Variable:
         result = state_ops.assign_sub(self._target, delta, use_locking=use_locking, name=name)
         return self._written(result, read_value)
 
+    def count_up_to(self, limit: int) -> Any:
+        """Adds 1 until `limit` is reached, then fails with OutOfRangeError; gives the old value."""
+        return state_ops.count_up_to(self._target, limit)
+
     def _written(self, result: Any, read_value: bool) -> Any:
         return result if read_value else result.op
 

@@ -49,6 +49,7 @@ def test_the_whole_and_its_slices() -> None:
     assert (v.name, v.dtype.name, v.get_shape().as_list(), len(v)) == ("p/v", "float32", [5, 3], 2)
     assert names(v) == ["p/v/part_0:0", "p/v/part_1:0"] and shapes(v) == [[3, 3], [2, 3]]
     assert tf.global_variables() == [*v, scalar] and tf.trainable_variables() == [*v, scalar]
+    assert all(isinstance(p._get_save_slice_info(), tf.Variable.SaveSliceInfo) for p in v)
     assert [p._get_save_slice_info().spec for p in v] == ["5 3 0,3:0,3", "5 3 3,2:0,3"]
     assert names([tf.convert_to_tensor(v), v.as_tensor()]) == ["p/v:0", "p/v_1:0"]
     assert tf.convert_to_tensor(v).op.inputs[0].name == "p/v/ConcatPartitions/concat_2:0"

@@ -125,6 +125,16 @@ def test_assignments() -> None:
         v.assign([1.0, 2.0, 3.0])
 
 
+def test_counting() -> None:
+    v = tf.Variable(0)
+    step = v.count_up_to(2)
+    with tf.Session() as session:
+        session.run(v.initializer)
+        assert [session.run(step), session.run(step), session.run(v)] == [0, 1, 2]
+        with pytest.raises(tf.errors.OutOfRangeError):
+            session.run(step)
+
+
 def test_uninitialised() -> None:
     v = tf.get_variable("v", [2])
     with tf.Session() as session:
