@@ -9,7 +9,7 @@ namespace conv3d {
 
 // Channels travel in groups of 16: one 64-byte line per pixel, per point or per output, on every ISA.
 inline constexpr int kWinogradGroup = 16;
-inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4;  // per axis
+inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4, kWinogradMaxTaps = 5;  // per axis
 
 // U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of points[0] x points[1] x points[2] pixels of each tile.
 struct WinogradInputArgs {
@@ -43,8 +43,21 @@ struct WinogradOutputArgs {
   int stream;                              // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
+// packed[p * position_stride + c] = (G x G x G) g of result channel c and one source channel: in float64, rounded once.
+struct WinogradFilterArgs {
+  const float* taps;         // first tap, first of the result channels
+  ptrdiff_t tap_stride;      // may be negative: taps in reverse order
+  ptrdiff_t channel_stride;  // between result channels
+  int channels;              // 0..16; packed beyond them are zeros
+  int taps_d, taps_h, taps_w, points_d, points_h, points_w;
+  const double *g_d, *g_h, *g_w;  // [points][taps]
+  float* packed;                  // 16 floats per point
+  ptrdiff_t position_stride;
+};
+
 struct WinogradTable {
   int nr;  // result channels of a panel of the packed filter: 16 or 32
+  void (*filter_transform)(const WinogradFilterArgs* args);
   void (*input_transform)(const WinogradInputArgs* args);
   // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][nr], C[column / 16][row][16] with groups
   // c_group apart. C may alias neither A nor B.

@@ -95,10 +95,16 @@ struct ColumnClip {
 // kWhole: all pixels inside and 16 channels.
 template <int N, bool kWhole>
 static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows, const ColumnClip& clip,
-                          int channels, float* dst) {
+                          int channels, ptrdiff_t stride_w, float* dst) {
   const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
   for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
     const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
+    if constexpr (kWhole) {
+      // The next column: more misses in flight than the order of loads allows. Measured: 12 % of this stage from memory; further
+      // ahead the rows, a power of two apart, push each other out of the L1.
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) prefetch_line(src + i * stride_d + stride_w);
+    }
     for (int v = 0; v < vectors; ++v) {
       VecF d[N], o[N];
 #pragma GCC unroll 8
@@ -153,7 +159,7 @@ static void input_along_w(const float* const* columns, int lines, int vectors, f
   }
 }
 
-using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int, float*);
+using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int, ptrdiff_t, float*);
 using InputHeightFn = void (*)(const float*, int, int, float*);
 using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
@@ -221,7 +227,7 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
         for (ptrdiff_t j = 0; j < nd * nh * kWinogradGroup; j += kLanesF) vstore(column + j, vzero());
         continue;
       }
-      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, nh, clip, a->channels, half);
+      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, nh, clip, a->channels, a->stride_w, half);
       along_h(half, nd, vectors, column);
     }
     const float* columns[kMax];
@@ -366,6 +372,60 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   if (stream) vstream_fence();
 }
 
-static constexpr WinogradTable kWinogradTable = {kLinesNr, winograd_input_transform, gemm_lines, winograd_output_transform};
+// One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R of them src_stride apart to N
+// of them dst_stride apart (in groups of 16 doubles). `g` is [N][R].
+template <int N, int R>
+static void filter_axis(const double* g, const double* src, ptrdiff_t src_stride, ptrdiff_t src_line, int lines, double* dst,
+                        ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+  for (int line = 0; line < lines; ++line, src += src_line, dst += dst_line) {
+    for (int v = 0; v < kWinogradGroup; v += kLanesD) {
+      VecD x[R];
+#pragma GCC unroll 8
+      for (int k = 0; k < R; ++k) x[k] = vload(src + k * src_stride + v);
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) {
+        VecD sum = vmul(vset(g[j * R]), x[0]);
+#pragma GCC unroll 8
+        for (int k = 1; k < R; ++k) sum = vfma(vset(g[j * R + k]), x[k], sum);
+        vstore(dst + j * dst_stride + v, sum);
+      }
+    }
+  }
+}
+
+using FilterAxisFn = void (*)(const double*, const double*, ptrdiff_t, ptrdiff_t, int, double*, ptrdiff_t, ptrdiff_t);
+
+static FilterAxisFn filter_axis_fn(int points, int taps) {
+  switch (points * 8 + taps) {
+    case 1 * 8 + 1: return filter_axis<1, 1>;
+    case 4 * 8 + 3: return filter_axis<4, 3>;
+    case 5 * 8 + 3: return filter_axis<5, 3>;
+    case 6 * 8 + 3: return filter_axis<6, 3>;
+    case 6 * 8 + 5: return filter_axis<6, 5>;
+    default: return filter_axis<7, 5>;
+  }
+}
+
+static void winograd_filter_transform(const WinogradFilterArgs* a) {
+  constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
+  alignas(64) double odd[kMax * kMax * kMax * kG], even[kMax * kMax * kTaps * kG];
+  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h, r2 = a->taps_w;
+  const int taps = r0 * r1 * r2;
+  const float* tap = a->taps;
+  for (int t = 0; t < taps; ++t, tap += a->tap_stride)
+    for (int c = 0; c < kG; ++c) even[t * kG + c] = c < a->channels ? static_cast<double>(tap[c * a->channel_stride]) : 0.0;
+  // [r0][r1][r2] -> [r0][r1][n2] -> [r0][n1][n2] -> [n0][n1][n2], 16 doubles each
+  filter_axis_fn(n2, r2)(a->g_w, even, kG, r2 * kG, r0 * r1, odd, kG, n2 * kG);
+  const FilterAxisFn along_h = filter_axis_fn(n1, r1);
+  for (int d = 0; d < r0; ++d)
+    along_h(a->g_h, odd + d * r1 * n2 * kG, n2 * kG, kG, n2, even + d * n1 * n2 * kG, n2 * kG, kG);
+  filter_axis_fn(n0, r0)(a->g_d, even, n1 * n2 * kG, kG, n1 * n2, odd, n1 * n2 * kG, kG);
+  float* packed = a->packed;
+  for (int p = 0; p < n0 * n1 * n2; ++p, packed += a->position_stride)
+    for (int c = 0; c < kG; ++c) packed[c] = static_cast<float>(odd[p * kG + c]);
+}
+
+static constexpr WinogradTable kWinogradTable = {kLinesNr, winograd_filter_transform, winograd_input_transform, gemm_lines,
+                                                 winograd_output_transform};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -1,58 +1,45 @@
 #include "algorithms/winograd/filter.h"
 
+#include <algorithm>
+
 #include "base/math.h"
-#include "kernels/winograd_table.h"
+#include "kernels/kernel_table.h"
 
 namespace conv3d::winograd {
-namespace {
-
-constexpr int kLane = 8;  // result channels transformed side by side; a divisor of every nr
-constexpr int kMaxTaps = 5;
-
-// out[i0][j][i1] = sum_k g[j][k] in[i0][k][i1]: one axis of the transform, i1 counting groups of kLane numbers.
-void along_axis(const double* g, int n, int r, int before, int after, const double* in, double* out) {
-  for (int i0 = 0; i0 < before; ++i0)
-    for (int j = 0; j < n; ++j)
-      for (int i1 = 0; i1 < after; ++i1) {
-        double sum[kLane] = {};
-        for (int k = 0; k < r; ++k) {
-          const double* x = in + ((static_cast<ptrdiff_t>(i0) * r + k) * after + i1) * kLane;
-          for (int c = 0; c < kLane; ++c) sum[c] += g[j * r + k] * x[c];
-        }
-        double* y = out + ((static_cast<ptrdiff_t>(i0) * n + j) * after + i1) * kLane;
-        for (int c = 0; c < kLane; ++c) y[c] = sum[c];
-      }
-}
-
-}  // namespace
 
 size_t packed_filter_floats(const Geometry& g, int nr) {
   return checked_bytes({g.points(), ceil_div(g.co, nr) * nr, g.ci}, "the packed filter");
 }
 
-void pack_filter(const Geometry& g, int nr, const float* filter, float* packed, ThreadPool& pool, int threads) {
-  const int r0 = g.r[0], r1 = g.r[1], r2 = g.r[2], n0 = g.n[0], n1 = g.n[1], n2 = g.n[2];
-  const double* matrix[3] = {filter_matrix(g.m[0], r0), filter_matrix(g.m[1], r1), filter_matrix(g.m[2], r2)};
-  const int taps = r0 * r1 * r2, points = g.points();
-  const int64_t panels = ceil_div(g.co, nr), blocks = panels * (nr / kLane);
-  // Of the filter as it lies, [tap][ic][oc]: the distance between two source and two result channels.
-  const int64_t ci_stride = g.flipped ? 1 : g.co, co_stride = g.flipped ? g.ci : 1;
-  pool.parallel_for(g.ci * blocks, 8, threads, [&](int64_t begin, int64_t end, int) {
-    constexpr int kMax = kWinogradMaxPoints;
-    double a[kMax * kMax * kMax * kLane], b[kMax * kMax * kMaxTaps * kLane];
+void pack_filter(const Geometry& g, const KernelTable& kernels, const float* filter, float* packed, ThreadPool& pool,
+                 int threads) {
+  constexpr int kGroup = kWinogradGroup;
+  const int nr = kernels.winograd.nr, taps = g.r[0] * g.r[1] * g.r[2];
+  const int64_t panels = ceil_div(g.co, nr), groups = panels * (nr / kGroup);
+  // Source channels innermost: the lines of a panel are written one after the other at every point.
+  pool.parallel_for(g.ci * groups, 8, threads, [&](int64_t begin, int64_t end, int) {
+    WinogradFilterArgs a{};
+    a.taps_d = g.r[0];
+    a.taps_h = g.r[1];
+    a.taps_w = g.r[2];
+    a.points_d = g.n[0];
+    a.points_h = g.n[1];
+    a.points_w = g.n[2];
+    a.g_d = filter_matrix(g.m[0], g.r[0]);
+    a.g_h = filter_matrix(g.m[1], g.r[1]);
+    a.g_w = filter_matrix(g.m[2], g.r[2]);
+    a.position_stride = panels * g.ci * nr;
+    // The filter lies as [tap][ic][oc]; flipped, oc is the source and the taps run backwards.
+    const int64_t plane = g.ci * g.co;
+    a.tap_stride = g.flipped ? -plane : plane;
+    a.channel_stride = g.flipped ? g.ci : 1;
     for (int64_t index = begin; index < end; ++index) {
-      const int64_t block = index % blocks, ci = index / blocks, co = block * kLane;
-      const int lanes = static_cast<int>(co >= g.co ? 0 : g.co - co < kLane ? g.co - co : kLane);
-      for (int t = 0; t < taps; ++t) {
-        const float* tap = filter + (g.flipped ? taps - 1 - t : t) * g.ci * g.co + ci * ci_stride + co * co_stride;
-        for (int c = 0; c < kLane; ++c) b[t * kLane + c] = c < lanes ? static_cast<double>(tap[c * co_stride]) : 0.0;
-      }
-      along_axis(matrix[2], n2, r2, r0 * r1, 1, b, a);
-      along_axis(matrix[1], n1, r1, r0, n2, a, b);
-      along_axis(matrix[0], n0, r0, 1, n1 * n2, b, a);
-      float* target = packed + ((co / nr) * g.ci + ci) * nr + co % nr;
-      for (int p = 0; p < points; ++p, target += panels * g.ci * nr)
-        for (int c = 0; c < kLane; ++c) target[c] = static_cast<float>(a[p * kLane + c]);
+      const int64_t ci = index % g.ci, co = index / g.ci * kGroup;
+      a.channels = static_cast<int>(std::clamp<int64_t>(g.co - co, 0, kGroup));
+      const float* first = filter + (g.flipped ? (taps - 1) * plane : 0);
+      a.taps = a.channels == 0 ? first : first + (g.flipped ? ci + co * g.ci : ci * g.co + co);
+      a.packed = packed + ((co / nr) * g.ci + ci) * nr + co % nr;
+      kernels.winograd.filter_transform(&a);
     }
   });
 }

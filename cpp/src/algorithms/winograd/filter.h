@@ -8,10 +8,15 @@
 #include "algorithms/winograd/geometry.h"
 #include "runtime/thread_pool.h"
 
+namespace conv3d {
+struct KernelTable;
+}
+
 namespace conv3d::winograd {
 
 size_t packed_filter_floats(const Geometry& geometry, int nr);
 // `filter` is [kd][kh][kw][ic][oc] of the problem.
-void pack_filter(const Geometry& geometry, int nr, const float* filter, float* packed, ThreadPool& pool, int threads);
+void pack_filter(const Geometry& geometry, const KernelTable& kernels, const float* filter, float* packed, ThreadPool& pool,
+                 int threads);
 
 }  // namespace conv3d::winograd

@@ -52,7 +52,7 @@ class WinogradPrepared final : public Prepared {
     return text;
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
-    winograd::pack_filter(g_, nr_, static_cast<const float*>(filter), static_cast<float*>(packed), pool, threads);
+    winograd::pack_filter(g_, *kernels_, static_cast<const float*>(filter), static_cast<float*>(packed), pool, threads);
   }
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
