@@ -10,7 +10,7 @@ import numpy as np
 
 from conv3d.framework import tensor_shape
 
-__all__ = ["data_format", "filters", "integers", "looked_up", "padding"]
+__all__ = ["data_format", "filters", "initializer", "integers", "looked_up", "padding"]
 
 _NUMBERS = {1: "one", 2: "two", 3: "three"}
 
@@ -113,3 +113,19 @@ def looked_up(name: str, get: Callable[[Any], Any], value: Any) -> Any:
         return get(value)
     except ValueError as e:
         raise ValueError(f"`{name}` is {value!r}: {e}") from e
+
+
+def initializer(name: str, value: Any) -> Any:
+    """The initializer `value`; None stands for the default of the scope.
+
+    TensorFlow 1.8's layers take no names here, unlike for activations, regularizers and constraints.
+
+    Raises:
+        ValueError: `value` is text.
+    """
+    if isinstance(value, str):
+        raise ValueError(
+            f"`{name}` is the text {value!r}; an initializer is needed, such as "
+            f"tf.keras.initializers.get({value!r})"
+        )
+    return value

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d import constraints, initializers, regularizers
+from conv3d import constraints, regularizers
 from conv3d.framework import context, tensor_shape
 from conv3d.layers import activations, arguments
 from conv3d.layers.base import InputSpec, Layer
@@ -87,12 +87,8 @@ class Convolution(Layer):
         self.filters = arguments.filters(filters, fewest)
         self.activation = activations.get(activation)
         self.use_bias = use_bias
-        self.kernel_initializer = arguments.looked_up(
-            "kernel_initializer", initializers.get, kernel_initializer
-        )
-        self.bias_initializer = arguments.looked_up(
-            "bias_initializer", initializers.get, bias_initializer
-        )
+        self.kernel_initializer = arguments.initializer("kernel_initializer", kernel_initializer)
+        self.bias_initializer = arguments.initializer("bias_initializer", bias_initializer)
         self.kernel_regularizer = arguments.looked_up(
             "kernel_regularizer", regularizers.get, kernel_regularizer
         )

@@ -128,7 +128,7 @@ def test_attributes() -> None:
         activation="relu",
         kernel_regularizer="l2",
         kernel_constraint="non_neg",
-        bias_initializer="ones",
+        bias_initializer=tf.ones_initializer(),
     )
     assert (layer.rank, layer.filters, layer.strides) == (3, 4, (2, 2, 2))
     assert (layer.padding, layer.data_format) == ("same", "channels_first")
@@ -390,7 +390,7 @@ def test_empty_batch() -> None:
 )
 def test_activations_by_name(name: str, function: Any) -> None:
     x = volume(1, 2, 2, 2, 1)
-    y = tf.layers.conv3d(x, 1, 1, activation=name, kernel_initializer="ones")
+    y = tf.layers.conv3d(x, 1, 1, activation=name, kernel_initializer=tf.ones_initializer())
     np.testing.assert_allclose(run(y), function(x.astype(np.float64)), atol=1e-6)
 
 
@@ -399,7 +399,7 @@ def test_regularizers() -> None:
         2,
         1,
         kernel_initializer=tf.constant_initializer(2.0),
-        bias_initializer="ones",
+        bias_initializer=tf.ones_initializer(),
         kernel_regularizer=tf.keras.regularizers.l2(0.1),
         bias_regularizer=lambda b: None,
         activity_regularizer=lambda y: tf.reduce_sum(y),
@@ -587,3 +587,9 @@ def test_eager_and_graph_agree(activation: str, first: bool) -> None:
         context.program.eager = False
     for have, should in zip(got, want, strict=True):
         np.testing.assert_allclose(have.numpy(), should, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("argument", ["kernel_initializer", "bias_initializer"])
+def test_initializers_take_no_names(argument: str) -> None:
+    with pytest.raises(ValueError, match=rf"{argument}.*tf\.keras\.initializers\.get\('ones'\)"):
+        tf.layers.conv3d(volume(1, 2, 2, 2, 1), 1, 1, **{argument: "ones"})
