@@ -37,6 +37,7 @@ from conv3d.config import (
     RunOptions,
 )
 from conv3d.errors import OpError
+from conv3d.engine import __version__, get_cmake_dir, get_include
 from conv3d.framework.context import (
     colocate_with,
     control_dependencies,
@@ -312,6 +313,7 @@ from conv3d.variables.variable_scope import (
 )
 
 __all__ = [
+    "__version__",
     "AUTO_REUSE",
     "QUANTIZED_DTYPES",
     "AggregationMethod",
@@ -428,10 +430,12 @@ __all__ = [
     "floormod",
     "gather",
     "gather_nd",
+    "get_cmake_dir",
     "get_collection",
     "get_collection_ref",
     "get_default_graph",
     "get_default_session",
+    "get_include",
     "get_local_variable",
     "get_seed",
     "get_variable",

@@ -55,6 +55,8 @@ __all__ = [
     "stats",
 ]
 
+__version__: str = _core.__version__
+
 MAX_THREADS = 1024
 _NO_PADDING = (0, 0, 0)
 _FORWARD, _BACKWARD_INPUT, _BACKWARD_FILTER = 0, 1, 2
