@@ -49,6 +49,7 @@ __all__ = [
     "info",
     "max_pool3d",
     "max_pool3d_grad",
+    "measure_fma_peak",
     "num_threads",
     "set_num_threads",
     "set_verbose",
@@ -876,6 +877,23 @@ def num_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _scoped_threads.reset(token)
+
+
+def measure_fma_peak(threads: int = 1, seconds: float = 0.05) -> float:
+    """The float32 multiply-add rate of `threads` threads, measured now: what a share of the peak is a share of.
+
+    Args:
+      threads: how many run at once.
+      seconds: how long, at most 10.
+
+    Returns:
+      Floating-point operations a second, two per multiply-add.
+
+    Raises:
+      ValueError: an argument out of range. TypeError: `threads` is not an integer.
+    """
+    rate: float = _core.measure_fma_peak(_threads(arguments.integer(threads, "threads", 1)), float(seconds))
+    return rate
 
 
 def set_verbose(on: bool) -> None:

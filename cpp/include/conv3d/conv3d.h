@@ -71,6 +71,9 @@ typedef enum conv3d_accuracy {
  * min(affinity, cgroup quota rounded down, physical cores). */
 CONV3D_API int conv3d_get_num_threads(void);
 CONV3D_API void conv3d_set_num_threads(int threads); /* clamped to 1 .. 1024 */
+/* Floating-point operations a second that `threads` threads reach with float32 FMAs and nothing else, for about `seconds` (at
+ * most 10): what a share of the machine's peak is a share of. */
+CONV3D_API conv3d_status conv3d_measure_fma_peak(int threads, double seconds, double* operations_per_second);
 
 /* The caller's own threads. `parallel_for` must call task(task_context, i) once for every i in [0, tasks), on any threads,
  * and return when all have returned. `tasks` is at most max_threads. It may run them one after the other. */

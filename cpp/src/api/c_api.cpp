@@ -7,6 +7,7 @@
 #include <string>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/fma_peak/fma_peak.h"
 #include "base/status.h"
 #include "conv3d/conv3d.h"
 #include "kernels/dispatch.h"
@@ -371,6 +372,9 @@ conv3d_status conv3d_check_memory(size_t bytes, const char* what) {
 size_t conv3d_workspace_cache_bytes(void) { return conv3d::workspace_cache_bytes(); }
 void conv3d_clear_workspace_cache(void) {
   guarded([] { conv3d::clear_workspace_cache(); });
+}
+conv3d_status conv3d_measure_fma_peak(int threads, double seconds, double* operations_per_second) {
+  return guarded([&] { *required(operations_per_second, "operations_per_second") = conv3d::measure_fma_peak(threads, seconds); });
 }
 void conv3d_set_verbose(int on) { conv3d::set_verbose(on != 0); }
 void conv3d_set_verbose_sink(void (*sink)(const char* line, void* context), void* context) {

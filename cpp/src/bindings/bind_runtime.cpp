@@ -17,6 +17,17 @@ void bind_runtime(py::module_& module) {
       "check_memory",
       [](std::size_t bytes, const std::string& what) { conv3d::check(conv3d_check_memory(bytes, what.c_str())); }, "bytes"_a,
       "what"_a);
+  module.def(
+      "measure_fma_peak",
+      [](int threads, double seconds) {
+        double rate = 0;
+        {
+          py::gil_scoped_release release;
+          conv3d::check(conv3d_measure_fma_peak(threads, seconds, &rate));
+        }
+        return rate;
+      },
+      "threads"_a, "seconds"_a);
   module.def("machine_info", [] {
     const conv3d_machine_info i = conv3d::machine_info();
     return py::dict("isa"_a = i.isa, "available_isas"_a = i.available_isas, "compiled_isas"_a = i.compiled_isas,

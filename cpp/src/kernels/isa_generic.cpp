@@ -5,6 +5,7 @@
 #include "kernels/kernel_table.h"
 
 #include "kernels/epilogue.inl"
+#include "kernels/fma_loop.inl"
 #include "kernels/gemm_ukernel.inl"
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
@@ -15,6 +16,6 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"generic", 0, kGemmTable, kWinogradTable, kPoolingTable};
+const KernelTable kKernelTable = {"generic", 0, kGemmTable, kWinogradTable, kPoolingTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -2,6 +2,8 @@
 // files compiled with ISA flags fill it, everything above reads it.
 #pragma once
 
+#include <cstdint>
+
 #include "kernels/gemm_table.h"
 #include "kernels/pooling_table.h"
 #include "kernels/winograd_table.h"
@@ -14,6 +16,8 @@ struct KernelTable {
   GemmTable gemm;
   WinogradTable winograd;
   PoolingTable pooling;
+  // `rounds` rounds of independent float FMAs; returns the operations done. `sink` takes one vector.
+  double (*fma_loop)(int64_t rounds, float* sink);
 };
 
 }  // namespace conv3d

@@ -6,6 +6,7 @@ The parent writes one JSON object a line to standard input, the program answers 
   {"do": "load", "workload": {...}, "op": "forward", "config": "..."}  ->  {"checksum": [...]} or {"error": "..."}
   {"do": "time", "config": "...", "runs": 3}                           ->  {"seconds": [...]}
   {"do": "clear"}                                                      ->  {}
+  {"do": "peak"}                                                       ->  {"fma_peak": ...} (our own program only)
 
 Several configurations may be loaded at once; "clear" drops them.
 
@@ -101,13 +102,14 @@ def checksum(result):
     return [float(flat.sum()), float(np.dot(flat, flat))]
 
 
-def serve(answers, load):
+def serve(answers, load, peak=None):
     """Answers requests until standard input ends.
 
     Args:
       answers: the file from ``start``.
       load: ``load(workload, op, config) -> (run, result)``: a function that computes once, and one that returns the
         computed array, channels last. It raises when the library cannot do it.
+      peak: measures the machine's float32 FMA rate in operations a second.
     """
     loaded = {}
     for line in sys.stdin:
@@ -117,6 +119,8 @@ def serve(answers, load):
                 loaded.clear()
                 gc.collect()
                 answer = {}
+            elif request["do"] == "peak":
+                answer = {"fma_peak": peak()}
             elif request["do"] == "load":
                 run, result = load(request["workload"], request["op"], request["config"])
                 run()
