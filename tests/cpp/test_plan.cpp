@@ -92,7 +92,8 @@ double relative_error(const std::vector<T>& got, const std::vector<T>& wanted) {
   double error = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     const double difference = std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[i]));
-    if (!(difference <= error)) error = difference;  // keeps a NaN
+    if (std::isnan(difference)) return difference;
+    error = std::max(error, difference);
   }
   return error / largest(wanted);
 }

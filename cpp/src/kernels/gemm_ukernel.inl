@@ -393,7 +393,10 @@ static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
         for (int m = 0; m < MR; ++m) {
           const Vec<T> x = vload_n(a[m] + whole, tail);
 #pragma GCC unroll 4
-          for (int c = 0; c < NC; ++c) acc[m][c] = vfma(x, vload(b + c * padded + whole), acc[m][c]);
+          for (int c = 0; c < NC; ++c) {
+            // Masked too: with taps clipped at the border what follows is another tap or column, maybe NaN.
+            acc[m][c] = vfma(x, vload_n(b + c * padded + whole, tail), acc[m][c]);
+          }
         }
       }
 #pragma GCC unroll 16
