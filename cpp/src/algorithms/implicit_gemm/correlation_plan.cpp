@@ -54,8 +54,8 @@ struct Part {
   int64_t packed;                  // offset of its filter
   int64_t rows, block_rows;        // rows of results (d, h), and of a block
   int64_t columns, block_columns;  // of a row
-  int64_t row_blocks, column_blocks;
-  bool one_plane;  // blocks do not cross planes
+  int64_t row_blocks, column_blocks;  // row blocks of a plane, if blocks do not cross planes
+  bool one_plane;  // blocks do not cross planes; else they may even cross samples
   bool strided;    // the inner class reads rows of pixels a constant apart
   bool merged;     // taps along the width are one k
   int64_t groups;  // (d, h) taps
@@ -103,10 +103,17 @@ class CorrelationPrepared final : public Prepared {
   int useful_threads() const override { return threads_that_pay(correlation_cost(problem_, context_)); }
 
  private:
+  // Rows are counted over the whole batch: row = (sample * d.outputs + d) * h.outputs + h.
   struct Item {
     const Part* part;
-    int64_t sample, group, row, row_end, column, column_end;
+    int64_t group, row, row_end, column, column_end;
     size_t panel, panel_end;
+  };
+  // A row of an item: output indices, source sample (first channel of the group) and first result of the row.
+  struct Row {
+    int64_t d, h;
+    const T* source;
+    T* result;
   };
   // One class of pixels of an item.
   struct ClassRun {
@@ -123,9 +130,10 @@ class CorrelationPrepared final : public Prepared {
   void run_chunk(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk) const;
   void run_rows(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk, size_t panel, int64_t g0, int64_t g1,
                 bool first, bool last) const;
-  void stage_source(const Item& item, const T* source, Thread* thread, int64_t chunk) const;
-  void unstage_result(const Item& item, T* result, Thread* thread) const;
-  int64_t stage_row(const Part& part, const Item& item, int64_t td, int64_t th, int64_t row, int64_t ih) const;
+  void stage_source(const Item& item, Thread* thread, int64_t chunk) const;
+  void unstage_result(const Item& item, Thread* thread) const;
+  void find_rows(const Item& item, const Buffers& buffers, Thread* thread) const;
+  int64_t stage_row(const Part& part, const Thread& thread, int64_t td, int64_t th, int64_t row, int64_t ih) const;
   int64_t stage_rows_per_plane(const Part& part, int64_t rows) const;
   bool stage_by_tap(const Part& part, int64_t rows) const;
   int64_t chunk_begin(int64_t chunk) const { return source_group_ * chunk / chunks_; }
@@ -164,8 +172,9 @@ struct CorrelationPrepared<T>::Thread {
   const T** group_rows;  // strided form
   const T* zeros;
   bool stream;           // the result is large and its rows are whole lines
-  std::vector<ClassRun>* runs;
-  int64_t td_begin, td_end;  // taps along the depth that meet the source
+  std::vector<ClassRun> runs;
+  std::vector<Row> rows;
+  int64_t td_begin, td_end;  // taps along the depth that any row of the item meets
 };
 
 template <class T>
@@ -252,7 +261,6 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   target = std::clamp(kTableBytes / 8 / std::max<int64_t>(1, part->groups), int64_t{24}, target);
   // Some dozens of work items, so that threads end together.
   target = std::min(target, std::max<int64_t>(48, ceil_div(part->rows * part->columns, 16)));
-  part->one_plane = channels_first_;
 
   // The source that a block reads, and in channels-first also its results, shall stay in half of L2.
   const auto bytes = [&](int64_t rows, int64_t columns) {
@@ -269,16 +277,20 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   part->block_columns = std::max<int64_t>(1, columns);
   part->column_blocks = ceil_div(part->columns, part->block_columns);
   if (part->column_blocks <= 1) {
-    const int64_t most = part->one_plane ? c.h.outputs : part->rows;
-    rows = std::clamp<int64_t>(target / part->block_columns, 1, std::max<int64_t>(1, most));
+    rows = std::max<int64_t>(1, target / part->block_columns);
     while (rows > 1 && bytes(rows, columns) > budget) --rows;
     // Pixels of a border class are one a row: whole tiles of them.
     const int tile = dot_ ? 4 : kernels_.tap_rows[kernels_.max_vectors];
-    if (c.w.taps > 1 && rows > tile && rows < most) rows -= rows % tile;
-    rows = ceil_div(most, ceil_div(most, rows));
+    if (c.w.taps > 1 && rows > tile) rows -= rows % tile;
   }
+  // Pieces of planes, planes innermost: of the d.taps planes that an item reads all but one stay in L2 for the next. Planes
+  // that are less than two blocks are not cut, and blocks of them may even take rows of several samples.
+  part->one_plane = channels_first_ || (c.d.taps > 1 && (c.h.outputs >= 2 * rows || part->column_blocks > 1));
+  if (part->one_plane) rows = std::min(rows, c.h.outputs);
+  const int64_t most = part->one_plane || part->rows > rows ? (part->one_plane ? c.h.outputs : part->rows) : rows;
+  rows = std::max<int64_t>(1, ceil_div(most, std::max<int64_t>(1, ceil_div(most, rows))));
   part->block_rows = rows;
-  part->row_blocks = part->one_plane ? c.d.outputs * ceil_div(c.h.outputs, rows) : ceil_div(part->rows, rows);
+  part->row_blocks = part->one_plane ? ceil_div(c.h.outputs, rows) : 0;
 
   const int64_t fold = part->merged ? c.w.taps : 1;
   part->strided = !dot_ && !channels_first_ &&
@@ -380,26 +392,26 @@ void CorrelationPrepared<T>::pack_filter(const void* filter_data, void* packed_d
 
 // Where the staged source row `ih` lies that tap (td, th) of the item's row number `row` reads.
 template <class T>
-int64_t CorrelationPrepared<T>::stage_row(const Part& part, const Item& item, int64_t td, int64_t th, int64_t row,
+int64_t CorrelationPrepared<T>::stage_row(const Part& part, const Thread& thread, int64_t td, int64_t th, int64_t row,
                                           int64_t ih) const {
   const AxisTaps& h = part.c.h;
   const int64_t plane = td * stage_rows_per_plane(part, part.block_rows);
   if (stage_by_tap(part, part.block_rows)) return plane + th * part.block_rows + row;
-  return plane + ih - (item.row % h.outputs * h.stride + h.origin);
+  return plane + ih - (thread.rows[0].h * h.stride + h.origin);
 }
 
 // Transposes the rows that an item reads, channels [chunk), to [row][pixel][channel].
 template <class T>
-void CorrelationPrepared<T>::stage_source(const Item& item, const T* source, Thread* thread, int64_t chunk) const {
+void CorrelationPrepared<T>::stage_source(const Item& item, Thread* thread, int64_t chunk) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
-  const int64_t count = chunk_size(chunk), first = item.group * source_group_ + chunk_begin(chunk);
+  const int64_t count = chunk_size(chunk), first = chunk_begin(chunk);
   const int64_t left = std::max<int64_t>(0, item.column * c.w.stride + c.w.origin);
   const int64_t right =
       std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin + (c.w.taps - 1) * c.w.dilation + 1);
   if (right <= left) return;
-  const T* const sample = source + item.sample * correlation_.source_voxels * correlation_.source_channels;
-  const int64_t od = item.row / c.h.outputs;
+  const T* const sample = thread->rows[0].source;
+  const int64_t od = thread->rows[0].d;
   const bool by_tap = stage_by_tap(part, part.block_rows);
   const auto copy = [&](int64_t id, int64_t ih, int64_t slot) {
     const T* const row = sample + first * correlation_.source_voxels + id * correlation_.source_plane +
@@ -412,33 +424,30 @@ void CorrelationPrepared<T>::stage_source(const Item& item, const T* source, Thr
     const int64_t id = od * c.d.stride + c.d.origin + td * c.d.dilation;
     if (by_tap) {
       for (int64_t th = 0; th < c.h.taps; ++th) {
-        for (int64_t row = item.row; row < item.row_end; ++row) {
-          const int64_t ih = row % c.h.outputs * c.h.stride + c.h.origin + th * c.h.dilation;
-          if (ih >= 0 && ih < c.h.inputs) copy(id, ih, stage_row(part, item, td, th, row - item.row, ih));
+        for (size_t row = 0; row < thread->rows.size(); ++row) {
+          const int64_t ih = thread->rows[row].h * c.h.stride + c.h.origin + th * c.h.dilation;
+          if (ih >= 0 && ih < c.h.inputs) copy(id, ih, stage_row(part, *thread, td, th, static_cast<int64_t>(row), ih));
         }
       }
     } else {
-      const int64_t top = item.row % c.h.outputs * c.h.stride + c.h.origin;
-      const int64_t bottom = (item.row_end - 1) % c.h.outputs * c.h.stride + c.h.origin + (c.h.taps - 1) * c.h.dilation + 1;
+      const int64_t top = thread->rows.front().h * c.h.stride + c.h.origin;
+      const int64_t bottom = thread->rows.back().h * c.h.stride + c.h.origin + (c.h.taps - 1) * c.h.dilation + 1;
       for (int64_t ih = std::max<int64_t>(0, top); ih < std::min(c.h.inputs, bottom); ++ih)
-        copy(id, ih, stage_row(part, item, td, 0, 0, ih));
+        copy(id, ih, stage_row(part, *thread, td, 0, 0, ih));
     }
   }
 }
 
 template <class T>
-void CorrelationPrepared<T>::unstage_result(const Item& item, T* result, Thread* thread) const {
+void CorrelationPrepared<T>::unstage_result(const Item& item, Thread* thread) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const int64_t channel = panels_[item.panel].first;
   const int64_t channels = panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - channel;
   const int64_t width = item.column_end - item.column;
-  T* const sample = result + item.sample * correlation_.result_voxels * correlation_.result_channels +
-                    (item.group * result_group_ + channel) * correlation_.result_voxels;
-  for (int64_t row = item.row; row < item.row_end; ++row) {
-    const int64_t d = c.d.first + row / c.h.outputs * c.d.step, h = c.h.first + row % c.h.outputs * c.h.step;
-    T* const out = sample + d * correlation_.result_plane + h * correlation_.result_row + c.w.first + item.column * c.w.step;
-    const T* const in = thread->block + (row - item.row) * width * channels;
+  const T* in = thread->block;
+  for (size_t row = 0; row < thread->rows.size(); ++row, in += width * channels) {
+    T* const out = thread->rows[row].result + channel * correlation_.result_voxels + item.column * c.w.step;
     if (c.w.step == 1) {
       const TransposeArgs<T> args = {in, channels, out, correlation_.result_voxels, width, channels};
       kernels_.transpose(&args);
@@ -484,7 +493,10 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
   // Items, and a split of the panels where there are too few of them.
   std::vector<int64_t> first_item{0};
   for (const Part& part : parts_)
-    first_item.push_back(first_item.back() + buffers.batch * correlation_.groups * part.row_blocks * part.column_blocks);
+    first_item.push_back(first_item.back() +
+                         correlation_.groups * part.column_blocks *
+                             (part.one_plane ? buffers.batch * part.row_blocks * part.c.d.outputs
+                                             : ceil_div(buffers.batch * part.rows, part.block_rows)));
   const int64_t panels = static_cast<int64_t>(panels_.size());
   const int64_t wanted = threads > 1 ? 4 * int64_t{threads} : 1;
   const int64_t splits = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(1, first_item.back())), 1, panels);
@@ -496,8 +508,10 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
                       correlation_.result_channels * static_cast<int64_t>(sizeof(T)) % line == 0 &&
                       result_group_ * static_cast<int64_t>(sizeof(T)) % line == 0;
 
-  pool.parallel_for(first_item.back() * splits, 1, threads, [&](int64_t begin, int64_t end, int id) {
-    std::vector<ClassRun> runs;
+  const int64_t items = first_item.back() * splits;
+  // Neighbours on one thread, for what they share in L2.
+  const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : std::max<int64_t>(1, items);
+  pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
     Thread thread{};
     thread.table = scratch.get<T*>(table_entry_, id);
     thread.c = scratch.get<T*>(c_entry_, id);
@@ -507,7 +521,6 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
     thread.block = channels_first_ ? scratch.get<T>(block_entry_, id) : nullptr;
     thread.zeros = zeros;
     thread.stream = stream;
-    thread.runs = &runs;
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
@@ -517,22 +530,23 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
       rest -= first_item[number];
       Item item{};
       item.part = &part;
-      const int64_t column_block = rest % part.column_blocks;
-      rest /= part.column_blocks;
-      const int64_t row_block = rest % part.row_blocks;
-      rest /= part.row_blocks;
-      item.group = rest % correlation_.groups;
-      item.sample = rest / correlation_.groups;
       if (part.one_plane) {
-        const int64_t per_plane = ceil_div(part.c.h.outputs, part.block_rows);
-        const int64_t plane = row_block / per_plane, at = row_block % per_plane * part.block_rows;
-        item.row = plane * part.c.h.outputs + at;
-        item.row_end = plane * part.c.h.outputs + std::min(part.c.h.outputs, at + part.block_rows);
+        const int64_t d = rest % part.c.d.outputs;
+        rest /= part.c.d.outputs;
+        item.column = rest % part.column_blocks * part.block_columns;
+        rest /= part.column_blocks;
+        const int64_t h = rest % part.row_blocks * part.block_rows;
+        rest /= part.row_blocks;
+        const int64_t plane = rest / correlation_.groups * part.c.d.outputs + d;
+        item.row = plane * part.c.h.outputs + h;
+        item.row_end = plane * part.c.h.outputs + std::min(part.c.h.outputs, h + part.block_rows);
       } else {
-        item.row = row_block * part.block_rows;
-        item.row_end = std::min(part.rows, item.row + part.block_rows);
+        item.column = rest % part.column_blocks * part.block_columns;
+        rest /= part.column_blocks;
+        item.row = rest / correlation_.groups * part.block_rows;
+        item.row_end = std::min(buffers.batch * part.rows, item.row + part.block_rows);
       }
-      item.column = column_block * part.block_columns;
+      item.group = rest % correlation_.groups;
       item.column_end = std::min(part.columns, item.column + part.block_columns);
       item.panel = static_cast<size_t>(panels * split / splits);
       item.panel_end = static_cast<size_t>(panels * (split + 1) / splits);
@@ -541,33 +555,44 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
   });
 }
 
+template <class T>
+void CorrelationPrepared<T>::find_rows(const Item& item, const Buffers& buffers, Thread* thread) const {
+  const Part& part = *item.part;
+  const Correlation& c = part.c;
+  const T* const source = static_cast<const T*>(correlation_.backward ? buffers.grad_output : buffers.input) +
+                          item.group * source_group_ * (channels_first_ ? correlation_.source_voxels : 1);
+  T* const result = static_cast<T*>(buffers.result) + item.group * result_group_ * (channels_first_ ? correlation_.result_voxels : 1);
+  const int64_t pixel = channels_first_ ? 1 : correlation_.result_channels;
+  thread->rows.clear();
+  thread->td_begin = c.d.taps;
+  thread->td_end = 0;
+  for (int64_t index = item.row; index < item.row_end; ++index) {
+    const int64_t plane = index / c.h.outputs, sample = plane / c.d.outputs;
+    Row row{plane % c.d.outputs, index % c.h.outputs, source + sample * correlation_.source_voxels * correlation_.source_channels,
+            nullptr};
+    row.result = result + sample * correlation_.result_voxels * correlation_.result_channels +
+                 ((c.d.first + row.d * c.d.step) * correlation_.result_plane +
+                  (c.h.first + row.h * c.h.step) * correlation_.result_row + c.w.first) * pixel;
+    thread->td_begin = std::min(thread->td_begin, c.d.tap_begin(row.d));
+    thread->td_end = std::max(thread->td_end, c.d.tap_end(row.d));
+    thread->rows.push_back(row);
+  }
+  if (thread->td_end <= thread->td_begin) thread->td_begin = thread->td_end = 0;
+}
+
 // Pointers of an item's pixels and results, then its chunks.
 template <class T>
 void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, Thread* thread) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
-  const T* const source = static_cast<const T*>(correlation_.backward ? buffers.grad_output : buffers.input);
-  T* const result = static_cast<T*>(buffers.result);
-  const T* const sample = source + item.sample * correlation_.source_voxels * correlation_.source_channels +
-                          item.group * source_group_;
-  T* const result_sample = result + item.sample * correlation_.result_voxels * correlation_.result_channels +
-                           item.group * result_group_;
+  find_rows(item, buffers, thread);
   const int64_t block_channel = panels_[item.panel].first;
   const int64_t block_channels = panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - block_channel;
   const int64_t left = std::max<int64_t>(0, item.column * c.w.stride + c.w.origin);
   const int64_t right =
       std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin + (c.w.taps - 1) * c.w.dilation + 1);
 
-  // Taps along the depth that any row of the item meets.
-  thread->td_begin = c.d.taps;
-  thread->td_end = 0;
-  for (int64_t od = item.row / c.h.outputs; od <= (item.row_end - 1) / c.h.outputs; ++od) {
-    thread->td_begin = std::min(thread->td_begin, c.d.tap_begin(od));
-    thread->td_end = std::max(thread->td_end, c.d.tap_end(od));
-  }
-  if (thread->td_end <= thread->td_begin) thread->td_begin = thread->td_end = 0;
-
-  thread->runs->clear();
+  thread->runs.clear();
   T** table = thread->table;
   T** c_pointers = thread->c;
   for (const TapClass& taps : tap_classes(c.w, item.column, item.column_end)) {
@@ -583,15 +608,12 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
     run.table = table;
     if (!run.strided) {
       T** at = run.c;
-      for (int64_t row = item.row; row < item.row_end; ++row) {
-        const int64_t d = c.d.first + row / c.h.outputs * c.d.step, h = c.h.first + row % c.h.outputs * c.h.step;
-        T* pixel = result_sample + (d * correlation_.result_plane + h * correlation_.result_row + c.w.first +
-                                    taps.begin * c.w.step) * correlation_.result_channels;
+      for (int64_t row = 0; row < run.rows; ++row) {
         int64_t step = c.w.step * correlation_.result_channels;
+        T* pixel = thread->rows[static_cast<size_t>(row)].result + taps.begin * step;
         if (channels_first_) {
-          pixel = thread->block + ((row - item.row) * (item.column_end - item.column) + taps.begin - item.column) *
-                                      block_channels - block_channel;
           step = block_channels;
+          pixel = thread->block + (row * (item.column_end - item.column) + taps.begin - item.column) * step - block_channel;
         }
         for (int64_t i = 0; i < run.width; ++i) *at++ = pixel + i * step;
       }
@@ -601,14 +623,14 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
       if (!channels_first_) {
         for (int64_t g = thread->td_begin * c.h.taps; g < thread->td_end * c.h.taps; ++g) {
           T** to = table + (g - thread->td_begin * c.h.taps) * run.pixels;
-          for (int64_t row = item.row; row < item.row_end; ++row) {
-            const int64_t id = row / c.h.outputs * c.d.stride + c.d.origin + g / c.h.taps * c.d.dilation;
-            const int64_t ih = row % c.h.outputs * c.h.stride + c.h.origin + g % c.h.taps * c.h.dilation;
+          const int64_t d_offset = c.d.origin + g / c.h.taps * c.d.dilation, h_offset = c.h.origin + g % c.h.taps * c.h.dilation;
+          for (const Row& row : thread->rows) {
+            const int64_t id = row.d * c.d.stride + d_offset, ih = row.h * c.h.stride + h_offset;
             if (id < 0 || id >= c.d.inputs || ih < 0 || ih >= c.h.inputs) {
               for (int64_t i = 0; i < run.width; ++i) *to++ = const_cast<T*>(thread->zeros);
               continue;
             }
-            T* pixel = const_cast<T*>(sample) + (id * correlation_.source_plane + ih * correlation_.source_row + first_column) *
+            T* pixel = const_cast<T*>(row.source) + (id * correlation_.source_plane + ih * correlation_.source_row + first_column) *
                                                     correlation_.source_channels;
             const int64_t step = c.w.stride * correlation_.source_channels;
             for (int64_t i = 0; i < run.width; ++i, pixel += step) *to++ = pixel;
@@ -617,24 +639,24 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
       }
       table += (thread->td_end - thread->td_begin) * c.h.taps * run.pixels;
     }
-    thread->runs->push_back(run);
+    thread->runs.push_back(run);
   }
 
   for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
     if (channels_first_) {
-      stage_source(item, source, thread, chunk);
+      stage_source(item, thread, chunk);
       const int64_t count = chunk_size(chunk);
-      for (const ClassRun& run : *thread->runs) {
+      for (const ClassRun& run : thread->runs) {
         T** to = run.table;
         const int64_t first_column = run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation - left;
         for (int64_t g = thread->td_begin * c.h.taps; g < thread->td_end * c.h.taps; ++g) {
-          for (int64_t row = item.row; row < item.row_end; ++row) {
-            const int64_t ih = row % c.h.outputs * c.h.stride + c.h.origin + g % c.h.taps * c.h.dilation;
+          for (int64_t row = 0; row < run.rows; ++row) {
+            const int64_t ih = thread->rows[static_cast<size_t>(row)].h * c.h.stride + c.h.origin + g % c.h.taps * c.h.dilation;
             const bool inside = ih >= 0 && ih < c.h.inputs && run.taps.tap_end > run.taps.tap_begin;
             T* pixel = const_cast<T*>(thread->zeros);
             int64_t step = 0;
             if (inside) {
-              const int64_t slot = stage_row(part, item, g / c.h.taps, g % c.h.taps, row - item.row, ih);
+              const int64_t slot = stage_row(part, *thread, g / c.h.taps, g % c.h.taps, row, ih);
               pixel = thread->stage + (slot * (right - left) + first_column) * count;
               step = c.w.stride * count;
             }
@@ -645,7 +667,7 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
     }
     run_chunk(item, buffers, thread, chunk);
   }
-  if (channels_first_) unstage_result(item, result, thread);
+  if (channels_first_) unstage_result(item, thread);
 }
 
 template <class T>
@@ -686,7 +708,7 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
   const GemmFinish<T> finish_args = finish(buffers, first, last, item.group * result_group_ + panel.first, stream);
   const ptrdiff_t a_offset = channels_first_ ? 0 : chunk_begin(chunk);
 
-  for (const ClassRun& run : *thread->runs) {
+  for (const ClassRun& run : thread->runs) {
     const int64_t taps = run.taps.tap_end - run.taps.tap_begin;
     const int64_t used = taps > 0 ? g1 - g0 : 0;
     if (dot_) {
@@ -736,31 +758,25 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
       continue;
     }
     // Row by row: a tap is either inside for all pixels of a row or for none.
-    const T* const source = static_cast<const T*>(correlation_.backward ? buffers.grad_output : buffers.input) +
-                            item.sample * correlation_.source_voxels * correlation_.source_channels +
-                            item.group * source_group_;
-    T* const result = static_cast<T*>(buffers.result) +
-                      item.sample * correlation_.result_voxels * correlation_.result_channels + item.group * result_group_;
     const int64_t column = run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation;
     args.rows = run.width;
     args.a = thread->group_rows;
     args.a_row = c.w.stride * correlation_.source_channels;
     args.c_row = c.w.step * correlation_.result_channels;
-    for (int64_t row = item.row; row < item.row_end; ++row) {
-      const int64_t od = row / c.h.outputs, oh = row % c.h.outputs;
+    for (const Row& row : thread->rows) {
       int groups = 0;
+      int64_t td = g0 / c.h.taps, th = g0 % c.h.taps;
       for (int64_t g = g0; g < g0 + used; ++g) {
-        const int64_t id = od * c.d.stride + c.d.origin + g / c.h.taps * c.d.dilation;
-        const int64_t ih = oh * c.h.stride + c.h.origin + g % c.h.taps * c.h.dilation;
+        const int64_t id = row.d * c.d.stride + c.d.origin + td * c.d.dilation;
+        const int64_t ih = row.h * c.h.stride + c.h.origin + th * c.h.dilation;
+        if (++th == c.h.taps) th = 0, ++td;
         if (id < 0 || id >= c.d.inputs || ih < 0 || ih >= c.h.inputs) continue;
-        thread->group_rows[groups] = source + (id * correlation_.source_plane + ih * correlation_.source_row + column) *
-                                                  correlation_.source_channels;
+        thread->group_rows[groups] = row.source + (id * correlation_.source_plane + ih * correlation_.source_row + column) *
+                                                      correlation_.source_channels;
         thread->b_groups[groups++] = g * b_step;
       }
       args.groups = groups;
-      args.c0 = result + ((c.d.first + od * c.d.step) * correlation_.result_plane +
-                          (c.h.first + oh * c.h.step) * correlation_.result_row + c.w.first + run.taps.begin * c.w.step) *
-                             correlation_.result_channels;
+      args.c0 = row.result + run.taps.begin * args.c_row;
       kernels_.taps_strided(&args);
     }
   }
