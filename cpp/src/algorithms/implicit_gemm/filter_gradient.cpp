@@ -34,7 +34,10 @@ constexpr int64_t kChunkPixels = 256;
 constexpr int64_t kRadix = 8;
 constexpr int kLevels = 5;            // 8^5 chunks of 256 pixels; beyond, the last level is a plain sum
 constexpr int64_t kSegments = 8;
+constexpr int64_t kChunksOfSegment = 4;
 constexpr int64_t kSegmentBytes = 4 << 20;  // of all segments' sums together
+// Below this many columns times taps along the width, packing the input costs more than its pixels' distance in memory.
+constexpr int64_t kPackedProducts = 96;
 constexpr int64_t kMergedChannels = 8;      // at most so many input channels make poor tiles on their own
 constexpr int64_t kSwappedChannels = 4;     // at most so many output channels make poor panels
 
@@ -82,7 +85,8 @@ class FilterGradientPrepared final : public Prepared {
   struct Thread {
     T* levels;   // [kLevels][portion]
     T* panels;   // the chunk's grad_output: [panel][pixel][width]
-    T* rows;     // channels first: input rows of the chunk for one (d, h) tap, [row][pixel][channel]
+    T* rows;     // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_], or, not packed and
+                 // channels first, [row][pixel][channel]
     std::vector<const T*> a, b;
   };
 
@@ -90,6 +94,7 @@ class FilterGradientPrepared final : public Prepared {
   Chunk chunk_at(int64_t index) const;
   int64_t portion_elements(const Portion& p) const { return p.taps.size() * p_.kw * p.ic.size() * p.oc.size(); }
   void pack_panels(const Portion& portion, const Chunk& chunk, const T* grad_output, Thread* thread) const;
+  void pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const;
   void add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
   int64_t panel_width(int64_t rows) const;
@@ -99,6 +104,8 @@ class FilterGradientPrepared final : public Prepared {
   PlanContext context_;
   const GemmKernels<T>& kernels_;
   bool channels_first_, merged_, swapped_;
+  bool packed_;   // input rows are packed by tiles of channels
+  int64_t tile_;  // elements of a pixel in a packed tile
   int64_t icg_, ocg_;
   int64_t chunk_rows_, chunk_columns_, row_chunks_, column_chunks_;  // of one sample
   int64_t tap_pieces_, ic_pieces_, oc_pieces_;
@@ -156,8 +163,11 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem, const 
   panels_entry_ = ledger_.book(
       "gemm.panels", checked_bytes({pixels, max_oc + width_, sizeof(T)}, "panels"), true);
   const int64_t staged_width = std::min(p.iw, (chunk_columns_ - 1) * p.sw + (p.kw - 1) * p.dw + 1);
-  rows_entry_ = ledger_.book(
-      "gemm.rows", channels_first_ ? checked_bytes({chunk_rows_, staged_width, max_ic, sizeof(T)}, "rows") : 0, true);
+  packed_ = !merged_ && !swapped_ && max_oc * p.kw >= kPackedProducts;
+  tile_ = static_cast<int64_t>(round_up(static_cast<size_t>(kernels_.plane_rows), 8 / (sizeof(T) / 4)));
+  const int64_t staged_channels = packed_ ? ceil_div(max_ic, kernels_.plane_rows) * tile_ : channels_first_ ? max_ic : 0;
+  rows_entry_ =
+      ledger_.book("gemm.rows", checked_bytes({chunk_rows_, staged_width, staged_channels, sizeof(T)}, "rows"), true);
   segments_entry_ = ledger_.book(
       "gemm.segments", checked_bytes({segments_ - 1, p.filter_elements(), sizeof(T)}, "segments"), false);
 }
@@ -201,42 +211,46 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   if (elements == 0) return;
   const int64_t chunks = buffers.batch * row_chunks_ * column_chunks_;
   const int64_t portions = p_.groups * tap_pieces_ * ic_pieces_ * oc_pieces_;
+  // Segments of a few chunks at least: each costs a pass over the whole filter.
+  const int64_t segments = std::clamp<int64_t>(chunks / kChunksOfSegment, 1, segments_);
   T* const others = scratch.get<T>(segments_entry_);
-  pool.parallel_for(portions * segments_, 1, threads, [&](int64_t begin, int64_t end, int id) {
+  pool.parallel_for(portions * segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
     Thread thread;
     thread.levels = scratch.get<T>(levels_entry_, id);
     thread.panels = scratch.get<T>(panels_entry_, id);
-    thread.rows = channels_first_ ? scratch.get<T>(rows_entry_, id) : nullptr;
+    thread.rows = scratch.get<T>(rows_entry_, id);
     thread.a.resize(static_cast<size_t>(chunk_rows_));
     thread.b.resize(static_cast<size_t>(chunk_rows_));
     for (int64_t index = begin; index < end; ++index) {
       const Portion portion = portion_at(index % portions);
       const int64_t segment = index / portions, size = portion_elements(portion);
-      std::fill(thread.levels, thread.levels + kLevels * size, T(0));
-      const Range range = piece(chunks, segment, segments_);
+      const Range range = piece(chunks, segment, segments);
+      int levels = 1;  // that this many chunks fill
+      for (int64_t unit = range.size() / kRadix; unit > 0 && levels < kLevels; unit /= kRadix) ++levels;
+      std::fill(thread.levels, thread.levels + levels * size, T(0));
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Chunk chunk = chunk_at(i);
         pack_panels(portion, chunk, grad_output, &thread);
         add_chunk(portion, chunk, input, &thread);
         int64_t unit = i - range.begin + 1;
-        for (int level = 0; level + 1 < kLevels && unit % kRadix == 0; ++level, unit /= kRadix) {
+        for (int level = 0; level + 1 < levels && unit % kRadix == 0; ++level, unit /= kRadix) {
           T* const sums = thread.levels + level * size;
           kernels_.add(sums + size, sums, size);
           std::fill(sums, sums + size, T(0));
         }
       }
-      for (int level = 0; level + 1 < kLevels; ++level)
+      for (int level = 0; level + 1 < levels; ++level)
         kernels_.add(thread.levels + (level + 1) * size, thread.levels + level * size, size);
-      write_portion(portion, thread.levels + (kLevels - 1) * size, segment == 0 ? result : others + (segment - 1) * elements);
+      write_portion(portion, thread.levels + (levels - 1) * size, segment == 0 ? result : others + (segment - 1) * elements);
     }
   });
-  if (segments_ == 1) return;
+  if (segments == 1) return;
   const int64_t block = 4096;
-  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 18) / (block * segments_), threads, [&](int64_t begin, int64_t end, int) {
+  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 18) / (block * segments), threads, [&](int64_t begin, int64_t end, int) {
     const int64_t first = begin * block, count = std::min(elements, end * block) - first;
     const auto slot = [&](int64_t s) { return (s == 0 ? result : others + (s - 1) * elements) + first; };
-    for (int64_t step = 1; step < segments_; step *= 2)
-      for (int64_t s = 0; s + step < segments_; s += 2 * step) kernels_.add(slot(s), slot(s + step), count);
+    for (int64_t step = 1; step < segments; step *= 2)
+      for (int64_t s = 0; s + step < segments; s += 2 * step) kernels_.add(slot(s), slot(s + step), count);
   });
 }
 
@@ -267,6 +281,32 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
   }
 }
 
+// One row of pixels to tiles of channels: to[tile][pixel][tile_].
+template <class T>
+void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const {
+  const int64_t per_tile = kernels_.plane_rows;
+  if (channels_first_) {
+    for (int64_t m = 0; m < channels; m += per_tile) {
+      const TransposeArgs<T> args = {row + m * p_.input_voxels(), p_.input_voxels(), to + m / per_tile * tile_stride, tile_,
+                                     std::min(per_tile, channels - m), pixels};
+      kernels_.transpose(&args);
+    }
+    return;
+  }
+  const int64_t whole = channels / per_tile, rest = channels % per_tile;
+  for (int64_t i = 0; i < pixels; ++i, row += p_.ic, to += tile_) {
+    T* tile = to;
+    const T* from = row;
+    if (per_tile == 6) {  // a size known while compiling is moved in registers
+      for (int64_t m = 0; m < whole; ++m, from += 6, tile += tile_stride) std::memcpy(tile, from, 6 * sizeof(T));
+    } else {
+      for (int64_t m = 0; m < whole; ++m, from += per_tile, tile += tile_stride)
+        std::memcpy(tile, from, static_cast<size_t>(per_tile) * sizeof(T));
+    }
+    for (int64_t m = 0; m < rest; ++m) tile[m] = from[m];
+  }
+}
+
 // Adds the chunk's part to level 0: sums[tap][tap along w][input channel][output channel], swapped: [...][output][input].
 template <class T>
 void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const {
@@ -276,7 +316,9 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
   const int64_t first = portion.group * icg_ + portion.ic.begin;
   const int64_t left = std::max<int64_t>(0, chunk.columns.begin * p.sw - p.pw);
   const int64_t right = std::min(p.iw, (chunk.columns.end - 1) * p.sw - p.pw + (p.kw - 1) * p.dw + 1);
-  const int64_t pixel = channels_first_ ? portion.ic.size() : p.ic;
+  const int64_t pixel = packed_ ? tile_ : channels_first_ ? portion.ic.size() : p.ic;
+  const int64_t per_tile = kernels_.plane_rows;
+  const int64_t tile_stride = packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ : per_tile;
   // Output columns of the chunk at which tap t along the width meets the input.
   const auto columns_of = [&](int64_t t) {
     const int64_t at = t * p.dw - p.pw;
@@ -295,7 +337,12 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd, ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
       if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih || right <= left) continue;
       const int64_t voxel = (id * p.ih + ih) * p.iw;
-      if (channels_first_) {
+      if (packed_) {
+        T* const to = thread->rows + rows * (right - left) * tile_;
+        pack_row(channels_first_ ? sample + first * p.input_voxels() + voxel + left : sample + (voxel + left) * p.ic + first,
+                 right - left, portion.ic.size(), to, tile_stride);
+        thread->a[static_cast<size_t>(rows)] = to - left * tile_;
+      } else if (channels_first_) {
         T* const to = thread->rows + rows * (right - left) * portion.ic.size();
         const TransposeArgs<T> args = {sample + first * p.input_voxels() + voxel + left, p.input_voxels(), to,
                                        portion.ic.size(), portion.ic.size(), right - left};
@@ -338,16 +385,16 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       args.b = thread->b.data();
       args.b_k = width_;
       args.c_row = portion.oc.size();
-      for (int64_t n = 0; n < portion.oc.size(); n += width_) {
+      const auto tile = [&](int64_t m, int64_t n) {
         args.columns = std::min(width_, portion.oc.size() - n);
         args.b_offset = panel_offset + n / width_ * panel_stride;
-        for (int64_t m = 0; m < count; m += kernels_.plane_rows) {
-          args.rows = static_cast<int>(std::min<int64_t>(kernels_.plane_rows, count - m));
-          args.a_offset = input_offset + m;
-          args.c = c + m * portion.oc.size() + n;
-          kernels_.plane(&args);
-        }
-      }
+        args.rows = static_cast<int>(std::min<int64_t>(per_tile, count - m));
+        args.a_offset = input_offset + m / per_tile * tile_stride;
+        args.c = c + m * portion.oc.size() + n;
+        kernels_.plane(&args);
+      };
+      for (int64_t n = 0; n < portion.oc.size(); n += width_)
+        for (int64_t m = 0; m < count; m += per_tile) tile(m, n);
     };
 
     if (!merged_ || portion.ic.size() != icg_) {
