@@ -137,17 +137,19 @@ Problem make_problem(const ProblemSpec& spec) {
     refuse("bias and activation are part of forward and backward_input; backward_filter accepts neither");
   }
   if (!std::isfinite(spec.leaky_relu_alpha)) refuse("leaky_relu_alpha must be a finite number");
-  Axis axes[3];
   bool strided = false, dilated = false;
   for (int a = 0; a < 3; ++a) {
-    axes[a] = resolve_axis("filter", kAxisNames[a], spec.input[a], spec.kernel[a], spec.stride[a], spec.dilation[a],
-                           spec.padding, spec.pad_before[a], spec.pad_after[a]);
-    strided = strided || spec.stride[a] != 1;
-    dilated = dilated || spec.dilation[a] != 1;
+    strided = strided || spec.stride[a] > 1;
+    dilated = dilated || spec.dilation[a] > 1;
   }
   if (strided && dilated) {
     refuse("strides is " + to_string(spec.stride) + " and dilations is " + to_string(spec.dilation) +
            "; only one of the two may differ from 1");
+  }
+  Axis axes[3];
+  for (int a = 0; a < 3; ++a) {
+    axes[a] = resolve_axis("filter", kAxisNames[a], spec.input[a], spec.kernel[a], spec.stride[a], spec.dilation[a],
+                           spec.padding, spec.pad_before[a], spec.pad_after[a]);
   }
 
   Problem p;
@@ -171,7 +173,13 @@ Problem make_problem(const ProblemSpec& spec) {
   p.pd1 = axes[0].pad_after, p.ph1 = axes[1].pad_after, p.pw1 = axes[2].pad_after;
   // Bytes of every tensor as double, the widest type that any algorithm holds it in.
   check_size("input", {8, p.mb, p.id, p.ih, p.iw, p.ic});
-  check_size("output", {8, p.mb, p.od, p.oh, p.ow, p.oc});
+  try {
+    check_size("output", {8, p.mb, p.od, p.oh, p.ow, p.oc});
+  } catch (const Error& error) {
+    if (spec.padding != Padding::kExplicit) throw;
+    refuse("padding is " + to_string(spec.pad_before) + " before and " + to_string(spec.pad_after) + " after: " +
+           error.what());
+  }
   check_size("filter", {8, p.kd, p.kh, p.kw, p.ic / p.groups, p.oc});
   // Coordinates o * s + k * d stay below the padded input, which resolve_axis has bounded.
   return p;
