@@ -16,6 +16,7 @@
 #include "algorithms/winograd/geometry.h"
 #include "algorithms/winograd/winograd.h"
 #include "kernels/cook_toom.h"
+#include "emulation/tables.h"
 #include "kernels/dispatch.h"
 #include "problem_sets.h"
 #include "run_algorithm.h"
@@ -24,15 +25,8 @@ namespace conv3d {
 namespace {
 
 using testing::Block;
+using testing::runnable_tables;
 using testing::Tensors;
-
-std::vector<const KernelTable*> runnable_tables() {
-  std::vector<const KernelTable*> tables;
-  const KernelTableList all = kernel_tables();
-  for (int i = 0; i < all.size; ++i)
-    if ((all.items[i]->required_features & ~cpu_info().features) == 0) tables.push_back(all.items[i]);
-  return tables;
-}
 
 PlanContext context_of(const KernelTable& table) { return {&table, &cpu_info(), 1}; }
 

@@ -21,9 +21,9 @@ size_t l3_of(const PlanContext& context) {
 
 }  // namespace
 
-BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles) {
+BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles, int nr) {
   const char* what = "the Winograd workspace";
-  const int64_t u = groups_of(g.ci) * kGroup, m = groups_of(g.co) * kGroup, points = g.points();
+  const int64_t u = groups_of(g.ci) * kGroup, m = ceil_div(g.co, nr) * nr, points = g.points();
   BlockLayout layout{};
   layout.tiles = tiles;
   if (staged) {
@@ -41,7 +41,7 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   Blocking b{};
   b.staged = staged;
   b.tiles = tiles;
-  b.block_floats = block_layout(g, staged, tiles).floats;
+  b.block_floats = block_layout(g, staged, tiles, context.kernels->winograd.nr).floats;
   if (g.channels_first) {
     // The window of a run of tiles, one group of channels, in a quarter of the L2.
     const int64_t lines = static_cast<int64_t>(l2_of(context)) / 4 / kLineBytes, rows = g.n[0] * g.n[1];
@@ -59,7 +59,9 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   const int64_t tiles = g.tiles_per_sample();
   // Fused: up to twice the L2, since the slot of one point at a time is what must be near; beyond 24 tiles nothing is gained.
   const size_t fused_bytes = 2 * l2_of(context);
-  const auto bytes = [&](bool staged, int64_t n) { return block_layout(g, staged, n).floats * sizeof(float); };
+  const auto bytes = [&](bool staged, int64_t n) {
+    return block_layout(g, staged, n, context.kernels->winograd.nr).floats * sizeof(float);
+  };
   int64_t fused = 24;
   while (fused > 6 && bytes(false, fused) > fused_bytes) fused -= 2;
   // Below a dozen tiles a block re-reads the filter too often; and a sample of few blocks leaves threads idle.

@@ -23,13 +23,14 @@ struct Blocking {
   size_t staging_floats;  // per thread, channels first
 };
 
-// The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against cache-set conflicts; M likewise.
+// The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against cache-set conflicts; M likewise, with
+// room for whole panels of nr result channels.
 struct BlockLayout {
   int64_t tiles;
   ptrdiff_t u_position, m_position;  // floats from point to point
   size_t floats;
 };
-BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles);
+BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles, int nr);
 
 Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
 // The same with the sizes given: for tests and tuning.

@@ -76,7 +76,7 @@ class WinogradPrepared final : public Prepared {
     call.result = static_cast<float*>(buffers.result);
     const int64_t total = g_.tiles_per_sample() * buffers.batch;
     if (total == 0) return;
-    call.layout = block_layout(g_, b_.staged, tiles_per_block(b_, total, threads));
+    call.layout = block_layout(g_, b_.staged, tiles_per_block(b_, total, threads), nr_);
     const int64_t size = call.layout.tiles, blocks = ceil_div(total, size);
     if (b_.staged) {
       for (int64_t block = 0; block < blocks; ++block)
