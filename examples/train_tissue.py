@@ -1,15 +1,16 @@
 #!/usr/bin/env python
 """Trains a 3-D U-Net to tell grey from white matter in a T1-weighted head, on the MNI152 template.
 
-The network and its training are written in plain TensorFlow 1.x style; `import conv3d as tf` is all that differs. The
-volumes are the ICBM 2009a templates (T1, probability of grey and of white matter, 1 mm, 197 x 233 x 189 voxels) that
-the package `nilearn` carries. Every fourth slab of 16 coronal slices is held out: the network never sees it in
-training, and its Dice coefficients are computed there alone. (Slabs are coronal since the template is symmetric between left and right.)
+The network and its training are written in plain TensorFlow 1.x style; `import conv3d as tf` is all
+that differs. The volumes are the ICBM 2009a templates (T1, probability of grey and of white matter,
+1 mm, 197 x 233 x 189 voxels) that the package `nilearn` carries. Every fourth slab of 16 coronal
+slices is held out: the network never sees it in training, and its Dice coefficients are computed
+there alone. (Slabs are coronal since the template is symmetric between left and right.)
 
-A run is repeatable to the bit: each batch depends on the seed and the step alone, so a run that was interrupted and
-resumed ends as one that was not.
+A run is repeatable to the bit: each batch depends on the seed and the step alone, so a run that was
+interrupted and resumed ends as one that was not. A second call resumes where the first stopped.
 
-  python examples/train_tissue.py --output tissue            # train; a second call resumes where the first stopped
+  python examples/train_tissue.py --output tissue
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SLAB = 16  # coronal slices of a slab
 HELD_OUT_EVERY = 4  # every fourth slab is held out
 
 
-# ---------------------------------------------------------------------------------------------------------- data
+# -------------------------------------------------------------------------------------------- data
 
 
 def load_volumes(folder=None):
@@ -120,7 +121,7 @@ def batch_of(t1, labels, step, seed, batch, patch):
     return images, targets
 
 
-# ------------------------------------------------------------------------------------------------------- network
+# ----------------------------------------------------------------------------------------- network
 
 
 def convolutions(x, filters, training):
@@ -188,7 +189,7 @@ class Model:
             self.train = optimizer.minimize(self.loss, global_step=self.step)
 
 
-# ---------------------------------------------------------------------------------------------------- evaluation
+# -------------------------------------------------------------------------------------- evaluation
 
 
 def predict(session, model, t1, slab):
@@ -264,7 +265,7 @@ def draw(path, t1, labels, slabs):
     pyplot.close(figure)
 
 
-# ------------------------------------------------------------------------------------------------------ training
+# ---------------------------------------------------------------------------------------- training
 
 
 def train(args):

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# glibc returns large blocks to the system and page-faults them again at every call, which hides what a library can do.
+# glibc returns large blocks to the system and page-faults them again at every call, which hides
+# what a library can do.
 # All peers, ours too, keep their memory.
 ALLOCATOR = {
     "MALLOC_MMAP_MAX_": "0",
@@ -22,7 +23,8 @@ ALLOCATOR = {
 class PeerProcess:
     """A peer program under an interpreter.
 
-    Between its turns the process is stopped by a signal: libraries keep their threads spinning for a while after a call
+    Between its turns the process is stopped by a signal: libraries keep their threads spinning for
+    a while after a call
     and would take the processor from the next peer.
     """
 
@@ -63,6 +65,9 @@ class PeerProcess:
         except ProcessLookupError:
             pass
         self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
 
 
 def has_module(python: str, module: str) -> bool:

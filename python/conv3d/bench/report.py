@@ -19,12 +19,12 @@ def _number(value: float, digits: int = 2) -> str:
 
 
 def markdown(results: list[Result]) -> str:
-    """One row a workload: our time in both layouts, the best peer's, the ratios and our share of the FMA peak."""
-    lines = [
-        "| workload | op | threads | ms NDHWC | ms NCDHW | effective GFLOP/s | of FMA peak | best float32 peer | ms "
-        "| ratio NDHWC | ratio NCDHW | best reduced-precision peer | ratio |",
-        "|---|---|--:|--:|--:|--:|--:|---|--:|--:|--:|---|--:|",
-    ]
+    """One row a workload: our time in both layouts, the best peer's, our share of peak."""
+    names = (
+        "workload|op|threads|ms NDHWC|ms NCDHW|effective GFLOP/s|of FMA peak|best float32 peer|ms|"
+        "ratio NDHWC|ratio NCDHW|best reduced-precision peer|ratio"
+    ).split("|")
+    lines = ["| " + " | ".join(names) + " |", "|---|---" + "|--:" * (len(names) - 2) + "|"]
     for r in results:
         last, first = r.ours("channels_last"), r.ours("channels_first")
         best, reduced = r.best_peer(True), r.best_peer(False)
@@ -54,7 +54,7 @@ def markdown(results: list[Result]) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """Geometric means and worst ratios of the whole set and of the wide 3x3x3 layers, per layout."""
+    """Geometric means and worst ratios of all and of the wide 3x3x3 layers, per layout."""
     groups: list[tuple[str, Callable[[Result], bool]]] = [
         ("all", lambda r: True),
         ("3x3x3, stride 1, >= 32 channels, >= 8^3", lambda r: r.workload.is_wide_3x3x3),
@@ -91,7 +91,7 @@ def to_json(results: list[Result]) -> dict[str, Any]:
 
 
 def write(results: list[Result], prefix: Path) -> None:
-    """Writes ``prefix.json`` and ``prefix.md``, and ``prefix.png`` where matplotlib is installed."""
+    """Writes ``prefix.json`` and ``prefix.md``; ``prefix.png`` with matplotlib."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     prefix.with_suffix(".json").write_text(json.dumps(to_json(results), indent=1) + "\n")
     prefix.with_suffix(".md").write_text(markdown(results) + "\n\n" + summary(results) + "\n")

@@ -1,4 +1,4 @@
-"""Lets libraries take turns at the same layer, so that a machine's drift meets all of them alike."""
+"""Lets libraries take turns at the same layer: a machine's drift meets all of them alike."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from conv3d.bench.process import PeerProcess, has_module, own_python
@@ -13,7 +14,8 @@ from conv3d.bench.workloads import Workload
 
 OPERATIONS = ("forward", "backward_input", "backward_filter")
 
-# program -> (module it needs, its configurations). "+bf16" and "+default" compute with less than float32.
+# program -> (module it needs, its configurations). "+bf16" and "+default" compute with less than
+# float32.
 PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "conv3d": ("conv3d", ("channels_last", "channels_first")),
     "torch": (
@@ -26,6 +28,17 @@ PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "jax": ("jax", ("channels_last", "channels_first")),
 }
 REDUCED_PRECISION = ("+bf16", "+default")
+
+
+def hardware_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself. Emulated, it is a hundred times slower and
+    says nothing.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 @dataclass
@@ -64,7 +77,9 @@ class Timing:
 
 @dataclass
 class Result:
-    """All timings of one workload in one run, and the FMA peak measured beside them (operations a second, 0 unknown)."""
+    """All timings of one workload in one run, and the FMA peak measured beside them (operations a
+    second, 0 unknown).
+    """
 
     workload: Workload
     op: str
@@ -117,13 +132,16 @@ class Runner:
     ):
         """Args:
         threads: of every peer.
-        pythons: program -> interpreters to try for it besides our own (another version is another peer).
+        pythons: program -> interpreters to try for it besides our own (another version is another
+        peer).
         only: programs to take; all by default.
         environment: variables for every peer, such as ``ONEDNN_MAX_CPU_ISA``.
         """
         self.threads = threads
         self.peers: list[tuple[PeerProcess, tuple[str, ...]]] = []
-        for program, (module, configs) in PEERS.items():
+        reduced = hardware_bfloat16()
+        for program, (module, all_configs) in PEERS.items():
+            configs = tuple(c for c in all_configs if reduced or not c.endswith(REDUCED_PRECISION))
             if only is not None and program not in only and program != "conv3d":
                 continue
             for python in [own_python()] + (pythons or {}).get(program, []):
@@ -147,8 +165,10 @@ class Runner:
     ) -> Result:
         """Times one workload: every peer loads it, then all run ``rounds`` times in turn.
 
-        A turn is one run to warm the caches, which the others have taken, and as many counted runs as fit in about 20
-        milliseconds (one at least). Peers whose checksum differs from the majority's are reported as errors.
+        A turn is one run to warm the caches, which the others have taken, and as many counted runs
+        as fit in about 20
+        milliseconds (one at least). Peers whose checksum differs from the majority's are reported
+        as errors.
         """
         entries: list[tuple[PeerProcess, Timing]] = []
         runs: list[int] = []

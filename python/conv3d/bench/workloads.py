@@ -13,7 +13,7 @@ from typing import Any
 class Workload:
     """One convolution.
 
-    Extents are ``(depth, height, width)``; ``padding`` is ``((before, after), ...)`` per axis, in voxels.
+    Extents are ``(depth, height, width)``; ``padding`` is ``((before, after), ...)`` in voxels.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Workload:
 
     @property
     def flops(self) -> float:
-        """Floating point operations of the direct algorithm: two per multiply-add, padding counted."""
+        """Operations of the direct algorithm: two per multiply-add, padding counted."""
         work = 2.0 * self.batch * self.in_channels * self.out_channels
         for n in (*self.output, *self.kernel):
             work *= n
@@ -90,8 +90,8 @@ _PROBLEM = re.compile(
 def parse(text: str) -> Workload:
     """Reads one problem in the grammar of the test suite.
 
-    Example: ``mb1_ic16id8ih8iw8_oc32_kd3kh3kw3_same`` (strides ``_sd..sh..sw..`` and dilations ``_dd..dh..dw..`` may
-    stand before the padding).
+    Example: ``mb1_ic16id8ih8iw8_oc32_kd3kh3kw3_same`` (strides ``_sd..sh..sw..`` and dilations
+    ``_dd..dh..dw..`` may stand before the padding).
 
     Raises:
       ValueError: ``text`` does not follow the grammar.
@@ -99,7 +99,8 @@ def parse(text: str) -> Workload:
     match = _PROBLEM.fullmatch(text)
     if not match:
         raise ValueError(
-            f"problem {text!r} is not of the form mb1_ic16id8ih8iw8_oc32_kd3kh3kw3[_sd1sh1sw1][_dd1dh1dw1]_same|valid"
+            f"problem {text!r} is not of the form "
+            "mb1_ic16id8ih8iw8_oc32_kd3kh3kw3[_sd1sh1sw1][_dd1dh1dw1]_same|valid"
         )
     value = {key: int(v or 1) for key, v in match.groupdict().items() if key != "padding"}
     axes = "dhw"

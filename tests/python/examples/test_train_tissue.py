@@ -39,7 +39,7 @@ LOSSES = json.loads((RECORD / "losses.json").read_text())["losses"]
 
 @pytest.mark.parametrize("optimizer", sorted(LOSSES))
 def test_losses_follow_tensorflow(record, optimizer):
-    """From the same initial values and batches, each of 50 losses is within 1e-4 of TensorFlow 1.15.5's."""
+    """From equal initial values and batches, each loss is within 1e-4 of TensorFlow 1.15.5's."""
     ours = np.array(record.losses_of(tf, optimizer))
     theirs = np.array(LOSSES[optimizer])
     assert ours.shape == theirs.shape == (50,)
@@ -61,8 +61,20 @@ def _weights(folder: Path) -> dict[str, np.ndarray]:
 
 
 def test_resumed_run_ends_with_the_same_bits(small_volumes, tmp_path):
-    """Stopped within an epoch and started again: weights, slots and history equal those of one run."""
-    common = ["--epochs", "2", "--steps", "4", "--batch", "2", "--patch", "16", "--filters", "4", "--quiet"]
+    """Stopped within an epoch and started again: weights, slots and history are equal."""
+    common = [
+        "--epochs",
+        "2",
+        "--steps",
+        "4",
+        "--batch",
+        "2",
+        "--patch",
+        "16",
+        "--filters",
+        "4",
+        "--quiet",
+    ]
     small_volumes.main([*common, "--output", str(tmp_path / "whole")])
     tf.reset_default_graph()
     small_volumes.main([*common, "--output", str(tmp_path / "parts"), "--stop-after", "3"])
@@ -107,7 +119,9 @@ def test_learns_grey_and_white_matter(example, tmp_path):
     """The whole example on the template: a Dice above 0.85 on slabs that were held out."""
     if importlib.util.find_spec("nilearn") is None:
         pytest.skip("nilearn, which carries the template, is not installed")
-    assert example.main(["--output", str(tmp_path), "--epochs", "3", "--steps", "50", "--quiet"]) == 0
+    assert (
+        example.main(["--output", str(tmp_path), "--epochs", "3", "--steps", "50", "--quiet"]) == 0
+    )
     last = json.loads((tmp_path / "history.json").read_text())["epochs"][-1]
     assert min(last["dice"].values()) > 0.85
 

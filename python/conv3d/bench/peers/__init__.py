@@ -1,1 +1,3 @@
-"""One program per library. Each is run as a script by the interpreter that has the library (Python 3.6 or later)."""
+"""One program per library. Each is run as a script by the interpreter that has the library (Python
+3.6 or later).
+"""

@@ -1,21 +1,26 @@
 """What every peer program shares: data, the clock and the conversation with the parent process.
 
-The parent writes one JSON object a line to standard input, the program answers one a line on what was standard output
-(which is then pointed at standard error, so that a library's own printing cannot disturb).
+The parent writes one JSON object a line to standard input, the program answers one a line on what
+was standard output (which is then pointed at standard error, so that a library's own printing
+cannot disturb).
 
-  {"do": "load", "workload": {...}, "op": "forward", "config": "..."}  ->  {"checksum": [...]} or {"error": "..."}
+  {"do": "load", "workload": {...}, "op": "forward", "config": "..."}  ->  {"checksum": [...]}
   {"do": "time", "config": "...", "runs": 3}                           ->  {"seconds": [...]}
   {"do": "clear"}                                                      ->  {}
-  {"do": "peak"}                                                       ->  {"fma_peak": ...} (our own program only)
+  {"do": "peak"}  (our own program only)                               ->  {"fma_peak": ...}
+
+or, where that fails, {"error": "..."}.
 
 Several configurations may be loaded at once; "clear" drops them.
 
 Kept to the standard library, NumPy and the syntax of Python 3.6: TensorFlow 1.x runs nothing newer.
 """
 
+import ctypes
 import gc
 import json
 import os
+import signal
 import sys
 import time
 
@@ -23,10 +28,13 @@ import numpy as np
 
 
 def start(threads):
-    """Points standard output away and confines the process to ``threads`` processors. Call before any import of a library.
+    """Points standard output away and confines the process to ``threads`` processors. Call before
+    any import of a library.
 
     Returns the file for answers.
     """
+    if sys.platform == "linux":  # a stopped process whose parent was killed would stay for ever
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     answers = os.fdopen(os.dup(1), "w", 1)
     os.dup2(2, 1)
     cpus = sorted(os.sched_getaffinity(0))
@@ -81,7 +89,9 @@ def filter_oidhw(k):
 
 
 def same_or_valid(w):
-    """How a library that knows only SAME and VALID pads this workload: "SAME", "VALID" or None (pad the input first)."""
+    """How a library that knows only SAME and VALID pads this workload: "SAME", "VALID" or None (pad
+    the input first).
+    """
     if all(tuple(p) == (0, 0) for p in w["padding"]):
         return "VALID"
     for n, p, k, d, s in zip(w["input"], w["padding"], w["kernel"], w["dilations"], w["strides"]):
@@ -97,7 +107,9 @@ def pad_input(x, w):
 
 
 def checksum(result):
-    """[sum, sum of squares] over all elements in float64: tells a peer that computed something else."""
+    """[sum, sum of squares] over all elements in float64: tells a peer that computed something
+    else.
+    """
     flat = np.asarray(result, dtype=np.float64).ravel()
     return [float(flat.sum()), float(np.dot(flat, flat))]
 
@@ -107,7 +119,8 @@ def serve(answers, load, peak=None):
 
     Args:
       answers: the file from ``start``.
-      load: ``load(workload, op, config) -> (run, result)``: a function that computes once, and one that returns the
+      load: ``load(workload, op, config) -> (run, result)``: a function that computes once, and one
+      that returns the
         computed array, channels last. It raises when the library cannot do it.
       peak: measures the machine's float32 FMA rate in operations a second.
     """

@@ -1,4 +1,6 @@
-"""This library. Configurations: ``channels_last``, ``channels_first``; the filter is packed once, as in inference."""
+"""This library. Configurations: ``channels_last``, ``channels_first``; the filter is packed once,
+as in inference.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""ONNX Runtime, channels first, filter prepacked, output bound once. Configuration: ``channels_first``."""
+"""ONNX Runtime, channels first, filter prepacked, output bound once. Configuration:
+``channels_first``.
+"""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""OpenVINO. Configurations: ``channels_first``, ``channels_last`` (float32), ``channels_last+default`` (its own precision)."""
+"""OpenVINO. Configurations: ``channels_first``, ``channels_last`` (float32),
+``channels_last+default`` (its own precision).
+"""
 
 import sys
 

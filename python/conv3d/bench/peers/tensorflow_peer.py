@@ -1,4 +1,6 @@
-"""TensorFlow 1.x (graph and session) or 2.x (tf.function), channels last. Configuration: ``channels_last``."""
+"""TensorFlow 1.x (graph and session) or 2.x (tf.function), channels last. Configuration:
+``channels_last``.
+"""
 
 import os
 import sys

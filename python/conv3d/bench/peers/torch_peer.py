@@ -1,4 +1,6 @@
-"""PyTorch. Configurations: ``contiguous``, ``channels_last``, ``channels_last+prepacked`` (float32), ``channels_last+bf16``."""
+"""PyTorch. Configurations: ``contiguous``, ``channels_last``, ``channels_last+prepacked``
+(float32), ``channels_last+bf16``.
+"""
 
 import sys
 
@@ -26,7 +28,8 @@ def load(w, op, config):
 
     def tensor(a):
         t = torch.from_numpy(a).to(dtype)
-        # a dimension of extent one makes both formats look dense: copy into the strides that are asked for
+        # a dimension of extent one makes both formats look dense: copy into the strides that are
+        # asked for
         return torch.empty_like(t, memory_format=memory).copy_(t)
 
     xt, kt = tensor(common.channels_first(x)), tensor(common.filter_oidhw(k))
