@@ -38,11 +38,11 @@ def load_volumes(folder=None):
     """Reads the template.
 
     Args:
-      folder: where the three `mni_icbm152_*` files are; by default inside the installed package `nilearn`.
+      folder: where the three `mni_icbm152_*` files are; by default in package `nilearn`.
 
     Returns:
-      `(t1, labels)`: float32 `[D, H, W]` scaled to zero mean and unit variance inside the head, and int32 `[D, H, W]`
-      with 0 other, 1 grey, 2 white matter.
+      `(t1, labels)`: float32 `[D, H, W]` of zero mean and unit variance inside the head, and int32
+      `[D, H, W]` with 0 other, 1 grey, 2 white matter.
 
     Raises:
       SystemExit: with one line, when the files are not there.
@@ -96,7 +96,7 @@ def batch_of(t1, labels, step, seed, batch, patch):
       patch: edge of a patch in voxels.
 
     Returns:
-      `(images, targets)`: float32 `[batch, patch, patch, patch, 1]`, int32 `[batch, patch, patch, patch]`.
+      `(images, targets)`: float32 `[batch, patch, patch, patch, 1]` and int32 without the last axis.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, step]))
     starts = training_starts(t1.shape[1], patch)
@@ -125,7 +125,7 @@ def batch_of(t1, labels, step, seed, batch, patch):
 
 
 def convolutions(x, filters, training):
-    """Two 3x3x3 convolutions, each followed by batch normalization and ReLU. x: `[N, D, H, W, C]`."""
+    """Two 3x3x3 convolutions, each with batch normalization and ReLU. x: `[N, D, H, W, C]`."""
     for _ in range(2):
         x = tf.layers.conv3d(x, filters, 3, padding="same", use_bias=False)
         x = tf.layers.batch_normalization(x, momentum=0.9, training=training)
@@ -159,7 +159,7 @@ def unet(images, training, filters=8, levels=3):
 
 
 def soft_dice(logits, targets):
-    """One minus the mean soft Dice of grey and white matter: a scalar that ignores how much of a patch is background."""
+    """One minus the mean soft Dice of grey and white matter; blind to how much is background."""
     probability = tf.nn.softmax(logits)[..., 1:]
     truth = tf.one_hot(targets, len(CLASSES))[..., 1:]
     axes = [0, 1, 2, 3]
@@ -195,8 +195,8 @@ class Model:
 def predict(session, model, t1, slab):
     """Labels of the coronal slices `slab.start .. slab.stop` of the whole volume.
 
-    The volume is cut along depth into overlapping blocks, so that memory stays bounded and no voxel that is kept lies
-    nearer than 16 voxels to a cut.
+    The volume is cut along depth into overlapping blocks, so that memory stays bounded and no voxel
+    that is kept lies nearer than 16 voxels to a cut.
 
     Returns:
       int `[D, slab.stop - slab.start, W]`.
@@ -228,7 +228,7 @@ def evaluate(session, model, t1, labels):
     """Predicts all held-out slabs.
 
     Returns:
-      `(scores, slabs)`: the Dice of grey and of white matter over all held-out voxels, and `[(slab, predicted)]`.
+      `(scores, slabs)`: Dice of grey and white matter over all held-out voxels; `[(slab, predicted)]`.
     """
     held = held_out_slices(t1.shape[1])
     edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(int), [0]])))
@@ -242,7 +242,7 @@ def evaluate(session, model, t1, labels):
 
 
 def draw(path, t1, labels, slabs):
-    """Writes a PNG: for each held-out slab its middle slice as T1, as labelled in the template and as predicted."""
+    """Writes a PNG: of each held-out slab the middle slice as T1, in the template, predicted."""
     import matplotlib
 
     matplotlib.use("Agg")
