@@ -36,8 +36,8 @@ from conv3d.config import (
     RunMetadata,
     RunOptions,
 )
-from conv3d.errors import OpError
 from conv3d.engine import __version__, get_cmake_dir, get_include
+from conv3d.errors import OpError
 from conv3d.framework.context import (
     colocate_with,
     control_dependencies,
@@ -84,6 +84,10 @@ from conv3d.framework.graph import (
     get_collection_ref,
 )
 from conv3d.framework.graph_keys import GraphKeys
+from conv3d.framework.indexed_slices import IndexedSlices
+from conv3d.framework.indexed_slices import (
+    convert_or_slices as convert_to_tensor_or_indexed_slices,
+)
 from conv3d.framework.random_seed import get_seed, set_random_seed
 from conv3d.framework.session import InteractiveSession, Session, get_default_session
 from conv3d.framework.tensor import Tensor, is_tensor
@@ -326,6 +330,7 @@ __all__ = [
     "Graph",
     "GraphKeys",
     "GraphOptions",
+    "IndexedSlices",
     "InteractiveSession",
     "OpError",
     "Operation",
@@ -391,6 +396,7 @@ __all__ = [
     "contrib",
     "control_dependencies",
     "convert_to_tensor",
+    "convert_to_tensor_or_indexed_slices",
     "cos",
     "cosh",
     "count_nonzero",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import context, convert, execute
-from conv3d.ops import control_flow_ops
+from conv3d.framework import context, convert
+from conv3d.ops import control_flow_ops, training_ops
 from conv3d.train.adam import AdamOptimizer
 from conv3d.train.momentum import MomentumOptimizer
 
@@ -59,7 +59,10 @@ class AdaMaxOptimizer(AdamOptimizer):
             grad,
         ]
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op("ApplyAdaMax", inputs, attrs))
+        return self._operation(training_ops.update("ApplyAdaMax", inputs, attrs))
+
+    def _apply_sparse(self, grad: Any, var: Any) -> Any:
+        return self._apply_dense(grad, var)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
         power = self._power()

@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from conv3d.framework import context, convert, dtypes, execute, nest, registry
+from conv3d.framework import context, convert, dtypes, execute, indexed_slices, nest, registry
+from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.framework.tensor import EagerTensor, Tensor
 
 
@@ -50,7 +51,7 @@ def _reverse_walk(
         if not parts:
             return None
         if len(parts) > 1:
-            parts[:] = [execute.apply_op("AddN", list(parts), {"N": len(parts)})]
+            parts[:] = [indexed_slices.add_all(parts)]
         return parts[0]
 
     for y, grad in zip(ys, grad_ys, strict=False):
@@ -90,6 +91,8 @@ def _input_gradients(op: Any, grads: Sequence[Any]) -> Sequence[Any]:
         return [None] * len(op.inputs)
     if gradient is None:
         raise LookupError(f"Op {op.type!r} (operation {op.name!r}) has no registered gradient.")
+    if op.type not in _PASS_SLICES:
+        grads = [_whole(grad) for grad in grads]
     found = gradient(op, *grads)
     found = list(found) if isinstance(found, (list, tuple)) else [found]
     if len(found) != len(op.inputs):
@@ -105,6 +108,14 @@ def _input_gradients(op: Any, grads: Sequence[Any]) -> Sequence[Any]:
                     f"The gradient of op {op.type!r} for {tensor} has shape {grad.shape}."
                 ) from None
     return found
+
+
+# Ops whose gradient is that of their result, whatever its form.
+_PASS_SLICES = frozenset(("Identity", "ReadVariableOp"))
+
+
+def _whole(grad: Any) -> Any:
+    return convert.convert_to_tensor(grad) if isinstance(grad, IndexedSlices) else grad
 
 
 def _differentiable(dtype: dtypes.DType) -> bool:
@@ -141,7 +152,8 @@ def gradients(
         stop_gradients: tensors to be taken as constants.
 
     Returns:
-        One tensor an x, None where no y depends on it.
+        One tensor an x, None where no y depends on it. Where y depends on x by `tf.gather` alone,
+        it is `tf.IndexedSlices`.
 
     Raises:
         RuntimeError: in eager mode.
@@ -186,7 +198,10 @@ def _start(y: Tensor, grad: Any, i: int) -> Tensor | None:
     if not _differentiable(y.dtype):
         return None
     if grad is None:
-        shape = execute.apply_op("Shape", [y], {"out_type": dtypes.int32})
+        if y.shape.is_fully_defined():
+            shape = convert.convert_to_tensor(y.shape.as_list(), dtypes.int32, name="Shape")
+        else:
+            shape = execute.apply_op("Shape", [y], {"out_type": dtypes.int32})
         one = convert.convert_to_tensor(1, dtype=y.dtype.base_dtype, name=f"grad_ys_{i}")
         return execute.apply_op("Fill", [shape, one])
     grad = convert.convert_to_tensor(

@@ -15,6 +15,7 @@ import numpy as np
 from conv3d import engine
 from conv3d.framework import context, convert, dtypes, state
 from conv3d.framework.graph import Graph
+from conv3d.framework.indexed_slices import IndexedSlices, IndexedSlicesValue
 from conv3d.framework.plan import Plan
 from conv3d.framework.tensor import Tensor
 
@@ -284,6 +285,12 @@ def _flatten(fetches: Any, graph: Graph, flat: list[Any]) -> Callable[..., Any]:
         keyed = [(key, _flatten(f, graph, flat)) for key, f in fetches.items()]
         make = type(fetches) if type(fetches) is not dict else dict
         return lambda values: make([(key, part(values)) for key, part in keyed])
+    if isinstance(fetches, IndexedSlices):
+        slices = (fetches.values, fetches.indices, fetches.dense_shape)
+        three = [_flatten(part, graph, flat) for part in slices if part is not None]
+        return lambda values: IndexedSlicesValue(
+            *[part(values) for part in three], *[None][: 3 - len(three)]
+        )
     if not (isinstance(fetches, Tensor) and fetches.op.graph is graph):
         fetches = _fetch(fetches, graph)
     flat.append(fetches)

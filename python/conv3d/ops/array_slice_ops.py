@@ -9,6 +9,7 @@ import numpy as np
 
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
+from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
 from conv3d.framework.tensor import Tensor
 from conv3d.framework.tensor_shape import Dimension, TensorShape, unknown_shape
@@ -437,11 +438,18 @@ def _gather(
 
 def _grad_gather(op: Any, grad: Tensor) -> list[Any]:
     params, indices, axis = op.inputs
-    return [
-        apply_op("GatherGrad", [grad, indices, axis, array_ops.shape(params)]),
-        None,
-        None,
-    ]
+    shape = array_ops.shape(params)
+    at = convert.constant_value(axis)
+    if at is None or at != 0:
+        return [apply_op("GatherGrad", [grad, indices, axis, shape]), None, None]
+    count = array_ops.size(indices)
+    rest = params.shape[1:]
+    if rest.is_fully_defined():
+        rows = array_ops.reshape(grad, [count, *rest.as_list()])
+    else:
+        rows = array_ops.reshape(grad, array_ops.concat([[count], shape[1:]], 0))
+    flat = array_ops.reshape(indices, [-1])
+    return [IndexedSlices(rows, flat, shape), None, None]
 
 
 def _gather_grad(

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import context, convert
+from conv3d.framework import context, convert, indexed_slices
+from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.ops import array_ops, array_slice_ops, math_ops
 from conv3d.ops.math_ops import clip_by_value
 
@@ -51,9 +52,15 @@ def global_norm(t_list: Sequence[Any], name: str | None = None) -> Any:
     """
     _check_list(t_list)
     with context.name_scope(name, "global_norm", [t for t in t_list if t is not None]):
-        values = [convert.convert_to_tensor(t) for t in t_list if t is not None]
+        values = [_stored(t) for t in t_list if t is not None]
         squares = array_ops.stack([math_ops.reduce_sum(value * value) for value in values])
         return math_ops.sqrt(math_ops.reduce_sum(squares), name="global_norm")
+
+
+def _stored(t: Any) -> Any:
+    """The elements that are there: all of a tensor, the slices of `IndexedSlices`."""
+    t = indexed_slices.convert_or_slices(t)
+    return t.values if isinstance(t, IndexedSlices) else t
 
 
 def _check_list(t_list: Any) -> None:
@@ -67,7 +74,7 @@ def clip_by_global_norm(
     """Scales all tensors by `clip_norm / max(global_norm, clip_norm)`.
 
     Args:
-        t_list: tensors; None among them stay.
+        t_list: tensors or `IndexedSlices`; None among them stay.
         clip_norm: the largest global norm.
         use_norm: the global norm, where it is known already.
         name: name of the operation.
@@ -90,11 +97,12 @@ def clip_by_global_norm(
             if t is None:
                 clipped.append(None)
                 continue
-            value = convert.convert_to_tensor(t)
+            value = _stored(t)
             factor = math_ops.cast(scale, value.dtype.base_dtype)
-            clipped.append(
-                array_ops.identity(value * factor, name=f"clip_by_global_norm_{position}")
-            )
+            scaled = array_ops.identity(value * factor, name=f"clip_by_global_norm_{position}")
+            if isinstance(t, IndexedSlices):
+                scaled = IndexedSlices(scaled, t.indices, t.dense_shape)
+            clipped.append(scaled)
     return clipped, norm
 
 

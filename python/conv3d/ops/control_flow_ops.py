@@ -17,6 +17,7 @@ from conv3d import errors
 from conv3d.framework import context, convert, dtypes, nest
 from conv3d.framework.execute import apply_op
 from conv3d.framework.graph import Graph, Operation
+from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.framework.plan import DEAD
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
 from conv3d.framework.tensor import Tensor
@@ -95,7 +96,7 @@ def tuple(tensors: Any, name: str | None = None, control_inputs: Any = None) -> 
     if context.executing_eagerly():
         return list(tensors)
     with context.name_scope(name, "tuple", [t for t in tensors if t is not None]):
-        gate = [t for t in tensors if t is not None]
+        gate = [t.op if isinstance(t, IndexedSlices) else t for t in tensors if t is not None]
         if not gate:
             raise ValueError("tuple() needs at least one tensor.")
         for c in control_inputs or ():
@@ -106,6 +107,9 @@ def tuple(tensors: Any, name: str | None = None, control_inputs: Any = None) -> 
         for t in tensors:
             if t is None or isinstance(t, Operation):
                 out.append(all_done if t is not None else None)
+            elif isinstance(t, IndexedSlices):
+                values = with_dependencies([all_done], t.values)
+                out.append(IndexedSlices(values, t.indices, t.dense_shape))
             else:
                 out.append(with_dependencies([all_done], t))
         return out

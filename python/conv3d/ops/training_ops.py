@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from conv3d import errors
-from conv3d.framework import registry, state
+from conv3d.framework import execute, registry, state
+from conv3d.framework.indexed_slices import IndexedSlices
 
 Array = Any  # of NumPy; scalars are arrays without dimensions
 Attrs = dict[str, Any]
@@ -90,8 +91,79 @@ def _compute(
     return compute
 
 
+def _infer_sparse(name: str, refs: Sequence[str], values: Sequence[str]) -> Callable[..., Any]:
+    def infer(attrs: Attrs, inputs: Sequence[Any]) -> list[tuple[Any, Any]]:
+        *dense, indices = inputs
+        if indices.dtype.base_dtype.name not in ("int32", "int64"):
+            raise TypeError(f"indices: {name} needs int32 or int64, {indices.dtype.name} is given")
+        indices.shape.assert_has_rank(1)
+        shape = inputs[0].shape
+        for label, value in zip((*refs, *values), dense, strict=True):
+            if value.dtype.base_dtype != inputs[0].dtype.base_dtype and label not in _COUNTS:
+                raise TypeError(
+                    f"{label}: {name} needs {inputs[0].dtype.base_dtype.name} as of the variable, "
+                    f"{value.dtype.base_dtype.name} is given"
+                )
+            if label in refs:
+                shape = shape.merge_with(value.shape)
+            elif label in _TENSORS:
+                indices.shape.concatenate(shape[1:]).assert_is_compatible_with(value.shape)
+        return [(inputs[0].dtype, shape)]
+
+    return infer
+
+
+def _compute_sparse(
+    name: str, refs: Sequence[str], values: Sequence[str], rule: Rule
+) -> Callable[..., Any]:
+    """The rule on some rows of the references; the others stay."""
+    count = len(refs)
+
+    def compute(ctx: Any, attrs: Attrs, *inputs: Any) -> Array:
+        cells: Sequence[state.Ref] = inputs[:count]
+        old = [cell.get() for cell in cells]
+        *others, indices = (_plain(value) for value in inputs[count:])
+        size = old[0].shape[0]
+        bad = (indices < 0) | (indices >= size)
+        if bad.any():
+            raise errors.InvalidArgumentError(
+                None,
+                ctx.op,
+                f"indices: {name} of variable {cells[0].name!r} got {indices[bad].flat[0]}, there "
+                f"are {size} rows",
+            )
+        with np.errstate(all="ignore"):
+            new = rule(attrs, *(value[indices] for value in old), *others)
+        for cell, before, after in zip(cells, old, new, strict=True):
+            if after is not None:
+                whole = before.copy()
+                whole[indices] = after
+                cell.set(whole)
+        return cells[0].get()
+
+    return compute
+
+
+def update(op_type: str, inputs: Sequence[Any], attrs: Attrs) -> Any:
+    """Adds the update op; its sparse form where the gradient among `inputs` is `IndexedSlices`."""
+    found = [value for value in inputs if isinstance(value, IndexedSlices)]
+    if not found:
+        return execute.apply_op(op_type, inputs, attrs)
+    dense = [value.values if value is found[0] else value for value in inputs]
+    return execute.apply_op(f"Sparse{op_type}", [*dense, found[0].indices], attrs)
+
+
 def _register(name: str, refs: str, values: str, rule: Rule) -> registry.OpDef:
+    """Registers an update and its sparse form."""
     ref_names, value_names = refs.split(), values.split()
+    registry.register(
+        f"Sparse{name}",
+        infer=_infer_sparse(f"Sparse{name}", ref_names, value_names),
+        compute=_compute_sparse(f"Sparse{name}", ref_names, value_names, rule),
+        gradient=registry.NOT_DIFFERENTIABLE,
+        stateful=True,
+        inputs=(*ref_names, *value_names, "indices"),
+    )
     return registry.register(
         name,
         infer=_infer(name, ref_names, value_names),

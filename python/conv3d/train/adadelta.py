@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import execute
+from conv3d.ops import training_ops
 from conv3d.train import optimizer
 
 
-class AdadeltaOptimizer(optimizer.Optimizer):
+class AdadeltaOptimizer(optimizer.RowwiseOptimizer):
     """Adadelta. Source: `tf.train.AdadeltaOptimizer`.
 
     Args:
@@ -56,4 +56,4 @@ class AdadeltaOptimizer(optimizer.Optimizer):
             grad,
         ]
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op("ApplyAdadelta", inputs, attrs))
+        return self._operation(training_ops.update("ApplyAdadelta", inputs, attrs))

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import execute
+from conv3d.ops import training_ops
 from conv3d.train import optimizer
 
 
-class AdagradOptimizer(optimizer.Optimizer):
+class AdagradOptimizer(optimizer.RowwiseOptimizer):
     """Adagrad. Source: `tf.train.AdagradOptimizer`.
 
     Args:
@@ -52,4 +52,4 @@ class AdagradOptimizer(optimizer.Optimizer):
         rate = self._like(self._learning_rate_tensor, var)
         inputs = [var, self.get_slot(var, "accumulator"), rate, grad]
         attrs = {"use_locking": self._use_locking, "update_slots": True}
-        return self._operation(execute.apply_op("ApplyAdagrad", inputs, attrs))
+        return self._operation(training_ops.update("ApplyAdagrad", inputs, attrs))

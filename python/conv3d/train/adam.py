@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import context, execute
+from conv3d.framework import context, convert, execute
 from conv3d.ops import control_flow_ops
 from conv3d.train import optimizer
 
@@ -79,6 +79,10 @@ class AdamOptimizer(optimizer.Optimizer):
         ]
         attrs = {"use_locking": self._use_locking, "use_nesterov": self._use_nesterov}
         return self._operation(execute.apply_op("ApplyAdam", inputs, attrs))
+
+    def _apply_sparse(self, grad: Any, var: Any) -> Any:
+        # The running means decay in every row, so every row moves.
+        return self._apply_dense(convert.convert_to_tensor(grad), var)
 
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
         beta1_power, beta2_power = self._get_beta_accumulators()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import execute
+from conv3d.ops import training_ops
 from conv3d.train import optimizer
 
 
@@ -17,7 +17,7 @@ def _check(name: str, value: float, good: bool, accepted: str) -> None:
         raise ValueError(f"{name}: has to be {accepted}, got {value!r}")
 
 
-class FtrlOptimizer(optimizer.Optimizer):
+class FtrlOptimizer(optimizer.RowwiseOptimizer):
     """FTRL. Source: `tf.train.FtrlOptimizer`.
 
     Args:
@@ -104,4 +104,4 @@ class FtrlOptimizer(optimizer.Optimizer):
             *(self._like(scalar, var) for scalar in scalars),
         ]
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op(op_type, inputs, attrs))
+        return self._operation(training_ops.update(op_type, inputs, attrs))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from conv3d.framework import execute
+from conv3d.ops import state_ops
 from conv3d.train import optimizer
 
 
@@ -30,3 +31,10 @@ class GradientDescentOptimizer(optimizer.Optimizer):
         rate = self._like(self._learning_rate_tensor, var)
         attrs = {"use_locking": self._use_locking}
         return self._operation(execute.apply_op("ApplyGradientDescent", [var, rate, grad], attrs))
+
+    def _apply_sparse_duplicate_indices(self, grad: Any, var: Any) -> Any:
+        # Subtracting row by row adds up what is named twice.
+        rate = self._like(self._learning_rate_tensor, var)
+        return self._operation(
+            state_ops.scatter_sub(var, grad.indices, grad.values * rate, self._use_locking)
+        )

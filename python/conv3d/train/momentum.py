@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import execute
+from conv3d.ops import training_ops
 from conv3d.train import optimizer
 
 
-class MomentumOptimizer(optimizer.Optimizer):
+class MomentumOptimizer(optimizer.RowwiseOptimizer):
     """Gradient descent with momentum. Source: `tf.train.MomentumOptimizer`.
 
     `accumulation = momentum * accumulation + gradient; var -= learning_rate * accumulation`.
@@ -57,4 +57,4 @@ class MomentumOptimizer(optimizer.Optimizer):
             self._like(self._momentum_tensor, var),
         ]
         attrs = {"use_locking": self._use_locking, "use_nesterov": self._use_nesterov}
-        return self._operation(execute.apply_op("ApplyMomentum", inputs, attrs))
+        return self._operation(training_ops.update("ApplyMomentum", inputs, attrs))

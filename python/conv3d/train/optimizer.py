@@ -11,10 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from conv3d.framework import context, convert, dtypes, gradients
+from conv3d.framework import context, convert, dtypes, gradients, indexed_slices
 from conv3d.framework.graph import GraphKeys, get_collection_ref
+from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.framework.tensor import Tensor
-from conv3d.ops import array_ops, control_flow_ops, math_ops, state_ops, training_ops
+from conv3d.ops import (
+    array_more_ops,
+    array_ops,
+    control_flow_ops,
+    math_ops,
+    math_reduce_ops,
+    state_ops,
+    training_ops,
+)
 from conv3d.train import slot_creator
 from conv3d.variables import collections as variable_collections
 from conv3d.variables.partitioned import PartitionedVariable
@@ -251,7 +260,7 @@ class Optimizer:
                     f"grads_and_vars: {variable!r} is no variable that can be updated"
                 )
             try:
-                used.append((convert.convert_to_tensor(gradient), variable))
+                used.append((indexed_slices.convert_or_slices(gradient), variable))
             except TypeError as error:
                 raise TypeError(
                     f"grads_and_vars: the gradient {gradient!r} of {variable.name} is neither None "
@@ -286,6 +295,13 @@ class Optimizer:
 
     def _update(self, gradient: Any, variable: Any) -> Any:
         eager = context.executing_eagerly()
+        if isinstance(gradient, IndexedSlices):
+            if variable.constraint is not None:
+                raise RuntimeError(
+                    f"{variable.name} has a constraint, which cannot be combined with a sparse "
+                    "gradient such as that of tf.gather"
+                )
+            return self._apply_sparse_duplicate_indices(gradient, variable)
         if eager or getattr(variable, "handle", None) is not None:
             update = self._resource_apply_dense(gradient, variable)
         else:
@@ -403,6 +419,17 @@ class Optimizer:
         """The same for resource variables."""
         return self._apply_dense(grad, handle)
 
+    def _apply_sparse_duplicate_indices(self, grad: Any, var: Any) -> Any:
+        """Updates `var` by `IndexedSlices`; the slices of a row that is named twice are added."""
+        places, position = array_more_ops.unique(grad.indices)
+        count = array_ops.shape(places)[0]
+        rows = math_reduce_ops.unsorted_segment_sum(grad.values, position, count)
+        return self._apply_sparse(IndexedSlices(rows, places, grad.dense_shape), var)
+
+    def _apply_sparse(self, grad: Any, var: Any) -> Any:
+        """Adds the op that updates `var` by `IndexedSlices` that name each row once."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how to update some rows")
+
     def _finish(self, update_ops: Sequence[Any], name_scope: str) -> Any:
         """Closes a step: one operation that stands for all updates."""
         if context.executing_eagerly():
@@ -442,3 +469,13 @@ class Optimizer:
     def _operation(result: Any) -> Any:
         """The operation of an update's result; in eager mode the result itself."""
         return result if context.executing_eagerly() else result.op
+
+
+class RowwiseOptimizer(Optimizer):
+    """An optimizer whose rule treats each row alone: a sparse gradient changes only its rows.
+
+    `_apply_dense` of a subclass hands `grad`, of either form, to `training_ops.update`.
+    """
+
+    def _apply_sparse(self, grad: Any, var: Any) -> Any:
+        return self._apply_dense(grad, var)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import dtypes, execute
-from conv3d.ops import math_ops
+from conv3d.framework import dtypes
+from conv3d.ops import math_ops, training_ops
 from conv3d.train import optimizer
 
 
-class ProximalGradientDescentOptimizer(optimizer.Optimizer):
+class ProximalGradientDescentOptimizer(optimizer.RowwiseOptimizer):
     """Source: `tf.train.ProximalGradientDescentOptimizer`.
 
     Args:
@@ -52,7 +52,7 @@ class ProximalGradientDescentOptimizer(optimizer.Optimizer):
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         inputs = [var, *self._scalars(var), grad]
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op("ApplyProximalGradientDescent", inputs, attrs))
+        return self._operation(training_ops.update("ApplyProximalGradientDescent", inputs, attrs))
 
 
 class ProximalAdagradOptimizer(ProximalGradientDescentOptimizer):
@@ -95,7 +95,7 @@ class ProximalAdagradOptimizer(ProximalGradientDescentOptimizer):
     def _apply_dense(self, grad: Any, var: Any) -> Any:
         inputs = [var, self.get_slot(var, "accumulator"), *self._scalars(var), grad]
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op("ApplyProximalAdagrad", inputs, attrs))
+        return self._operation(training_ops.update("ApplyProximalAdagrad", inputs, attrs))
 
 
 class AdagradDAOptimizer(ProximalGradientDescentOptimizer):
@@ -157,4 +157,4 @@ class AdagradDAOptimizer(ProximalGradientDescentOptimizer):
             self._step_tensor,
         ]
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op("ApplyAdagradDA", inputs, attrs))
+        return self._operation(training_ops.update("ApplyAdagradDA", inputs, attrs))

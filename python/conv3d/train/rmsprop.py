@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from conv3d.framework import execute
+from conv3d.ops import training_ops
 from conv3d.train import optimizer
 
 
-class RMSPropOptimizer(optimizer.Optimizer):
+class RMSPropOptimizer(optimizer.RowwiseOptimizer):
     """RMSProp with momentum. Source: `tf.train.RMSPropOptimizer`.
 
     Args:
@@ -72,4 +72,4 @@ class RMSPropOptimizer(optimizer.Optimizer):
         ]
         op_type = "ApplyCenteredRMSProp" if self._centered else "ApplyRMSProp"
         attrs = {"use_locking": self._use_locking}
-        return self._operation(execute.apply_op(op_type, inputs, attrs))
+        return self._operation(training_ops.update(op_type, inputs, attrs))

@@ -135,6 +135,11 @@ def _loss(outputs: list) -> object:
     return execute.apply_op("AddN", terms, {"N": len(terms)}) if terms else None
 
 
+def _gradients(loss: object, xs: list) -> list:
+    found = gradients(loss, xs)
+    return [None if f is None else convert.convert_to_tensor(f) for f in found]
+
+
 def _check(name: str, i: int, order: int) -> None:
     attrs, arrays = _samples(name)[i]
     arrays = [np.asarray(a, np.float64) if _is_float(a) else np.asarray(a) for a in arrays]
@@ -149,10 +154,10 @@ def _check(name: str, i: int, order: int) -> None:
         loss = _loss(_call(name, attrs, inputs))
         if loss is None:
             return
-        found = gradients(loss, [inputs[k] for k in floats])
+        found = _gradients(loss, [inputs[k] for k in floats])
         if order == 2:
             loss = _loss([f for f in found if f is not None])
-            found = gradients(loss, [inputs[k] for k in floats]) if loss is not None else []
+            found = _gradients(loss, [inputs[k] for k in floats]) if loss is not None else []
     s = session.Session(graph=g)
 
     def feed(values: list) -> dict:
