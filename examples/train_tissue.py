@@ -96,7 +96,7 @@ def batch_of(t1, labels, step, seed, batch, patch):
       patch: edge of a patch in voxels.
 
     Returns:
-      `(images, targets)`: float32 `[batch, patch, patch, patch, 1]` and int32 without the last axis.
+      `(images, targets)`: float32 `[batch, patch, patch, patch, 1]`, int32 without last axis.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed, step]))
     starts = training_starts(t1.shape[1], patch)
@@ -228,7 +228,7 @@ def evaluate(session, model, t1, labels):
     """Predicts all held-out slabs.
 
     Returns:
-      `(scores, slabs)`: Dice of grey and white matter over all held-out voxels; `[(slab, predicted)]`.
+      `(scores, slabs)`: Dice of grey and white matter over all held-out voxels, `[(slab, labels)]`.
     """
     held = held_out_slices(t1.shape[1])
     edges = np.flatnonzero(np.diff(np.concatenate([[0], held.astype(int), [0]])))
