@@ -284,6 +284,21 @@ TEST_CASE("the choice does not depend on the batch") {
   });
 }
 
+TEST_CASE("the reference is the last resort and not a habit") {
+  for_each_problem({"smoke", "edges", "strided", "dilated", "networks"}, [](ProblemSpec spec, const std::string& line) {
+    CAPTURE(line);
+    for (Direction direction : kDirections) {
+      spec.direction = direction;
+      for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
+        spec.dtype = dtype;
+        const Problem p = make_problem(spec);
+        if (p.flops() < 1e6) continue;
+        CHECK(Plan(p, "auto").facts().family != "reference");
+      }
+    }
+  });
+}
+
 TEST_CASE("strict accuracy takes no winograd") {
   for_each_problem({"smoke", "networks"}, [](ProblemSpec spec, const std::string& line) {
     CAPTURE(line);
