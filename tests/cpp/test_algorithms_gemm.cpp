@@ -6,6 +6,7 @@
 #include <string>
 
 #include "algorithms/reference/reference.h"
+#include "emulation/tables.h"
 #include "kernels/dispatch.h"
 #include "problem_sets.h"
 #include "run_algorithm.h"
@@ -23,14 +24,6 @@ CpuInfo tiny_caches() {
   cpu.l2_bytes = 24576;
   cpu.l3_bytes = 65536;
   return cpu;
-}
-
-std::vector<const KernelTable*> runnable_tables() {
-  std::vector<const KernelTable*> tables;
-  const KernelTableList list = kernel_tables();
-  for (int i = 0; i < list.size; ++i)
-    if ((list.items[i]->required_features & ~cpu_info().features) == 0) tables.push_back(list.items[i]);
-  return tables;
 }
 
 std::vector<const Algorithm*> gemm_algorithms() {
@@ -211,7 +204,7 @@ TEST_CASE("threads, batch, layout and alignment do not change a bit") {
   }
 }
 
-TEST_CASE("problems of real networks equal the reference" * doctest::skip(false)) {
+TEST_CASE("problems of real networks equal the reference") {
   const PlanContext context{&kernel_table(), &cpu_info(), 1};
   for (const std::string& text : problem_set("networks")) {
     ProblemSpec spec = parse_problem(text);
