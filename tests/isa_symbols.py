@@ -1,7 +1,7 @@
 """Checks that object files of ISA code export nothing but symbols of their own namespace.
 
-An ISA file is compiled with flags that its neighbours may not run. A weak function in it (a template instance, an inline
-member) may be the copy that the linker keeps for everybody, so none may exist.
+An ISA file is compiled with flags that its neighbours may not run. A weak function in it (a
+template instance, an inline member) may be the copy that the linker keeps for everybody, so none may exist.
 
 Usage: isa_symbols.py NM OBJECT...
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def foreign_symbols(nm: str, object_file: Path) -> list[str]:
-    """Weak symbols, and global definitions outside `conv3d::<isa>`, of one object file `isa_<name>...`."""
+    """Weak symbols, and globals outside `conv3d::<isa>`, of one object file `isa_<name>...`."""
     match = re.match(r"isa_([a-z0-9]+)", object_file.name)
     if match is None:
         raise ValueError(f"{object_file} is not named isa_<name>")

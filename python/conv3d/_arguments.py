@@ -1,20 +1,22 @@
 """Arguments of the engine, brought to normal form or refused.
 
-Every function here takes what a caller wrote and the argument's name. It returns plain values, or raises `TypeError`
-(a kind of value that is not accepted) or `ValueError` (a value that is not), saying what was given and what is accepted.
+Every function here takes what a caller wrote and the argument's name. It returns plain values, or
+raises `TypeError`
+(a kind of value that is not accepted) or `ValueError` (a value that is not), saying what was given
+and what is accepted.
 """
 
 from __future__ import annotations
 
 import operator
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Triple = tuple[int, int, int]
 Pairs = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-Padding = Union[str, Pairs]
+Padding = str | Pairs
 Array = NDArray[Any]
 
 INT64_MAX = 2**63 - 1
@@ -37,7 +39,9 @@ def show(value: object) -> str:
 
 
 def integer(value: Any, name: str, minimum: int) -> int:
-    """One integer of at least `minimum`; NumPy integers are accepted, booleans and floats are not."""
+    """One integer of at least `minimum`; NumPy integers are accepted, booleans and floats are
+    not.
+    """
     if type(value) is int:
         number = value
     else:
@@ -144,17 +148,22 @@ def dtype(value: np.dtype[Any], name: str) -> int:
     if code is None:
         raise TypeError(f"{name} has dtype {value}; {accepted}")
     if not value.isnative:
-        raise TypeError(f"{name} has dtype {value} in foreign byte order; {accepted}, in native order")
+        raise TypeError(
+            f"{name} has dtype {value} in foreign byte order; {accepted}, in native order"
+        )
     return code
 
 
 def array(value: Any, name: str, rank: int) -> Array:
-    """A NumPy view of an array-like of the given rank and a dtype of the engine; copies only what is not an array."""
+    """A NumPy view of an array-like of the given rank and a dtype of the engine; copies only what
+    is not an array.
+    """
     if type(value) is not np.ndarray:
         value = _foreign_array(value, name)
     if value.ndim != rank:
         raise ValueError(f"{name} has shape {value.shape}; an array of rank {rank} is accepted")
-    return value
+    result: Array = value
+    return result
 
 
 def _foreign_array(value: Any, name: str) -> Array:
@@ -174,13 +183,17 @@ def _foreign_array(value: Any, name: str) -> Array:
     try:
         return np.asarray(value)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} of type {type(value).__name__} is not an array: {error}") from error
+        raise TypeError(
+            f"{name} of type {type(value).__name__} is not an array: {error}"
+        ) from error
 
 
 def output_array(
     out: Any, shape: tuple[int, ...], like: np.dtype[Any], inputs: dict[str, Array | None]
 ) -> Array:
-    """The caller's array for the result: exactly its shape and dtype, dense, writeable, overlapping nothing."""
+    """The caller's array for the result: exactly its shape and dtype, dense, writeable, overlapping
+    nothing.
+    """
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is {type(out).__name__}; a numpy.ndarray is accepted")
     if out.shape != shape:
@@ -203,6 +216,6 @@ def _overlap(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):
         return False
     try:
-        return bool(np.shares_memory(a, b, max_work=10_000))
+        return bool(np.shares_memory(a, b, max_work=10_000))  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True

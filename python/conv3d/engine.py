@@ -1,14 +1,19 @@
 """Convolution and pooling of volumes: NumPy arrays in, NumPy arrays out, no graph.
 
 Activations are `[batch, depth, height, width, channels]` or, with `data_format="channels_first"`,
-`[batch, channels, depth, height, width]`. Filters are always `[kd, kh, kw, in_channels // groups, out_channels]`.
+`[batch, channels, depth, height, width]`. Filters are always `[kd, kh, kw, in_channels // groups,
+out_channels]`.
 The sums are those of TensorFlow's `Conv3D`: cross-correlation, the filter is not flipped.
 
-dtypes are float32, float64, float16 and bfloat16 (of ml_dtypes); the last two are stored as such and summed in float32.
-All arrays of a call have one dtype. Anything that NumPy can view without a copy is not copied, unless it is not dense.
-Results have the same bits for any memory layout or alignment of the inputs, any number of threads and any batch split.
+dtypes are float32, float64, float16 and bfloat16 (of ml_dtypes); the last two are stored as such
+and summed in float32.
+All arrays of a call have one dtype. Anything that NumPy can view without a copy is not copied,
+unless it is not dense.
+Results have the same bits for any memory layout or alignment of the inputs, any number of threads
+and any batch split.
 
-While the engine computes, denormal numbers count as zero and rounding is to nearest; the caller's floating-point control
+While the engine computes, denormal numbers count as zero and rounding is to nearest; the caller's
+floating-point control
 word is restored afterwards. The algorithm "reference" keeps denormals.
 
 This is the only module that imports the compiled core.
@@ -114,7 +119,8 @@ class _Planned:
 class _PlanCache:
     """The plans of recent problems, least recently used first to go, under a byte budget.
 
-    A plan holds no array of its caller: block sizes, tables of offsets, names. `PLAN_BYTES` is an upper estimate.
+    A plan holds no array of its caller: block sizes, tables of offsets, names. `PLAN_BYTES` is an
+    upper estimate.
     """
 
     PLAN_BYTES = 16 << 10
@@ -189,7 +195,8 @@ def _plan(
     kd, kh, kw, filter_channels, filters = filter_shape
     if channels != filter_channels * settings.groups:
         raise ValueError(
-            f"filter has shape {filter_shape} and input has {channels} channels; filter.shape[3] must be "
+            f"filter has shape {filter_shape} and input has {channels} channels; "
+            "filter.shape[3] must be "
             f"the channels divided by groups={settings.groups}"
         )
     before, after = _NO_PADDING, _NO_PADDING
@@ -225,7 +232,9 @@ def _plan(
 
 
 def _dense(array: Array, name: str) -> Array:
-    """The array itself if it is C-contiguous and aligned, else a copy, refused before memory is touched if too big."""
+    """The array itself if it is C-contiguous and aligned, else a copy, refused before memory is
+    touched if too big.
+    """
     flags = array.flags
     if flags.c_contiguous and flags.aligned:
         return array
@@ -238,7 +247,8 @@ def _same_dtype(a: Array, a_name: str, b: Array, b_name: str) -> int:
     arguments.dtype(b.dtype, b_name)
     if a.dtype != b.dtype:
         raise TypeError(
-            f"{b_name} has dtype {b.dtype} and {a_name} has {a.dtype}; one dtype for all is accepted"
+            f"{b_name} has dtype {b.dtype} and {a_name} has {a.dtype}; "
+            "one dtype for all is accepted"
         )
     return code
 
@@ -247,7 +257,9 @@ def _bias(bias: Any, like: Array, channels: int) -> Array:
     array = arguments.array(bias, "bias", 1)
     _same_dtype(like, "input", array, "bias")
     if array.shape[0] != channels:
-        raise ValueError(f"bias has {array.shape[0]} elements; one per output channel, {channels}, is accepted")
+        raise ValueError(
+            f"bias has {array.shape[0]} elements; one per output channel, {channels}, is accepted"
+        )
     return _dense(array, "bias")
 
 
@@ -279,21 +291,26 @@ def forward(
     accuracy: str = "default",
     num_threads: int | None = None,
 ) -> Array:
-    """Convolves: `output[n, o, c] = act(bias[c] + sum_{k, i} input[n, o * s - p + k * d, i] filter[k, i, c])`.
+    """Convolves: `output[n, o, c] = act(bias[c] + sum_{k, i} input[n, o * s - p + k * d, i]
+    filter[k, i, c])`.
 
     Args:
       input: `[batch, depth, height, width, channels]` or channels first; any dtype of the engine.
       filter: `[kd, kh, kw, channels // groups, filters]`, of the input's dtype.
       bias: `[filters]` of the input's dtype, or None.
       strides: one or three positive integers (depth, height, width).
-      padding: `"valid"`, `"same"` (TensorFlow's: the odd cell at the end), or `((d0, d1), (h0, h1), (w0, w1))`.
+      padding: `"valid"`, `"same"` (TensorFlow's: the odd cell at the end), or `((d0, d1), (h0, h1),
+        (w0, w1))`.
       dilations: one or three positive integers; strides and dilations may not both differ from 1.
       groups: number of independent groups of channels.
       data_format: `"channels_last"`/`"NDHWC"` or `"channels_first"`/`"NCDHW"`.
-      activation: None, `"relu"`, `"leaky_relu"` (slope 0.2), `"sigmoid"` or `"tanh"`, applied to the sum with the bias.
+      activation: None, `"relu"`, `"leaky_relu"` (slope 0.2), `"sigmoid"` or `"tanh"`, applied to
+        the sum with the bias.
       out: an array for the result: its shape and dtype, C-contiguous, overlapping no input.
-      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"winograd"` or a finer name that `explain` reports.
-      accuracy: `"strict"` (direct summation), `"default"` (max error at most 1e-5 of max |output| in float32), `"fast"`
+      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"winograd"` or a finer name that `explain`
+        reports.
+      accuracy: `"strict"` (direct summation), `"default"` (max error at most 1e-5 of max |output|
+        in float32), `"fast"`
         (as default, until there is a path for bfloat16 hardware).
       num_threads: most threads for this call; None: `get_num_threads()`.
 
@@ -301,7 +318,8 @@ def forward(
       The output, or `out`.
 
     Raises:
-      ValueError: a shape or value that is not accepted, or a forced algorithm that cannot serve the problem.
+      ValueError: a shape or value that is not accepted, or a forced algorithm that cannot serve the
+      problem.
       TypeError: an argument or dtype of a kind that is not accepted.
       MemoryError: a result or workspace that cannot be had; said before memory is touched.
 
@@ -344,19 +362,24 @@ def backward_input(
     Args:
       input_shape: the forward input's shape, five integers.
       filter: `[kd, kh, kw, channels // groups, filters]`.
-      grad_output: `[batch, depth, height, width, filters]` or channels first: exactly the shape that `forward` gives.
-      strides, padding, dilations, groups, data_format, algorithm, accuracy, num_threads: as in `forward`.
+      grad_output: `[batch, depth, height, width, filters]` or channels first: exactly the shape
+        that `forward` gives.
+      strides, padding, dilations, groups, data_format, algorithm, accuracy, num_threads: as in
+        `forward`.
       out: an array for the result, of shape `input_shape`.
 
     Returns:
       The gradient, of shape `input_shape`.
 
     Raises:
-      ValueError, TypeError, MemoryError: as `forward`; and ValueError if the three shapes do not belong together.
+      ValueError, TypeError, MemoryError: as `forward`; and ValueError if the three shapes do not
+      belong together.
 
     Source: TensorFlow `Conv3DBackpropInputV2`; dilation is allowed.
     """
-    settings = _settings(strides, padding, dilations, groups, data_format, None, algorithm, accuracy)
+    settings = _settings(
+        strides, padding, dilations, groups, data_format, None, algorithm, accuracy
+    )
     shape = arguments.shape5(input_shape, "input_shape")
     w = arguments.array(filter, "filter", 5)
     dy = arguments.array(grad_output, "grad_output", 5)
@@ -391,19 +414,24 @@ def backward_filter(
     Args:
       input: `[batch, depth, height, width, channels]` or channels first.
       filter_shape: the filter's shape, `(kd, kh, kw, channels // groups, filters)`.
-      grad_output: `[batch, depth, height, width, filters]` or channels first: exactly the shape that `forward` gives.
-      strides, padding, dilations, groups, data_format, algorithm, accuracy, num_threads: as in `forward`.
+      grad_output: `[batch, depth, height, width, filters]` or channels first: exactly the shape
+        that `forward` gives.
+      strides, padding, dilations, groups, data_format, algorithm, accuracy, num_threads: as in
+        `forward`.
       out: an array for the result, of shape `filter_shape`.
 
     Returns:
       The gradient, of shape `filter_shape`; zeros if the batch is empty.
 
     Raises:
-      ValueError, TypeError, MemoryError: as `forward`; and ValueError if the three shapes do not belong together.
+      ValueError, TypeError, MemoryError: as `forward`; and ValueError if the three shapes do not
+      belong together.
 
     Source: TensorFlow `Conv3DBackpropFilterV2`; dilation is allowed.
     """
-    settings = _settings(strides, padding, dilations, groups, data_format, None, algorithm, accuracy)
+    settings = _settings(
+        strides, padding, dilations, groups, data_format, None, algorithm, accuracy
+    )
     x = arguments.array(input, "input", 5)
     shape = arguments.shape5(filter_shape, "filter_shape")
     dy = arguments.array(grad_output, "grad_output", 5)
@@ -428,8 +456,8 @@ def _check_gradient(
     wanted = _join(input_shape[0], planned.output, filter_shape[4], settings.layout)
     if grad_output.shape != wanted:
         raise ValueError(
-            f"grad_output has shape {grad_output.shape}; with input {tuple(input_shape)} and filter "
-            f"{tuple(filter_shape)} the forward convolution gives {wanted}, which is accepted"
+            f"grad_output has shape {grad_output.shape}; with input {tuple(input_shape)} "
+            f"and filter {tuple(filter_shape)} the forward convolution gives {wanted}, which is accepted"
         )
 
 
@@ -445,14 +473,16 @@ class Explanation:
       algorithm: the chosen algorithm; accepted as `algorithm=`.
       why: the reason of the choice.
       detail: block sizes in words.
-      candidates: all algorithms in order: (name, estimated seconds for one sample on one thread or None if it cannot
+      candidates: all algorithms in order: (name, estimated seconds for one sample on one thread or
+        None if it cannot
         serve the problem, reason or remark).
       isa: the instruction set of the kernels.
       threads: how many threads the call uses.
       workspace_bytes: scratch of a call, apart from the packed filter.
       packed_filter_bytes: size of the filter in the algorithm's own order.
       error_bound: on max |error| / max |output| against float64.
-      effective_flops: 2 * multiply-adds of the direct algorithm: divided by the time, the effective FLOP/s.
+      effective_flops: 2 * multiply-adds of the direct algorithm: divided by the time, the effective
+        FLOP/s.
     """
 
     problem: str
@@ -472,7 +502,8 @@ class Explanation:
             f"{self.problem}: {self.algorithm} ({self.isa}, {self.threads} threads)",
             f"  why: {self.why}",
             f"  how: {self.detail}",
-            f"  workspace {self.workspace_bytes} bytes, packed filter {self.packed_filter_bytes} bytes, "
+            f"  workspace {self.workspace_bytes} bytes, "
+            f"packed filter {self.packed_filter_bytes} bytes, "
             f"error bound {self.error_bound:.2g}, {self.effective_flops:.4g} flops",
         ]
         for name, seconds, remark in self.candidates:
@@ -518,7 +549,8 @@ def explain(
     accuracy: str = "default",
     num_threads: int | None = None,
 ) -> Explanation:
-    """What `forward`, `backward_input` or `backward_filter` would do with these shapes, and why. Computes nothing.
+    """What `forward`, `backward_input` or `backward_filter` would do with these shapes, and why.
+    Computes nothing.
 
     Args:
       input_shape: of the forward input, five integers.
@@ -526,7 +558,8 @@ def explain(
       direction: `"forward"`, `"backward_input"` or `"backward_filter"`.
       dtype: the dtype of all arrays.
       bias: whether a bias is added.
-      strides, padding, dilations, groups, data_format, activation, algorithm, accuracy, num_threads: as in `forward`.
+      strides, padding, dilations, groups, data_format, activation, algorithm, accuracy,
+        num_threads: as in `forward`.
 
     Raises:
       ValueError, TypeError, MemoryError: as the call itself would.
@@ -550,14 +583,17 @@ def explain(
 class Plan:
     """A convolution whose filter is packed once: for inference.
 
-    Immutable and safe to call from many threads at once. Takes inputs of any shape with the filter's channels; the filter
-    is packed once for each packing that their algorithms want (nearly always one). Can be pickled and copied: its state is
+    Immutable and safe to call from many threads at once. Takes inputs of any shape with the
+    filter's channels; the filter
+    is packed once for each packing that their algorithms want (nearly always one). Can be pickled
+    and copied: its state is
     the filter, the bias and the keywords.
 
     Args:
       filter: `[kd, kh, kw, channels // groups, filters]`; copied.
       bias: `[filters]` or None; copied.
-      strides, padding, dilations, groups, data_format, activation, algorithm, accuracy, num_threads: as in `forward`.
+      strides, padding, dilations, groups, data_format, activation, algorithm, accuracy,
+        num_threads: as in `forward`.
       input_shape: if given, everything is planned and packed at once, and `explain` needs no shape.
 
     Raises:
@@ -654,13 +690,17 @@ class Plan:
         return y
 
     def explain(self, input_shape: Any = None) -> Explanation:
-        """What a call does with an input of this shape (default: the one given to the constructor), and why."""
+        """What a call does with an input of this shape (default: the one given to the constructor),
+        and why.
+        """
         shape = self._known_shape(input_shape)
         threads = _threads(self._num_threads)
         return _explanation(self._plan(shape), shape[0], threads, self._settings)
 
     def workspace_bytes(self, input_shape: Any = None) -> int:
-        """Bytes of scratch that a call with an input of this shape takes, apart from the packed filter."""
+        """Bytes of scratch that a call with an input of this shape takes, apart from the packed
+        filter.
+        """
         return self.explain(input_shape).workspace_bytes
 
     def _known_shape(self, input_shape: Any) -> tuple[int, ...]:
@@ -686,7 +726,9 @@ class Plan:
             raise ValueError(f"the pickled plan has version {version}; {self._VERSION} is accepted")
         missing = {"filter", "bias", "keywords"} - state.keys()
         if missing or not isinstance(state["keywords"], dict):
-            raise ValueError(f"the pickled plan lacks {', '.join(sorted(missing)) or 'its keywords'}")
+            raise ValueError(
+                f"the pickled plan lacks {', '.join(sorted(missing)) or 'its keywords'}"
+            )
         self.__init__(state["filter"], state["bias"], **state["keywords"])  # type: ignore[misc]
 
 
@@ -773,7 +815,9 @@ def avg_pool3d(
 
 def _check_pool_shape(array: Array, name: str, wanted: tuple[int, ...]) -> None:
     if array.shape != wanted:
-        raise ValueError(f"{name} has shape {array.shape}; the pooling gives {wanted}, which is accepted")
+        raise ValueError(
+            f"{name} has shape {array.shape}; the pooling gives {wanted}, which is accepted"
+        )
 
 
 def max_pool3d_grad(
@@ -785,7 +829,8 @@ def max_pool3d_grad(
     padding: Any,
     data_format: Any = "channels_last",
 ) -> Array:
-    """The gradient of `max_pool3d` with respect to its input: each value goes to the first maximum of its window.
+    """The gradient of `max_pool3d` with respect to its input: each value goes to the first maximum
+    of its window.
 
     Args:
       input: what was pooled.
@@ -794,7 +839,8 @@ def max_pool3d_grad(
       pool_size, strides, padding, data_format: as in `max_pool3d`.
 
     Raises:
-      ValueError, TypeError, MemoryError: as `max_pool3d`; and ValueError if the shapes do not belong together.
+      ValueError, TypeError, MemoryError: as `max_pool3d`; and ValueError if the shapes do not
+      belong together.
 
     Source: TensorFlow `MaxPool3DGrad`.
     """
@@ -854,7 +900,8 @@ def _threads(value: Any) -> int:
 def set_num_threads(n: int) -> None:
     """Sets how many threads calls use that do not say so themselves: 1 to 1024.
 
-    Until then it is `CONV3D_NUM_THREADS`, else `OMP_NUM_THREADS`, else the smallest of the processors that the process
+    Until then it is `CONV3D_NUM_THREADS`, else `OMP_NUM_THREADS`, else the smallest of the
+    processors that the process
     may run on, its cgroup's quota rounded down, and the physical cores.
 
     Raises:
@@ -864,14 +911,18 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads calls use that do not say so themselves, within an enclosing `num_threads` if there is one."""
+    """How many threads calls use that do not say so themselves, within an enclosing `num_threads`
+    if there is one.
+    """
     scoped = _scoped_threads.get()
     return _core.get_num_threads() if scoped is None else scoped
 
 
 @contextmanager
 def num_threads(n: int) -> Iterator[None]:
-    """`with engine.num_threads(n):` limits the calls of this thread (or asynchronous task) within the block."""
+    """`with engine.num_threads(n):` limits the calls of this thread (or asynchronous task) within
+    the block.
+    """
     token = _scoped_threads.set(_threads(arguments.integer(n, "n", 1)))
     try:
         yield
@@ -880,7 +931,8 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def measure_fma_peak(threads: int = 1, seconds: float = 0.05) -> float:
-    """The float32 multiply-add rate of `threads` threads, measured now: what a share of the peak is a share of.
+    """The float32 multiply-add rate of `threads` threads, measured now: what a share of the peak is
+    a share of.
 
     Args:
       threads: how many run at once.
@@ -892,7 +944,9 @@ def measure_fma_peak(threads: int = 1, seconds: float = 0.05) -> float:
     Raises:
       ValueError: an argument out of range. TypeError: `threads` is not an integer.
     """
-    rate: float = _core.measure_fma_peak(_threads(arguments.integer(threads, "threads", 1)), float(seconds))
+    rate: float = _core.measure_fma_peak(
+        _threads(arguments.integer(threads, "threads", 1)), float(seconds)
+    )
     return rate
 
 
@@ -923,7 +977,7 @@ def info() -> dict[str, Any]:
         "build": {
             "compiler": machine["compiler"],
             "assertions": machine["assertions"],
-            "file": _core.__file__,
+            "file": str(_core.__file__),
         },
         "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith("CONV3D_")},
         "numpy": np.__version__,
@@ -932,8 +986,10 @@ def info() -> dict[str, Any]:
 
 
 def stats() -> dict[str, int]:
-    """Counters of this process: calls that asked for a plan, how many found it, entries and bytes of the plan cache, and
-    bytes of scratch kept for the next call."""
+    """Counters of this process: calls that asked for a plan, how many found it, entries and bytes
+    of the plan cache, and
+    bytes of scratch kept for the next call.
+    """
     entries = _cache.entries()
     return {
         "calls": _cache.hits + _cache.misses,
@@ -945,7 +1001,9 @@ def stats() -> dict[str, int]:
 
 
 def clear_cache() -> None:
-    """Drops all cached plans and the scratch kept for the next call. Plans held by callers stay valid."""
+    """Drops all cached plans and the scratch kept for the next call. Plans held by callers stay
+    valid.
+    """
     _cache.clear()
     _core.clear_workspace_cache()
 
@@ -970,9 +1028,11 @@ def get_cmake_dir() -> str:
 
 
 def _installed(*parts: str) -> str:
-    path = Path(_core.__file__).parent.joinpath(*parts)
+    path = Path(str(_core.__file__)).parent.joinpath(*parts)
     if not path.is_dir():
-        raise FileNotFoundError(f"{path} does not exist: the package was not installed but built in its source tree")
+        raise FileNotFoundError(
+            f"{path} does not exist: the package was not installed but built in its source tree"
+        )
     return str(path)
 
 

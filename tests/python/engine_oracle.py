@@ -1,4 +1,4 @@
-"""What the engine must compute, in float64 and with nothing but NumPy; and the problem sets of `tests/problems`."""
+"""What the engine must compute, in float64 by NumPy alone; and the sets of `tests/problems`."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def geometry(
 
 
 class Convolution:
-    """One convolution of channels-last float64 arrays in its three directions, by explicit windows."""
+    """One convolution of channels-last arrays in its three directions, by explicit windows."""
 
     def __init__(self, input_shape, filter_shape, *, strides, padding, dilations, groups):
         self.input_shape, self.filter_shape, self.groups = input_shape, filter_shape, groups

@@ -1,12 +1,15 @@
-"""conv3d.engine and what nobody should pass to it: a clear error or a defined result, and the next call works."""
+"""conv3d.engine and what nobody should pass to it.
+
+A clear error or a defined result, and the next call works.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_engine import child
 
 from conv3d import engine
+from test_engine import child
 
 MAX = 2**63 - 1
 
@@ -25,9 +28,7 @@ Y = array(1, 2, 2, 2, 6)
 def the_next_call_works():
     """Whatever a test did, an ordinary call afterwards is right."""
     yield
-    np.testing.assert_array_equal(
-        engine.forward(X, W), engine.forward(X, W, algorithm="reference")
-    )
+    np.testing.assert_array_equal(engine.forward(X, W), engine.forward(X, W, algorithm="reference"))
 
 
 def forward(**changes):
@@ -113,7 +114,7 @@ def test_bad_keywords(call, name, value, error, word):
 
 
 def test_a_result_that_cannot_be_had_is_refused_before_memory_is_touched():  # 20
-    with pytest.raises(MemoryError, match="the result needs 1536\\d* bytes"):
+    with pytest.raises(MemoryError, match=r"the result needs 1536\d* bytes"):
         forward(padding=((20000, 20000),) * 3)
     # The gradients take arrays of the right shape, which nobody can have.
     for call in (backward_input, backward_filter):
@@ -137,7 +138,9 @@ def test_integer_likes_are_taken():  # 24
         assert forward(padding=padding).shape[1:4] == (4, 4, 4)
     np.testing.assert_array_equal(forward(data_format="NDHWC"), forward())
     first = np.moveaxis(X, -1, 1)
-    np.testing.assert_array_equal(np.moveaxis(forward(input=first, data_format="NCDHW"), 1, -1), forward())
+    np.testing.assert_array_equal(
+        np.moveaxis(forward(input=first, data_format="NCDHW"), 1, -1), forward()
+    )
 
 
 def test_enormous_strides_and_dilations():  # 14, 17
@@ -146,9 +149,7 @@ def test_enormous_strides_and_dilations():  # 14, 17
     assert forward(strides=MAX).shape == (1, 1, 1, 1, 6)
     far = forward(padding="same", dilations=3046875451)
     np.testing.assert_array_equal(far, engine.forward(X, W[1:2, 1:2, 1:2]))
-    grad = backward_filter(
-        padding="same", dilations=3046875451, grad_output=array(1, 4, 4, 4, 6)
-    )
+    grad = backward_filter(padding="same", dilations=3046875451, grad_output=array(1, 4, 4, 4, 6))
     assert np.count_nonzero(grad[0]) == 0
 
 
@@ -301,7 +302,7 @@ def test_dtypes_that_are_refused_by_name(dtype):  # 41, 42
         lambda: engine.max_pool3d(np.zeros(X.shape, dtype), 2, 2, "valid"),
         lambda: engine.Plan(np.zeros(W.shape, dtype)),
     ):
-        with pytest.raises(TypeError, match="float32, float64, float16 and bfloat16|one dtype"):
+        with pytest.raises(TypeError, match=r"float32, float64, float16 and bfloat16|one dtype"):
             call()
 
 

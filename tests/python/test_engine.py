@@ -1,4 +1,7 @@
-"""conv3d.engine: the numbers. Arrays and arguments are in test_engine_arrays.py and test_bad_inputs.py."""
+"""conv3d.engine: the numbers.
+
+Arrays and arguments are in test_engine_arrays.py and test_bad_inputs.py.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_oracle import Problem, integers, of_problem, problem_set
 
 from conv3d import engine
+from engine_oracle import Problem, integers, of_problem, problem_set
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 RECORDS = json.loads((GOLDEN / "numeric_public.json").read_text(encoding="utf-8"))["records"]
@@ -78,10 +81,14 @@ def test_golden(golden, record):
     fused = p["activation"] if p["activation"] != "elu" else None
     y = engine.forward(x, w, bias, activation=fused, **keywords)
     z = engine.forward(x, w, bias, **keywords)
-    assert_close("y", y if p["activation"] != "elu" else activation(z).astype(y.dtype), golden[f"{name}/y"])
+    assert_close(
+        "y", y if p["activation"] != "elu" else activation(z).astype(y.dtype), golden[f"{name}/y"]
+    )
     dz = (dy * derivative(z.astype(np.float64))).astype(dy.dtype)
     assert_close("dx", engine.backward_input(x.shape, w, dz, **keywords), golden[f"{name}/dx"])
-    assert_close("dkernel", engine.backward_filter(x, w.shape, dz, **keywords), golden[f"{name}/dkernel"])
+    assert_close(
+        "dkernel", engine.backward_filter(x, w.shape, dz, **keywords), golden[f"{name}/dkernel"]
+    )
 
 
 # --- exact results -------------------------------------------------------------------------------
@@ -92,7 +99,7 @@ def test_golden(golden, record):
     "problem", problem_set("smoke", "edges", "strided", "dilated"), ids=lambda p: p.text
 )
 def test_direct_summation_is_exact_on_integers(problem: Problem, data_format):
-    """`accuracy="strict"`, and the reference, equal float64 to the last bit; any number of threads."""
+    """`accuracy="strict"` and the reference equal float64 to the last bit, on any threads."""
     rng = np.random.default_rng(1)
     oracle = of_problem(problem)
     x, w = integers(rng, problem.input_shape), integers(rng, problem.filter_shape)
@@ -117,7 +124,11 @@ def test_direct_summation_is_exact_on_integers(problem: Problem, data_format):
 def forced_names(direction: str, problem: Problem, **keywords):
     """Names of the algorithms that can serve a problem."""
     explanation = engine.explain(
-        problem.input_shape, problem.filter_shape, direction=direction, **problem.keywords, **keywords
+        problem.input_shape,
+        problem.filter_shape,
+        direction=direction,
+        **problem.keywords,
+        **keywords,
     )
     return [name for name, seconds, _ in explanation.candidates if seconds is not None]
 
@@ -147,7 +158,9 @@ def test_every_algorithm_by_name(problem: Problem):
                 x.shape, w.shape, direction=direction, algorithm=name, **problem.keywords
             )
             assert explanation.algorithm == name
-            error = np.abs(call(algorithm=name, **problem.keywords) - want).max() / np.abs(want).max()
+            error = (
+                np.abs(call(algorithm=name, **problem.keywords) - want).max() / np.abs(want).max()
+            )
             assert error <= explanation.error_bound, (direction, name)
 
 
@@ -192,7 +205,9 @@ def test_half_precision_is_summed_in_float32(dtype, data_format):
     x = integers(rng, (2, 6, 6, 6, 32) if data_format == "channels_last" else (2, 32, 6, 6, 6))
     w = integers(rng, (3, 3, 3, 32, 16)) / 64
     bias = integers(rng, (16,))
-    wide = engine.forward(x, w, bias, padding="same", data_format=data_format, accuracy="strict", activation="relu")
+    wide = engine.forward(
+        x, w, bias, padding="same", data_format=data_format, accuracy="strict", activation="relu"
+    )
     narrow = engine.forward(
         x.astype(dtype),
         w.astype(dtype),
@@ -204,7 +219,9 @@ def test_half_precision_is_summed_in_float32(dtype, data_format):
     )
     assert narrow.dtype == dtype
     np.testing.assert_array_equal(narrow.astype(np.float32), wide.astype(dtype).astype(np.float32))
-    dw = engine.backward_filter(x.astype(dtype), w.shape, narrow, padding="same", data_format=data_format)
+    dw = engine.backward_filter(
+        x.astype(dtype), w.shape, narrow, padding="same", data_format=data_format
+    )
     assert dw.dtype == dtype
     assert np.isfinite(dw.astype(np.float32)).any()
 
@@ -264,7 +281,7 @@ def child(code_or_arguments, **environment):
     )
 
 
-@pytest.mark.parametrize("isa", [isa for isa in engine.info()["isa_available"]])
+@pytest.mark.parametrize("isa", list(engine.info()["isa_available"]))
 def test_every_instruction_set(isa):
     """The golden records and the exact problems on each instruction set that runs here."""
     if isa == engine.info()["isa"]:
@@ -282,9 +299,7 @@ def test_every_instruction_set(isa):
 
 
 def test_forced_instruction_set_is_used_or_refused():
-    done = child(
-        "from conv3d import engine; print(engine.info()['isa'])", CONV3D_MAX_ISA="generic"
-    )
+    done = child("from conv3d import engine; print(engine.info()['isa'])", CONV3D_MAX_ISA="generic")
     assert done.stdout.strip() == "generic", done.stderr
     done = child(
         "from conv3d import engine\n"
@@ -368,7 +383,9 @@ def test_explain():
 def test_workspace_is_bounded_and_does_not_grow_with_the_volume():
     """Of channels-last float32, the layout that is computed in place."""
     sizes = [
-        engine.explain((1, n, n, n, 16), (3, 3, 3, 16, 16), padding="same", num_threads=2).workspace_bytes
+        engine.explain(
+            (1, n, n, n, 16), (3, 3, 3, 16, 16), padding="same", num_threads=2
+        ).workspace_bytes
         for n in (32, 64, 128)
     ]
     assert sizes[2] <= 1.5 * sizes[0] + (1 << 20)

@@ -97,7 +97,8 @@ def test_any_number_of_threads_and_batch_split_gives_the_same_bits(threads):
     ]
     np.testing.assert_array_equal(np.concatenate(parts), want)
     dw = [
-        engine.backward_filter(X, W.shape, want, padding="same", num_threads=n) for n in (1, threads)
+        engine.backward_filter(X, W.shape, want, padding="same", num_threads=n)
+        for n in (1, threads)
     ]
     np.testing.assert_array_equal(*dw)
     dx = [

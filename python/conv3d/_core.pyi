@@ -1,0 +1,98 @@
+"""The compiled core. Private: conv3d.engine is its only importer."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+__version__: str
+
+_Triple = tuple[int, int, int]
+
+class Problem:
+    def __init__(
+        self,
+        *,
+        direction: int,
+        dtype: int,
+        layout: int,
+        padding: int,
+        activation: int,
+        accuracy: int,
+        with_bias: bool,
+        batch: int,
+        groups: int,
+        input_channels: int,
+        output_channels: int,
+        input: _Triple,
+        kernel: _Triple,
+        stride: _Triple,
+        dilation: _Triple,
+        pad_before: _Triple,
+        pad_after: _Triple,
+    ) -> None: ...
+    @property
+    def output(self) -> _Triple: ...
+    @property
+    def pad_before(self) -> _Triple: ...
+    @property
+    def pad_after(self) -> _Triple: ...
+    @property
+    def flops(self) -> float: ...
+
+class PackedFilter:
+    @property
+    def bytes(self) -> int: ...
+
+class Plan:
+    def __init__(self, problem: Problem, algorithm: str) -> None: ...
+    def pack(self, filter: NDArray[Any]) -> PackedFilter: ...
+    def accepts(self, packed: PackedFilter) -> bool: ...
+    def execute(
+        self,
+        batch: int,
+        input: NDArray[Any] | None,
+        filter: NDArray[Any] | None,
+        packed: PackedFilter | None,
+        grad_output: NDArray[Any] | None,
+        bias: NDArray[Any] | None,
+        result: NDArray[Any],
+        num_threads: int,
+    ) -> None: ...
+    def info(self, batch: int, num_threads: int) -> dict[str, Any]: ...
+
+class Pool:
+    def __init__(
+        self,
+        *,
+        kind: int,
+        dtype: int,
+        layout: int,
+        padding: int,
+        batch: int,
+        channels: int,
+        input: _Triple,
+        window: _Triple,
+        stride: _Triple,
+        pad_before: _Triple,
+        pad_after: _Triple,
+    ) -> None: ...
+    @property
+    def output(self) -> _Triple: ...
+    def forward(self, input: NDArray[Any], result: NDArray[Any], num_threads: int) -> None: ...
+    def backward(
+        self,
+        input: NDArray[Any] | None,
+        output: NDArray[Any] | None,
+        grad_output: NDArray[Any],
+        result: NDArray[Any],
+        num_threads: int,
+    ) -> None: ...
+
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def set_verbose(on: bool) -> None: ...
+def workspace_cache_bytes() -> int: ...
+def clear_workspace_cache() -> None: ...
+def check_memory(bytes: int, what: str) -> None: ...
+def machine_info() -> dict[str, Any]: ...
+def measure_fma_peak(threads: int, seconds: float) -> float: ...
