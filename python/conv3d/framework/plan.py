@@ -59,7 +59,8 @@ class Plan:
         ops = _reachable([t for t in fetches if t not in fed], targets, fed)
         ordered = _order(ops, fed)
         self._steps = self._build(ordered, fetches, fed, store, session)
-        self._fetch_slots = [self._slots[t] for t in fetches]
+        # A variable is fetched when all is done, so that the updates of the same run show.
+        self._fetch_slots = [self._slots.get(_read_of(t, fed), self._slots[t]) for t in fetches]
         self._fetch_names = [t.name for t in fetches]
 
     def _slot(self, tensor: Tensor, value: Any = None) -> int:
@@ -91,6 +92,7 @@ class Plan:
             else:
                 live_ops.append(op)
         links = _chains(live_ops, fetches, fed)
+        written = _written_before(ordered)
         steps: list[list[Any]] = []
         maybe_dead: set[Any] = set()
         for op in live_ops:
@@ -98,16 +100,19 @@ class Plan:
                 continue  # computed together with a later op
             chain = links.get(op)
             if chain is None:
-                compute, inputs = _bound(op, store, session), list(op.inputs)
+                compute, inputs = _bound(op, store, session), _current_inputs(op, written, fed)
                 members = [op]
             else:
                 pattern, members = chain
                 compute = partial(pattern.compute, [m._attrs for m in members])
-                inputs = list(members[0].inputs)
+                inputs = _current_inputs(members[0], written, fed)
                 for m in members[1:]:
-                    inputs += m.inputs[1:]
+                    inputs += _current_inputs(m, written, fed)[1:]
             is_ref = [t in refs for t in inputs]
             if op._def.stateful:
+                reads = tuple(now is not then for now, then in zip(inputs, op.inputs, strict=False))
+                if any(reads):
+                    compute = partial(_call_with_values, compute, reads)
                 refs.update(t for t in op.outputs if t.dtype._is_ref_dtype)
                 if any(t.dtype._is_ref_dtype for t in inputs):
                     compute = partial(_call_locked, compute)
@@ -275,6 +280,60 @@ def _reachable(fetches: Sequence[Tensor], targets: Sequence[Any], fed: set[Tenso
                 continue
         todo.extend(t.op for t in op.inputs if t not in fed)
     return reached
+
+
+def _written_before(ordered: Sequence[Any]) -> dict[Any, frozenset[Any]]:
+    """For each operation the variables that something before it writes, where there are any."""
+    written: dict[Any, frozenset[Any]] = {}
+    writes: dict[Any, frozenset[Any]] = {}
+    for op in ordered:
+        before: frozenset[Any] = frozenset()
+        for source in (*(t.op for t in op.inputs), *op._control_inputs):
+            for known in (written.get(source), writes.get(source)):
+                if known and not known <= before:
+                    before |= known
+        if before:
+            written[op] = before
+        if op._def.stateful:
+            own = {_variable_of(t) for t in op.inputs if t.dtype._is_ref_dtype} - {None}
+            if own:
+                writes[op] = frozenset(own)
+    return written
+
+
+def _variable_of(tensor: Tensor) -> Any:
+    """The operation of the variable that a reference refers to, or None."""
+    op = tensor.op
+    while op.type != "VariableV2":
+        if not op.inputs or not op.inputs[0].dtype._is_ref_dtype:
+            return None
+        op = op.inputs[0].op
+    return op
+
+
+def _current_inputs(op: Any, written: dict[Any, frozenset[Any]], fed: set[Tensor]) -> list[Any]:
+    """The inputs of `op`, with the reference in place of a value that was read too early.
+
+    All readers of a variable share one read, which runs first. An operation that is ordered after
+    an update has to see the update all the same, so it reads the variable when it runs.
+    """
+    before = written.get(op)
+    if before is None:
+        return list(op.inputs)
+    inputs = []
+    for tensor in op.inputs:
+        source = _read_of(tensor, fed)
+        inputs.append(source if source.op in before else tensor)
+    return inputs
+
+
+def _read_of(tensor: Tensor, fed: set[Tensor]) -> Tensor:
+    """The reference that `tensor` is a plain read of; `tensor` itself if it is none."""
+    read = tensor.op
+    if read.type != "Identity" or read._control_inputs or tensor in fed:
+        return tensor
+    source = read.inputs[0]
+    return source if source.dtype._is_ref_dtype and source not in fed else tensor
 
 
 def _order(ops: set[Any], fed: set[Tensor]) -> list[Any]:

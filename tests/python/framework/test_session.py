@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conv3d import config, engine, errors
-from conv3d.framework import dtypes, fusion, graph, registry, session
+from conv3d.framework import context, dtypes, fusion, graph, registry, session
 from conv3d.ops import array_ops, control_flow_ops, math_ops, state_ops
 
 
@@ -191,11 +191,55 @@ def test_results_belong_to_the_caller():
 
 def test_read_before_and_after_an_update():
     v, init = _variable(1.0)
-    before = array_ops.identity(v)
+    before = array_ops.identity(v) + 0.0
     up = state_ops.assign_add(v, 1.0)
     s = session.Session()
     s.run(init)
     assert s.run([before, up]) == [1, 2]
+
+
+def test_what_is_ordered_after_an_update_sees_it():
+    """As in TensorFlow, where a read of a variable shares the memory that the update changes."""
+    for update in (
+        lambda v: state_ops.assign_add(v, [1.0, 1.0]),
+        lambda v: state_ops.assign(v, [4.0, 4.0]),
+        lambda v: state_ops.scatter_add(v, [0, 1], [1.0, 1.0]),
+    ):
+        v, init = _variable([3.0, 3.0])
+        w, init_w = _variable([0.0, 0.0])
+        read = array_ops.identity(v, name="read")
+        early = read * 2.0
+        with context.control_dependencies([update(v)]):
+            late = read + 0.0
+            kept = early * 1.0
+            copied = state_ops.assign(w, read)
+        behind = late * read  # ordered by its input
+        apart = read * 5.0  # not ordered: the value that the run began with
+        with session.Session() as s:
+            s.run([init, init_w])
+            got = s.run([late, kept, copied, behind, apart])
+        np.testing.assert_array_equal(got, [[4, 4], [6, 6], [4, 4], [16, 16], [15, 15]])
+
+
+def test_a_fetched_variable_shows_the_updates_of_the_run():
+    v, init = _variable(3.0)
+    read = array_ops.identity(v)
+    up = state_ops.assign_add(v, 1.0)
+    with session.Session() as s:
+        s.run(init)
+        assert s.run([read, up, v, read]) == [4, 4, 4, 4]
+        assert s.run([up, read + 0.0]) == [5, 4]
+
+
+def test_a_fed_read_stays_fed_after_an_update():
+    v, init = _variable(3.0)
+    read = array_ops.identity(v)
+    with context.control_dependencies([state_ops.assign_add(v, 1.0)]):
+        late = read + 0.0
+    with session.Session() as s:
+        s.run(init)
+        assert s.run(late, {read: 10.0}) == 10
+        assert s.run(v) == 4
 
 
 def test_make_callable():
