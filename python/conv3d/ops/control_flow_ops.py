@@ -399,6 +399,7 @@ def case(
         raise TypeError("pred_fn_pairs must be a list or a dict of pairs.")
     if not pairs:
         raise ValueError("pred_fn_pairs is empty; at least one pair is needed.")
+    pair: Any
     for pair in pairs:
         if not isinstance(pair, _tuple) or len(pair) != 2 or not callable(pair[1]):
             raise TypeError(f"Each element must be a pair (predicate, function), not {pair!r}.")

@@ -262,13 +262,14 @@ def _scatter_call(op_type: str, label: str) -> Callable[..., Any]:
     return call
 
 
-for _type, _function in (
+_SCATTERS: tuple[tuple[str, np.ufunc | None], ...] = (
     ("ScatterUpdate", None),
     ("ScatterAdd", np.add),
     ("ScatterSub", np.subtract),
     ("ScatterMul", np.multiply),
     ("ScatterDiv", np.divide),
-):
+)
+for _type, _function in _SCATTERS:
     register(
         _type,
         infer=_infer_scatter,
