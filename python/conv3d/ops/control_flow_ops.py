@@ -8,6 +8,7 @@ know about it.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -336,7 +337,7 @@ def _unpack_single(value: Any) -> Any:
     return value
 
 
-_tuple = type(())
+_tuple: type[builtins.tuple[Any, ...]] = builtins.tuple
 
 
 def smart_cond(

@@ -269,11 +269,11 @@ _SCATTERS: tuple[tuple[str, np.ufunc | None], ...] = (
     ("ScatterMul", np.multiply),
     ("ScatterDiv", np.divide),
 )
-for _type, _function in _SCATTERS:
+for _type, _combine in _SCATTERS:
     register(
         _type,
         infer=_infer_scatter,
-        compute=_scatter(_function),
+        compute=_scatter(_combine),
         gradient=NOT_DIFFERENTIABLE,
         stateful=True,
         inputs=["ref", "indices", "updates"],
