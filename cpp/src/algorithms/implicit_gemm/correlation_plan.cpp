@@ -37,9 +37,10 @@ constexpr int64_t kChunkOfL1 = 2;  // 1 / 2
 // While all taps of a panel fit in this many L1 together, results stay in registers over all of them: the panel then comes
 // from L2 once per tile, which hardware prefetch hides, and C is not read back.
 constexpr double kWholeInL1 = 1.5;
-constexpr int64_t kBlockPixels = 384;          // of a work item: enough to pay for reading the filter from L2 or L3
+constexpr int64_t kBlockPixels = 768;          // of a work item: pays for reading the filter from L2 or L3, and for borders
 constexpr int64_t kPointwiseBlockPixels = 96;  // one tap: results are written as whole rows while the filter stays in L2
-constexpr int64_t kTableBytes = 64 << 10;      // of pointers per work item
+constexpr int64_t kTableBytes = 64 << 10;         // of pointers per work item that are read
+constexpr int64_t kTableBytesSparse = 512 << 10;  // where only the border's pixels have pointers
 constexpr int64_t kStridedBelow = 2048;        // multiply-adds per pixel and (depth, height) tap: fewer do not pay for pointers
 
 struct Panel {
@@ -258,7 +259,10 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   const bool pointwise = part->groups == 1 && c.w.taps == 1;
   const int64_t filter_bytes = padded_group_ * part->groups * c.w.taps * source_group_ * size;
   int64_t target = pointwise && filter_bytes * 2 <= l2 ? kPointwiseBlockPixels : kBlockPixels;
-  target = std::clamp(kTableBytes / 8 / std::max<int64_t>(1, part->groups), int64_t{24}, target);
+  const int64_t fold = part->merged ? c.w.taps : 1;
+  const bool short_rows = !dot_ && !channels_first_ && fold * max_chunk() * result_group_ < kStridedBelow;
+  const int64_t table = short_rows ? kTableBytesSparse : kTableBytes;
+  target = std::clamp(table / 8 / std::max<int64_t>(1, part->groups), std::min(target, int64_t{24}), target);
   // Some dozens of work items, so that threads end together.
   target = std::min(target, std::max<int64_t>(48, ceil_div(part->rows * part->columns, 16)));
 
@@ -292,10 +296,8 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   part->block_rows = rows;
   part->row_blocks = part->one_plane ? ceil_div(c.h.outputs, rows) : 0;
 
-  const int64_t fold = part->merged ? c.w.taps : 1;
-  part->strided = !dot_ && !channels_first_ &&
-                  ((part->groups <= 3 && c.w.taps == 1 && c.w.stride == 1 && part->block_columns >= 24) ||
-                   fold * max_chunk() * result_group_ < kStridedBelow);
+  part->strided = short_rows || (!dot_ && !channels_first_ && part->groups <= 3 && c.w.taps == 1 && c.w.stride == 1 &&
+                                 part->block_columns >= 24);
 
   const int64_t pixels = part->block_rows * part->block_columns;
   pixels_ = std::max(pixels_, pixels);
