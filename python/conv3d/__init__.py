@@ -1,7 +1,7 @@
 """3-D convolution on CPUs behind TensorFlow 1.x's names: ``import conv3d as tf``.
 
-This file only re-exports: every name is made, and documented, in the module it is imported from. ``conv3d.engine`` is the
-same engine on NumPy arrays, with no graph.
+This file only re-exports: every name is made, and documented, in the module it is imported from.
+``conv3d.engine`` is the same engine on NumPy arrays, with no graph.
 """
 
 from __future__ import annotations

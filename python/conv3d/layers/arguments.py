@@ -118,7 +118,8 @@ def looked_up(name: str, get: Callable[[Any], Any], value: Any) -> Any:
 def initializer(name: str, value: Any) -> Any:
     """The initializer `value`; None stands for the default of the scope.
 
-    TensorFlow 1.8's layers take no names here, unlike for activations, regularizers and constraints.
+    TensorFlow 1.8's layers take no names here, unlike for activations, regularizers and
+    constraints.
 
     Raises:
         ValueError: `value` is text.

@@ -99,9 +99,7 @@ def clip_by_global_norm(
                 continue
             value = _stored(t)
             factor = math_ops.cast(scale, value.dtype.base_dtype)
-            scaled: Any = array_ops.identity(
-                value * factor, name=f"clip_by_global_norm_{position}"
-            )
+            scaled: Any = array_ops.identity(value * factor, name=f"clip_by_global_norm_{position}")
             if isinstance(t, IndexedSlices):
                 scaled = IndexedSlices(scaled, t.indices, t.dense_shape)
             clipped.append(scaled)
