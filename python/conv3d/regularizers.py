@@ -64,14 +64,14 @@ class L1L2(Regularizer):
         self.l2 = float(l2)
 
     def __call__(self, x: Any) -> Any:
-        terms = []
-        if self.l1:
-            terms.append(math_ops.reduce_sum(self.l1 * math_ops.abs(x)))
-        if self.l2:
-            terms.append(math_ops.reduce_sum(self.l2 * math_ops.square(x)))
-        if not terms:
+        if not self.l1 and not self.l2:
             return array_ops.constant(0.0)
-        return terms[0] if len(terms) == 1 else terms[0] + terms[1]
+        total: Any = 0.0  # a sum from zero, so that the result bears Keras's name, `add`
+        if self.l1:
+            total += math_ops.reduce_sum(self.l1 * math_ops.abs(x))
+        if self.l2:
+            total += math_ops.reduce_sum(self.l2 * math_ops.square(x))
+        return total
 
     def get_config(self) -> dict[str, Any]:
         return {"l1": self.l1, "l2": self.l2}

@@ -78,3 +78,13 @@ def test_get() -> None:
 def test_eager(eager: None) -> None:
     assert float(regularizers.l2(0.1)(tf.constant(W))) == pytest.approx(3.0)
     assert float(regularizers.l2_regularizer(0.1)(tf.constant(W))) == pytest.approx(1.5)
+
+
+def test_keras_names_the_sum():
+    v = tf.get_variable("k", [2], initializer=tf.constant_initializer([1.0, -2.0]))
+    with tf.name_scope("R"):
+        one, both = tf.keras.regularizers.l2(0.5)(v), tf.keras.regularizers.l1_l2(0.5, 1.0)(v)
+    assert one.name == "R/add:0" and both.name == "R/add_2:0"
+    with tf.Session() as s:
+        s.run(tf.global_variables_initializer())
+        assert s.run([one, both]) == [2.5, 6.5]

@@ -34,6 +34,7 @@ inline void* data_of(const py::object& object, const char* name, std::int64_t el
 }
 
 void bind_conv(py::module_& module);
+void bind_elementwise(py::module_& module);
 void bind_pool(py::module_& module);
 void bind_runtime(py::module_& module);
 

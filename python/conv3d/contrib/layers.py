@@ -821,10 +821,12 @@ def apply_regularization(regularizer: Any, weights_list: Any = None) -> Any:
         weights_list: by default the collection `GraphKeys.WEIGHTS`.
 
     Raises:
-        ValueError: a result is no scalar.
+        ValueError: a result is no scalar, or there are no tensors.
     """
     if weights_list is None:
         weights_list = get_collection_ref(GraphKeys.WEIGHTS)
+    if not weights_list:
+        raise ValueError("weights_list: there are no tensors to penalise")
     with context.name_scope("get_regularization_penalty", values=list(weights_list)) as scope:
         found = [regularizer(one) for one in weights_list]
         penalties = [

@@ -415,7 +415,9 @@ class GradientTape:
         ys = [y if isinstance(y, EagerTensor) else _watched_value(y) for y in ys]
         starts = [_eager_start(y, g) for y, g in zip(ys, starts, strict=False)]
         made: dict[int, _Record] = {}
-        live = {id(x) for x in xs}
+        # A source that was not watched has no gradient, even where others made its ops known.
+        known = [id(x) in self._tracked for x in xs]
+        live = {id(x) for x in xs} & self._tracked
         ops = []
         for record in self._records:
             if any(id(t) in live for t in record.inputs):
@@ -426,6 +428,7 @@ class GradientTape:
         found = _reverse_walk(
             ys, starts, xs, ops, lambda t: made.get(id(t)), lambda op: contextlib.nullcontext()
         )
+        found = [g if watched else None for g, watched in zip(found, known, strict=True)]
         if unconnected_gradients == "zero":
             found = [
                 execute.apply_op("ZerosLike", [x]) if g is None else g

@@ -340,12 +340,17 @@ class Layer:
             The variable; a `PartitionedVariable` if there is a partitioner.
 
         Raises:
-            ValueError: see `get_variable`.
+            ValueError: see `get_variable`; trainable and synchronised `ON_READ`.
             NotImplementedError: in eager mode, a partitioner.
         """
         synchronization, aggregation, wanted = sync.resolve(
             synchronization, aggregation, trainable, name
         )
+        if trainable and synchronization is sync.VariableSynchronization.ON_READ:
+            raise ValueError(
+                f"variable {name} cannot be both trainable and synchronised ON_READ; give "
+                "trainable=False"
+            )
         if dtype is None:
             dtype = self._dtype or dtypes.float32
         self._set_scope(None)
@@ -590,6 +595,16 @@ class Layer:
         """Shape of the output of one call; see `get_input_at`."""
         _refuse_eager("get_output_shape_at")
         return connectivity.at(self._nodes, node_index, "output shape", self._name).output_shape
+
+    @property
+    def inbound_nodes(self) -> list[connectivity.Node]:
+        """One node for each call that was recorded."""
+        return self._nodes
+
+    @property
+    def outbound_nodes(self) -> list[connectivity.Node]:
+        """Empty: what is done with an output is not recorded here."""
+        return []
 
     # --- other attributes -------------------------------------------------------------------
 

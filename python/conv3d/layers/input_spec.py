@@ -97,6 +97,8 @@ def _check_one(spec: InputSpec, value: Any, who: str) -> None:
             "needed"
         )
     if shape.ndims is None:
+        if spec.axes:
+            raise ValueError(f"{who} has no known rank, but the sizes of axes are asked for")
         return
     for axis, wanted in spec.axes.items():
         # Axes may be Dimensions, and -1 counts from the end.

@@ -282,8 +282,11 @@ class BatchNormalization(Layer):
             delta = (variable - value) * decay
             return state_ops.assign_sub(variable, delta, name=scope or None)
 
-    def _update(self, inputs: Any, training: Any, mean: Any, variance: Any) -> None:
+    def _update(
+        self, inputs: Any, training: Any, mean: Any, variance: Any, momentum: Any = None
+    ) -> None:
         """Adds the two updates of the moving averages, or makes them in eager mode."""
+        momentum = self.momentum if momentum is None else momentum
         if switch.known(training) is False:
             return
         if context.executing_eagerly() and not self.trainable:
@@ -291,7 +294,7 @@ class BatchNormalization(Layer):
         for variable, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
             update = switch.choose(
                 training,
-                partial(self._move, variable, value, self.momentum),
+                partial(self._move, variable, value, momentum),
                 partial(convert.convert_to_tensor, variable),
             )
             if not context.executing_eagerly():
@@ -322,7 +325,13 @@ class BatchNormalization(Layer):
             )
 
         outputs, mean, variance = switch.choose(training, train, infer)
-        self._update(inputs, training, mean, variance)
+        known = switch.known(training)
+        if known is None:
+            # TensorFlow's form here: always one step, which moves nothing outside of training.
+            momentum = switch.choose(training, lambda: self.momentum, lambda: 1.0)
+            self._update(inputs, True, mean, variance, momentum)
+        else:
+            self._update(inputs, known, mean, variance)
         return outputs
 
     def _call_composed(self, inputs: Any, training: Any) -> Any:

@@ -598,19 +598,21 @@ def _infer_one_hot(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     dtype = shape_rules.same_dtype([on, off], ("on_value", "off_value"))
     check_dtype("indices", indices.dtype, (dtypes.uint8, *INDEX))
     n = depth.constant_value()
+    if n is not None and n < 0:
+        raise ValueError(f"depth is {int(n)}; it must be 0 or more.")
     if indices.shape.ndims is None:
         return [(dtype, unknown_shape())]
     rank = indices.shape.ndims
     at = rank if attrs["axis"] == -1 else axis_in_range(attrs["axis"], rank + 1)
     dims = indices.shape.as_list()
-    if n is not None and n < 0:
-        raise ValueError(f"depth is {int(n)}; it must be 0 or more.")
     return [(dtype, TensorShape([*dims[:at], None if n is None else int(n), *dims[at:]]))]
 
 
 def _one_hot(
     attrs: dict[str, Any], indices: np.ndarray, depth: np.ndarray, on: np.ndarray, off: np.ndarray
 ) -> np.ndarray:
+    if depth < 0:
+        raise ValueError(f"depth is {int(depth)}; it must be 0 or more.")
     hot = indices[..., None] == np.arange(int(depth))
     out = np.where(hot, on, off)
     at = attrs["axis"]

@@ -15,7 +15,7 @@ import numpy as np
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
-from conv3d.framework.tensor import Tensor
+from conv3d.framework.tensor import EagerTensor, Tensor
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 from conv3d.ops import array_ops, shape_rules
 from conv3d.ops.shape_rules import FLOATS, NUMBERS, REAL
@@ -807,6 +807,8 @@ def _infer_matmul(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
 
 
 def _matmul(attrs: dict[str, Any], a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if a.ndim < 2 or b.ndim < 2:
+        raise ValueError(f"a has shape {a.shape} and b {b.shape}; matrices are needed.")
     if attrs["transpose_a"]:
         a = np.swapaxes(a, -1, -2)
     if attrs["transpose_b"]:
@@ -1013,7 +1015,9 @@ def _attach(symbol: str, label: str, function: Callable[..., Any]) -> None:
     def forward(x: Any, y: Any) -> Any:
         with context.name_scope(None, label, [x, y]) as scope:
             try:
-                y = convert.convert_to_tensor(y, dtype=x.dtype.base_dtype, name="y")
+                # Two eager tensors of different types: the op refuses them, as its kernel would.
+                wanted = None if isinstance(y, EagerTensor) else x.dtype.base_dtype
+                y = convert.convert_to_tensor(y, dtype=wanted, name="y")
             except TypeError:
                 if _defers_to(y, f"__r{symbol}__"):
                     return NotImplemented

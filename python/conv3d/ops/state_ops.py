@@ -172,6 +172,10 @@ def assign(
     Source: `tf.assign`.
     """
     attrs = {"validate_shape": validate_shape is not False, "use_locking": bool(use_locking)}
+    if context.executing_eagerly() and validate_shape is not False:
+        ref = _handle(ref)
+        value = convert.convert_to_tensor(value, dtype=ref.dtype.base_dtype)
+        ref.shape.assert_is_compatible_with(value.shape)
     return _write("Assign", ref, value, attrs, name)
 
 

@@ -277,6 +277,10 @@ def _convert(
             f"{value.name} has the type {value.dtype.base_dtype.name} and cannot stand where "
             f"{dtypes.as_dtype(dtype).name} is asked for; use tf.cast"
         )
+    if as_ref:
+        raise NotImplementedError(
+            f"{value.name} is cut into slices and has no reference as a whole; use list(variable)"
+        )
     return value.as_tensor()
 
 

@@ -39,7 +39,7 @@ def resolve(
     """Checks the three settings of a new variable and fills in what was left open.
 
     Raises:
-        ValueError: a value of another kind, or a trainable variable synchronised `ON_READ`.
+        ValueError: a value of another kind.
     """
     if synchronization is None:
         synchronization = VariableSynchronization.AUTO
@@ -56,9 +56,4 @@ def resolve(
             "VariableAggregation"
         )
     on_read = synchronization is VariableSynchronization.ON_READ
-    if on_read and trainable:
-        raise ValueError(
-            f"variable {name} cannot be both trainable and synchronised ON_READ; give "
-            "trainable=False"
-        )
     return synchronization, aggregation, not on_read if trainable is None else bool(trainable)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from conv3d.framework import context
+from conv3d.framework.graph import get_collection_ref
 from conv3d.framework.graph_keys import GraphKeys
 from conv3d.variables import variable_scope as scopes
 
@@ -87,8 +88,13 @@ class Template:
                 stack.enter_context(scopes.variable_scope(self._scope, reuse=reuse))
             if context.executing_eagerly():
                 return self._call_eagerly(args, kwargs)
-            before = self._count()
+            before, trained = self._count(), self._trainable_count()
             result = self._func(*args, **kwargs)
+            if self._variables_created and self._trainable_count() > trained:
+                raise ValueError(
+                    f"template {self._name} made a trainable variable after its first call, so the "
+                    "calls do not share it; use tf.get_variable in place of tf.Variable"
+                )
             # A first call that made no variables leaves it to the next one.
             self._variables_created = self._variables_created or self._count() > before
             return result
@@ -107,6 +113,10 @@ class Template:
         assert self._scope is not None
         return len(self._scope.global_variables()) + len(self._scope.local_variables())
 
+    @staticmethod
+    def _trainable_count() -> int:
+        return len(get_collection_ref(GraphKeys.TRAINABLE_VARIABLES))
+
     @property
     def name(self) -> str:
         """Name given."""
@@ -120,6 +130,11 @@ class Template:
     @property
     def variable_scope(self) -> scopes.VariableScope | None:
         """Scope of the variables; None before the first call."""
+        return self._scope
+
+    @property
+    def var_scope(self) -> scopes.VariableScope | None:
+        """The older name of `variable_scope`."""
         return self._scope
 
     @property

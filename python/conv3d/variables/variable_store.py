@@ -439,6 +439,10 @@ def _counts_of(
         raise ValueError(
             f"the partitioner of variable {name} returned {counts!r}; a list of numbers is needed"
         )
+    if any(int(n) != n for n in counts):
+        raise TypeError(
+            f"the partitioner of variable {name} returned {counts!r}; whole numbers are needed"
+        )
     counts = [int(n) for n in counts]
     if len(counts) != shape.ndims:
         raise ValueError(

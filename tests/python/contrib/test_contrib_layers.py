@@ -207,3 +207,8 @@ def test_framework(sess):
     assert contrib.framework.get_trainable_variables() == [v]
     assert contrib.framework.get_variables_to_restore(exclude=["s"]) == [w]
     assert get_collection(GraphKeys.MODEL_VARIABLES) == [v]
+
+
+def test_a_penalty_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="weights_list"):
+        layers.apply_regularization(layers.l2_regularizer(0.5))

@@ -404,3 +404,17 @@ def test_unbuilt_layers_can_be_pickled() -> None:
     layer = pickle.loads(pickle.dumps(tf.layers.Conv3D(2, 3, activation=tf.nn.relu, name="c")))
     assert (layer.name, layer.filters, layer.activation) == ("c", 2, tf.nn.relu)
     assert layer(tf.ones([1, 3, 3, 3, 1])).name == "c/Relu:0"
+
+
+def test_nodes_of_calls() -> None:
+    layer = tf.layers.Layer()
+    assert layer.inbound_nodes == [] and layer.outbound_nodes == []
+    layer(tf.constant([1.0]))
+    assert len(layer.inbound_nodes) == 1
+
+
+def test_axes_ask_for_a_known_rank() -> None:
+    layer = tf.layers.Layer()
+    layer.input_spec = tf.layers.InputSpec(axes={-1: 2})
+    with pytest.raises(ValueError, match="rank"):
+        layer(tf.placeholder(tf.float32, None))

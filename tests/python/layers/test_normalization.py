@@ -196,3 +196,19 @@ def test_in_eager_mode(eager) -> None:
         loss = tf.reduce_sum(layer(tf.constant(x), training=True) ** 3)
     grads = tape.gradient(loss, [layer.gamma, layer.beta])
     assert [g.shape.as_list() for g in grads] == [[3], [3]]
+
+
+def test_fused_with_a_flag_moves_always_by_a_momentum_that_the_flag_decides() -> None:
+    x = tf.constant(_x((4, 3, 3, 2)))
+    flag = tf.placeholder(tf.bool)
+    layer = tf.layers.BatchNormalization(fused=True, momentum=0.5, name="b")
+    y = layer(x, training=flag)
+    assert y.name == "b/cond/Merge:0"
+    assert [u.name for u in layer.updates] == ["b/AssignMovingAvg:0", "b/AssignMovingAvg_1:0"]
+    with tf.Session() as s:
+        s.run(tf.global_variables_initializer())
+        s.run(layer.updates, {flag: False})
+        np.testing.assert_array_equal(s.run(layer.moving_mean), [0, 0])
+        s.run(layer.updates, {flag: True})
+        want = _x((4, 3, 3, 2)).mean((0, 1, 2)) / 2
+        np.testing.assert_allclose(s.run(layer.moving_mean), want, rtol=1e-5, atol=1e-6)

@@ -24,3 +24,23 @@ def test_value_of_another_variable(write: Any, of: str) -> None:
         }[write]
         assert session.run(written).tolist() == expected
         assert session.run(a).tolist() == expected and session.run(b).tolist() == given
+
+
+def test_eager_assignment_keeps_shape_and_type(eager: None) -> None:
+    v = tf.get_variable("v", [2], initializer=tf.ones_initializer())
+    with pytest.raises(ValueError, match="2"):
+        v.assign([1.0])
+    with pytest.raises((TypeError, ValueError)):
+        v.assign("a")
+    assert v.numpy().tolist() == [1.0, 1.0]
+
+
+def test_eager_refusals_are_those_of_the_kernels(eager: None) -> None:
+    x = tf.constant([1.0, 2.0])
+    for refused in (
+        lambda: x + tf.constant(1),
+        lambda: tf.matmul(x, x),
+        lambda: tf.one_hot([1], -1),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            refused()

@@ -182,3 +182,16 @@ def test_create_partitioned_variables() -> None:
     for shape, slicing in (([4, 4], [2, 2]), ([4], [1, 2]), ([], [])):
         with pytest.raises(ValueError):
             tf.create_partitioned_variables(shape, slicing, tf.zeros_initializer())
+
+
+def test_a_partitioner_has_to_give_whole_numbers() -> None:
+    with pytest.raises(TypeError, match="whole"):
+        tf.get_variable("w", [4, 4], partitioner=lambda shape, dtype: [1, 1.5])
+
+
+def test_a_partitioned_variable_has_no_reference_as_a_whole() -> None:
+    v = tf.get_variable("r", [4, 2], partitioner=tf.fixed_size_partitioner(2))
+    loss = tf.reduce_sum(tf.multiply(v, 2.0))
+    with pytest.raises(NotImplementedError, match="slices"):
+        tf.gradients(loss, v)
+    assert all(g is not None for g in tf.gradients(loss, list(v)))

@@ -72,3 +72,15 @@ def test_eager(eager: None) -> None:
     template(1.0)
     template.variables[0].assign(3.0)
     assert float(template(2.0)) == 6.0 and len(template.variables) == 1
+
+
+def test_later_calls_make_no_trainable_variables():
+    def function(x):
+        weight = tf.get_variable("w", [], initializer=tf.ones_initializer())
+        return x * weight * tf.Variable(1.0)
+
+    template = tf.make_template("t", function)
+    template(1.0)
+    assert template.var_scope is template.variable_scope
+    with pytest.raises(ValueError, match="tf.get_variable"):
+        template(1.0)

@@ -279,8 +279,8 @@ def test_synchronisation() -> None:
     v = tf.get_variable("v", [1], synchronization=on_read, aggregation=tf.VariableAggregation.SUM)
     assert not v.trainable and tf.trainable_variables() == []
     assert v.synchronization is on_read
-    with pytest.raises(ValueError):
-        tf.get_variable("w", [1], synchronization=on_read, trainable=True)
+    w = tf.get_variable("w", [1], synchronization=on_read, trainable=True)
+    assert tf.trainable_variables() == [w]
     with pytest.raises(ValueError):
         tf.get_variable("w", [1], synchronization="on_read")
 
