@@ -1,7 +1,8 @@
 """Checks that object files of ISA code export nothing but symbols of their own namespace.
 
 An ISA file is compiled with flags that its neighbours may not run. A weak function in it (a
-template instance, an inline member) may be the copy that the linker keeps for everybody, so none may exist.
+template instance, an inline member) may be the copy that the linker keeps for everybody, so none
+may exist.
 
 Usage: isa_symbols.py NM OBJECT...
 """

@@ -37,7 +37,7 @@ struct PyPlan {
 
   conv3d::PackedFilter pack(const py::object& filter) const {
     const void* data = data_of(filter, "filter", problem.filter_elements(), problem.desc.dtype, false);
-    py::gil_scoped_release release;
+    const ReleaseGil released;
     return plan.pack(data);
   }
 
@@ -60,7 +60,7 @@ struct PyPlan {
                                                                  : problem.filter_elements(),
                        d.dtype, true);
     b.packed_filter = packed != nullptr ? packed->get() : nullptr;
-    py::gil_scoped_release release;
+    const ReleaseGil released;
     plan.execute(b);
   }
 

@@ -20,7 +20,7 @@ struct PyPool {
   void forward(const py::object& input, const py::object& result, int num_threads) const {
     const void* x = data_of(input, "input", inputs(desc.batch), desc.dtype, false);
     void* y = data_of(result, "out", outputs(desc.batch), desc.dtype, true);
-    py::gil_scoped_release release;
+    const ReleaseGil released;
     conv3d::check(conv3d_pool_forward(&desc, x, y, num_threads, nullptr));
   }
 
@@ -30,7 +30,7 @@ struct PyPool {
     const void* y = data_of(output_array, "output", outputs(desc.batch), desc.dtype, false);
     const void* dy = data_of(grad_output, "grad_output", outputs(desc.batch), desc.dtype, false);
     void* dx = data_of(result, "out", inputs(desc.batch), desc.dtype, true);
-    py::gil_scoped_release release;
+    const ReleaseGil released;
     conv3d::check(conv3d_pool_backward(&desc, x, y, dy, dx, num_threads, nullptr));
   }
 };

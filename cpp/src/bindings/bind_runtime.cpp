@@ -22,7 +22,7 @@ void bind_runtime(py::module_& module) {
       [](int threads, double seconds) {
         double rate = 0;
         {
-          py::gil_scoped_release release;
+          const ReleaseGil released;
           conv3d::check(conv3d_measure_fma_peak(threads, seconds, &rate));
         }
         return rate;

@@ -7,6 +7,11 @@
 #include <cstdint>
 #include <string>
 
+#if defined(__GLIBCXX__)
+#include <cxxabi.h>
+#include <unistd.h>
+#endif
+
 #include "conv3d/conv3d.hpp"
 
 namespace bindings {
@@ -32,6 +37,29 @@ inline void* data_of(const py::object& object, const char* name, std::int64_t el
   if (write && !array.writeable()) throw py::value_error(std::string(name) + " is read-only");
   return const_cast<void*>(array.data());
 }
+
+// The GIL, given up for the life of this object. Up to 3.13 an interpreter that is shutting down ends a daemon thread that asks
+// for the GIL by pthread_exit, whose unwinding must not pass a destructor: the thread sleeps instead, as it does from 3.14 on.
+class ReleaseGil {
+ public:
+  ReleaseGil() : state_(PyEval_SaveThread()) {}
+  ~ReleaseGil() noexcept(false) {
+#if defined(__GLIBCXX__)
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (const abi::__forced_unwind&) {
+      while (true) pause();
+    }
+#else
+    PyEval_RestoreThread(state_);
+#endif
+  }
+  ReleaseGil(const ReleaseGil&) = delete;
+  ReleaseGil& operator=(const ReleaseGil&) = delete;
+
+ private:
+  PyThreadState* state_;
+};
 
 void bind_conv(py::module_& module);
 void bind_elementwise(py::module_& module);
