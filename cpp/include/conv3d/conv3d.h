@@ -210,6 +210,78 @@ CONV3D_API conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, cons
                                               const void* grad_output, void* grad_input, int num_threads,
                                               conv3d_thread_pool* pool);
 
+/* --- between convolutions: float32 and float64, any number of threads gives the same bits -----------------------------------*/
+
+/* A dense tensor [outer][channels][inner]: inner is 1 for channels last, outer the batch for channels first. */
+typedef struct conv3d_channel_view {
+  size_t size;
+  conv3d_dtype dtype;
+  int64_t outer;
+  int64_t channels;
+  int64_t inner;
+} conv3d_channel_view;
+/* mean and (biased) variance by channel; variance may be NULL. */
+CONV3D_API conv3d_status conv3d_channel_moments(const conv3d_channel_view* view, const void* x, void* mean, void* variance,
+                                                int num_threads, conv3d_thread_pool* pool);
+/* sum[c] = sum x; and if y is not NULL: product[c] = sum x (y - center[c]). */
+CONV3D_API conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x, const void* y,
+                                             const void* center, void* sum, void* product, int num_threads,
+                                             conv3d_thread_pool* pool);
+/* out = x scale[c] + y scale_y[c] + shift[c], then max(0, .) if relu. NULL terms and factors are left out; y needs both
+ * factors. out may be x or y. */
+CONV3D_API conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void* x, const void* scale,
+                                               const void* y, const void* scale_y, const void* shift, int relu, void* out,
+                                               int num_threads, conv3d_thread_pool* pool);
+
+typedef enum conv3d_pointwise_op {
+  CONV3D_RELU_GRAD = 0,       /* a where b > 0, else 0 */
+  CONV3D_LEAKY_RELU_GRAD = 1, /* a where b > 0, else parameter a */
+  CONV3D_SIGMOID_GRAD = 2,    /* a b (1 - b) */
+  CONV3D_TANH_GRAD = 3,       /* a (1 - b^2) */
+  CONV3D_ADD = 4              /* a + b */
+} conv3d_pointwise_op;
+/* out[i] = op(a[i], b[i]), i < n; out may be a or b. */
+CONV3D_API conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n, const void* a,
+                                          const void* b, double parameter, void* out, int num_threads,
+                                          conv3d_thread_pool* pool);
+
+/* Rows of `classes` elements. With y NULL: out = softmax(x); else the gradient (x - sum x y) y, x the gradient of y. */
+CONV3D_API conv3d_status conv3d_softmax(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x, const void* y,
+                                        void* out, int num_threads, conv3d_thread_pool* pool);
+/* loss[r] = log sum exp x[r] - x[r][labels[r]]; grad = softmax(x) - one_hot(labels). */
+CONV3D_API conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x,
+                                                     const int64_t* labels, void* loss, void* grad, int num_threads,
+                                                     conv3d_thread_pool* pool);
+
+/* One step over n elements, g the gradient and p the four numbers of the rule:
+ *   gradient descent  var - p0 g
+ *   momentum          m = p1 m + g;  var - p0 m;   Nesterov: var - (p0 g + p0 p1 m)
+ *   RMSProp           s += (1 - p3)(g^2 - s);  m = p1 m + p0 g / sqrt(s + p2);  var - m
+ *   Adam              m += (1 - p1)(g - m);  s += (1 - p3)(g^2 - s);  var - p0 m / (sqrt(s) + p2)
+ *                     Nesterov: (1 - p1) g + p1 m in the place of the last m
+ * slot0 is m of momentum and Adam and s of RMSProp; slot1 the other. New arrays may be the old ones. */
+typedef enum conv3d_optimizer_rule {
+  CONV3D_GRADIENT_DESCENT = 0,
+  CONV3D_MOMENTUM = 1,
+  CONV3D_NESTEROV_MOMENTUM = 2,
+  CONV3D_RMS_PROP = 3,
+  CONV3D_ADAM = 4,
+  CONV3D_NESTEROV_ADAM = 5
+} conv3d_optimizer_rule;
+typedef struct conv3d_optimizer_arrays {
+  size_t size;
+  const void* grad;
+  const void* var;
+  const void* slot0;
+  const void* slot1;
+  void* new_var;
+  void* new_slot0;
+  void* new_slot1;
+} conv3d_optimizer_arrays;
+CONV3D_API conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dtype, int64_t n,
+                                               const double numbers[4], const conv3d_optimizer_arrays* arrays,
+                                               int num_threads, conv3d_thread_pool* pool);
+
 /* --- the machine and the process ---------------------------------------------------------------------------------------*/
 
 typedef struct conv3d_machine_info {

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/elementwise/elementwise.h"
 #include "algorithms/fma_peak/fma_peak.h"
 #include "base/status.h"
 #include "conv3d/conv3d.h"
@@ -16,6 +17,7 @@
 #include "problem/problem.h"
 #include "runtime/caller_pool.h"
 #include "runtime/cpu_info.h"
+#include "runtime/float_environment.h"
 #include "runtime/thread_pool.h"
 #include "runtime/verbose.h"
 #include "runtime/workspace.h"
@@ -159,6 +161,29 @@ struct Team {
   conv3d::ThreadPool& pool;
   int threads;
 };
+
+conv3d::ChannelView view_of(const conv3d_channel_view* view) {
+  const conv3d_channel_view d = read_struct(view, "view");
+  const conv3d::ChannelView result = {static_cast<conv3d::DType>(d.dtype), d.outer, d.channels, d.inner};
+  conv3d::check_view(result);
+  return result;
+}
+
+// Runs body(kernels, pool, threads) with no more threads than `elements` are worth.
+template <class F>
+void element_wise(conv3d_thread_pool* pool, int num_threads, int64_t elements, const F& body) {
+  constexpr int64_t kElementsPerThread = int64_t{1} << 15;
+  const Team team(pool, num_threads);
+  const int threads = static_cast<int>(std::clamp<int64_t>(elements / kElementsPerThread, 1, team.threads));
+  const conv3d::FloatEnvironment environment(conv3d::Denormals::kKeep);
+  body(conv3d::kernel_table(), team.pool, threads);
+}
+
+// Elements of a matrix, checked.
+int64_t elements_of(int64_t rows, int64_t columns) {
+  conv3d::check_view({conv3d::DType::kFloat32, rows, columns, 1});
+  return rows * columns;
+}
 
 template <class F>
 const char* joined(F names) {
@@ -323,6 +348,132 @@ conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, const void* inp
   return guarded([&] {
     const Team team(pool, num_threads);
     pool_plan_of(desc).backward(input, output, grad_output, grad_input, team.pool, team.threads);
+  });
+}
+
+conv3d_status conv3d_channel_moments(const conv3d_channel_view* view, const void* x, void* mean, void* variance,
+                                     int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const conv3d::ChannelView v = view_of(view);
+    const int64_t n = v.outer * v.channels * v.inner;
+    if (n > 0) required(x, "x");
+    if (v.channels > 0) required(mean, "mean");
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      conv3d::channel_moments(v, kernels, x, mean, variance, team, threads);
+    });
+  });
+}
+
+conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x, const void* y, const void* center,
+                                  void* sum, void* product, int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const conv3d::ChannelView v = view_of(view);
+    const int64_t n = v.outer * v.channels * v.inner;
+    if (n > 0) required(x, "x");
+    if (v.channels > 0) required(sum, "sum");
+    if (y != nullptr) {
+      required(center, "center");
+      required(product, "product");
+    }
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      conv3d::channel_sums(v, kernels, x, y, center, sum, product, team, threads);
+    });
+  });
+}
+
+conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void* x, const void* scale, const void* y,
+                                    const void* scale_y, const void* shift, int relu, void* out, int num_threads,
+                                    conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const conv3d::ChannelView v = view_of(view);
+    const int64_t n = v.outer * v.channels * v.inner;
+    if (n == 0) return;
+    required(x, "x");
+    required(out, "out");
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      conv3d::channel_affine(v, kernels, x, scale, y, scale_y, shift, relu != 0, out, team, threads);
+    });
+  });
+}
+
+conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n, const void* a, const void* b,
+                               double parameter, void* out, int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    if (op < CONV3D_RELU_GRAD || op > CONV3D_ADD) {
+      throw Error(Status::kInvalidArgument, "op is " + std::to_string(static_cast<int>(op)) + "; 0 to 4 are accepted");
+    }
+    if (elements_of(n, 1) == 0) return;
+    required(a, "a");
+    required(b, "b");
+    required(out, "out");
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      conv3d::pointwise(static_cast<conv3d::Pointwise>(op), static_cast<conv3d::DType>(dtype), n, kernels, a, b, parameter,
+                        out, team, threads);
+    });
+  });
+}
+
+conv3d_status conv3d_softmax(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x, const void* y, void* out,
+                             int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const int64_t n = elements_of(rows, classes);
+    if (n == 0) return;
+    required(x, "x");
+    required(out, "out");
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      const auto type = static_cast<conv3d::DType>(dtype);
+      if (y == nullptr) {
+        conv3d::softmax(type, rows, classes, kernels, x, out, team, threads);
+      } else {
+        conv3d::softmax_grad(type, rows, classes, y, x, out, team, threads);
+      }
+    });
+  });
+}
+
+conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x,
+                                          const int64_t* labels, void* loss, void* grad, int num_threads,
+                                          conv3d_thread_pool* pool) {
+  return guarded([&] {
+    const int64_t n = elements_of(rows, classes);
+    if (n == 0) return;
+    required(x, "x");
+    required(labels, "labels");
+    required(loss, "loss");
+    required(grad, "grad");
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      conv3d::sparse_cross_entropy(static_cast<conv3d::DType>(dtype), rows, classes, kernels, x, labels, loss, grad, team,
+                                   threads);
+    });
+  });
+}
+
+conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dtype, int64_t n, const double numbers[4],
+                                    const conv3d_optimizer_arrays* arrays, int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    if (rule < CONV3D_GRADIENT_DESCENT || rule > CONV3D_NESTEROV_ADAM) {
+      throw Error(Status::kInvalidArgument, "rule is " + std::to_string(static_cast<int>(rule)) + "; 0 to 5 are accepted");
+    }
+    const conv3d_optimizer_arrays a = read_struct(arrays, "arrays");
+    required(numbers, "numbers");
+    if (elements_of(n, 1) == 0) return;
+    required(a.grad, "arrays.grad");
+    required(a.var, "arrays.var");
+    required(a.new_var, "arrays.new_var");
+    if (rule >= CONV3D_MOMENTUM) {
+      required(a.slot0, "arrays.slot0");
+      required(a.new_slot0, "arrays.new_slot0");
+    }
+    if (rule >= CONV3D_RMS_PROP) {
+      required(a.slot1, "arrays.slot1");
+      required(a.new_slot1, "arrays.new_slot1");
+    }
+    const conv3d::OptimizerStep step = {static_cast<conv3d::OptimizerRule>(rule),
+                                        {numbers[0], numbers[1], numbers[2], numbers[3]},
+                                        a.grad, a.var, a.slot0, a.slot1, a.new_var, a.new_slot0, a.new_slot1};
+    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+      conv3d::optimizer_step(step, static_cast<conv3d::DType>(dtype), n, kernels, team, threads);
+    });
   });
 }
 

@@ -20,6 +20,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     }
   });
   bindings::bind_conv(module);
+  bindings::bind_elementwise(module);
   bindings::bind_pool(module);
   bindings::bind_runtime(module);
 }

@@ -9,6 +9,7 @@
 #include "kernels/gemm_ukernel.inl"
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
+#include "kernels/elementwise.inl"
 
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
@@ -16,6 +17,6 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx2", kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, kPoolingTable, fma_loop};
+const KernelTable kKernelTable = {"avx2", kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, kPoolingTable, kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/elementwise_table.h"
 #include "kernels/gemm_table.h"
 #include "kernels/pooling_table.h"
 #include "kernels/winograd_table.h"
@@ -16,6 +17,7 @@ struct KernelTable {
   GemmTable gemm;
   WinogradTable winograd;
   PoolingTable pooling;
+  ElementwiseTable elementwise;
   // `rounds` rounds of independent float FMAs; returns the operations done. `sink` takes one vector.
   double (*fma_loop)(int64_t rounds, float* sink);
 };

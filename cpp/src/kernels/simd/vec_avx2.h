@@ -1,8 +1,9 @@
 // Vectors of AVX2 + FMA: 8 floats or 4 doubles, 16 registers.
 //
-// Every vec_<isa>.h gives the same names: VecF, VecD, kLanesF, kLanesD, the constants of the micro-kernels and the functions
-// below, overloaded for float and double. `vload_n` and `vstore_n` touch only the first n elements, 0 <= n <= lanes.
-// vmax(a, b) and vmin(a, b) return b if either is NaN, so that max(floor, x) keeps the NaN of x.
+// Every vec_<isa>.h gives the same names: VecF, VecD, kLanesF, kLanesD, the constants of the
+// micro-kernels and the functions below, overloaded for float and double. `vload_n` and `vstore_n`
+// touch only the first n elements, 0 <= n <= lanes. vmax(a, b) and vmin(a, b) return b if either is
+// NaN, so that max(floor, x) keeps the NaN of x.
 #pragma once
 
 #ifndef __AVX2__
@@ -27,12 +28,15 @@ using VecF = __m256;
 using VecD = __m256d;
 static constexpr int kLanesF = 8, kLanesD = 4;
 
-// 16 registers: 6 x 2 accumulators + 2 of B + 1 of A = 15. Eight accumulators hide the FMA's latency (4 cycles, 2 a cycle), so
-// one vector of B takes 8 rows; twelve would need more row pointers than there are integer registers.
+// 16 registers: 6 x 2 accumulators + 2 of B + 1 of A = 15. Eight accumulators hide the FMA's
+// latency (4 cycles, 2 a cycle), so one vector of B takes 8 rows; twelve would need more row
+// pointers than there are integer registers.
 static constexpr int kMaxNv = 2;
-static constexpr int kTapRows[kMaxNv + 1] = {0, 8, 6};      // rows of a tile of 1, 2 vectors, one pointer a row
+static constexpr int kTapRows[kMaxNv + 1] = {
+    0, 8, 6};  // rows of a tile of 1, 2 vectors, one pointer a row
 static constexpr int kStridedRows[kMaxNv + 1] = {0, 8, 6};  // the same, rows a constant apart
-// Tiles whose B is not packed can be wider where the rows are few: 1 x 8, 2 x 6, 3 x 4, 4 x 3 vectors.
+// Tiles whose B is not packed can be wider where the rows are few: 1 x 8, 2 x 6, 3 x 4, 4 x 3
+// vectors.
 static constexpr int kPlaneRows = 6;
 static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 8, 6, 4, 3, 2, 2};
 
@@ -44,7 +48,9 @@ static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm256_storeu_pd(p,
 static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { _mm256_stream_ps(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { _mm256_stream_pd(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
-static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
 
 static CONV3D_ALWAYS_INLINE __m256i vmask_f(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -52,17 +58,29 @@ static CONV3D_ALWAYS_INLINE __m256i vmask_f(int n) {
 static CONV3D_ALWAYS_INLINE __m256i vmask_d(int n) {
   return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
 }
-static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) { return _mm256_maskload_ps(p, vmask_f(n)); }
-static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) { return _mm256_maskload_pd(p, vmask_d(n)); }
-static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) { _mm256_maskstore_ps(p, vmask_f(n), v); }
-static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) { _mm256_maskstore_pd(p, vmask_d(n), v); }
+static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
+  return _mm256_maskload_ps(p, vmask_f(n));
+}
+static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) {
+  return _mm256_maskload_pd(p, vmask_d(n));
+}
+static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
+  _mm256_maskstore_ps(p, vmask_f(n), v);
+}
+static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
+  _mm256_maskstore_pd(p, vmask_d(n), v);
+}
 
 static CONV3D_ALWAYS_INLINE VecF vset(float x) { return _mm256_set1_ps(x); }
 static CONV3D_ALWAYS_INLINE VecD vset(double x) { return _mm256_set1_pd(x); }
 static CONV3D_ALWAYS_INLINE VecF vzero() { return _mm256_setzero_ps(); }
-static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) { return _mm256_fmadd_ps(a, b, c); }    // a b + c
+static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) {
+  return _mm256_fmadd_ps(a, b, c);
+}  // a b + c
 static CONV3D_ALWAYS_INLINE VecD vfma(VecD a, VecD b, VecD c) { return _mm256_fmadd_pd(a, b, c); }
-static CONV3D_ALWAYS_INLINE VecF vfnma(VecF a, VecF b, VecF c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a b
+static CONV3D_ALWAYS_INLINE VecF vfnma(VecF a, VecF b, VecF c) {
+  return _mm256_fnmadd_ps(a, b, c);
+}  // c - a b
 static CONV3D_ALWAYS_INLINE VecD vfnma(VecD a, VecD b, VecD c) { return _mm256_fnmadd_pd(a, b, c); }
 static CONV3D_ALWAYS_INLINE VecF vadd(VecF a, VecF b) { return _mm256_add_ps(a, b); }
 static CONV3D_ALWAYS_INLINE VecD vadd(VecD a, VecD b) { return _mm256_add_pd(a, b); }
@@ -76,6 +94,8 @@ static CONV3D_ALWAYS_INLINE VecF vmax(VecF a, VecF b) { return _mm256_max_ps(a, 
 static CONV3D_ALWAYS_INLINE VecD vmax(VecD a, VecD b) { return _mm256_max_pd(a, b); }
 static CONV3D_ALWAYS_INLINE VecF vmin(VecF a, VecF b) { return _mm256_min_ps(a, b); }
 static CONV3D_ALWAYS_INLINE VecD vmin(VecD a, VecD b) { return _mm256_min_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vsqrt(VecF v) { return _mm256_sqrt_ps(v); }
+static CONV3D_ALWAYS_INLINE VecD vsqrt(VecD v) { return _mm256_sqrt_pd(v); }
 // Lane by lane: a == b ? x : y.
 static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_EQ_OQ));
@@ -83,13 +103,15 @@ static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
 static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
   return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_EQ_OQ));
 }
-// 2^n of whole numbers n within the exponent's range: n + 2^23 + 127 (2^52 + 1023) has the exponent's bits at the bottom.
+// 2^n of whole numbers n within the exponent's range: n + 2^23 + 127 (2^52 + 1023) has the
+// exponent's bits at the bottom.
 static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(8388735.0f))), 23));
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_castps_si256(_mm256_add_ps(n, _mm256_set1_ps(8388735.0f))), 23));
 }
 static CONV3D_ALWAYS_INLINE VecD vpow2(VecD n) {
-  return _mm256_castsi256_pd(
-      _mm256_slli_epi64(_mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(4503599627371519.0))), 52));
+  return _mm256_castsi256_pd(_mm256_slli_epi64(
+      _mm256_castpd_si256(_mm256_add_pd(n, _mm256_set1_pd(4503599627371519.0))), 52));
 }
 static CONV3D_ALWAYS_INLINE VecF vabs(VecF v) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), v); }
 static CONV3D_ALWAYS_INLINE VecD vabs(VecD v) { return _mm256_andnot_pd(_mm256_set1_pd(-0.0), v); }
@@ -112,7 +134,8 @@ static CONV3D_ALWAYS_INLINE double vsum(VecD v) {
 }
 
 // lanes x lanes elements, rows src_stride apart, to their transpose, rows dst_stride apart.
-static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst,
+                                            ptrdiff_t dst_stride) {
   __m256 r[8], t[8];
   // Halves of rows 0..3 beside those of rows 4..7: only in-lane shuffles remain.
 #pragma GCC unroll 4
@@ -134,9 +157,11 @@ static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stri
     _mm256_storeu_ps(dst + (h + 3) * dst_stride, _mm256_shuffle_ps(t[h + 1], t[h + 3], 0xee));
   }
 }
-static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst,
+                                            ptrdiff_t dst_stride) {
   const __m256d r0 = _mm256_loadu_pd(src), r1 = _mm256_loadu_pd(src + src_stride);
-  const __m256d r2 = _mm256_loadu_pd(src + 2 * src_stride), r3 = _mm256_loadu_pd(src + 3 * src_stride);
+  const __m256d r2 = _mm256_loadu_pd(src + 2 * src_stride),
+                r3 = _mm256_loadu_pd(src + 3 * src_stride);
   const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
   const __m256d c = _mm256_unpacklo_pd(r2, r3), d = _mm256_unpackhi_pd(r2, r3);
   _mm256_storeu_pd(dst, _mm256_permute2f128_pd(a, c, 0x20));

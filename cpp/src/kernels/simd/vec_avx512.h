@@ -1,4 +1,5 @@
-// Vectors of AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, 32 registers. The names are explained in vec_avx2.h.
+// Vectors of AVX-512 (F, BW, DQ, VL): 16 floats or 8 doubles, 32 registers. The names are explained
+// in vec_avx2.h.
 #pragma once
 
 #if !defined(__AVX512F__) && !defined(CONV3D_EMULATE_ISA)
@@ -18,7 +19,8 @@
 
 #include "kernels/simd/vec_common.h"
 
-// GCC's own intrinsics pass a deliberately undefined vector as the unused source of a mask and warn about it (GCC bug 105593).
+// GCC's own intrinsics pass a deliberately undefined vector as the unused source of a mask and warn
+// about it (GCC bug 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -30,8 +32,8 @@ using VecF = __m512;
 using VecD = __m512d;
 static constexpr int kLanesF = 16, kLanesD = 8;
 
-// 32 registers: 6 x 4 accumulators + 4 of B + 1 of A = 29 where each row has its own pointer (16 integer registers allow about
-// 8 pointers); 14 x 2 + 2 + 1 = 31 where rows lie a constant apart.
+// 32 registers: 6 x 4 accumulators + 4 of B + 1 of A = 29 where each row has its own pointer (16
+// integer registers allow about 8 pointers); 14 x 2 + 2 + 1 = 31 where rows lie a constant apart.
 static constexpr int kMaxNv = 4;
 static constexpr int kTapRows[kMaxNv + 1] = {0, 8, 8, 8, 6};
 static constexpr int kStridedRows[kMaxNv + 1] = {0, 14, 14, 8, 6};
@@ -46,14 +48,28 @@ static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm512_storeu_pd(p,
 static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { _mm512_stream_ps(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { _mm512_stream_pd(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
-static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
+}
 
-static CONV3D_ALWAYS_INLINE __mmask16 vmask_f(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
-static CONV3D_ALWAYS_INLINE __mmask8 vmask_d(int n) { return static_cast<__mmask8>((1u << n) - 1u); }
-static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) { return _mm512_maskz_loadu_ps(vmask_f(n), p); }
-static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) { return _mm512_maskz_loadu_pd(vmask_d(n), p); }
-static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) { _mm512_mask_storeu_ps(p, vmask_f(n), v); }
-static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) { _mm512_mask_storeu_pd(p, vmask_d(n), v); }
+static CONV3D_ALWAYS_INLINE __mmask16 vmask_f(int n) {
+  return static_cast<__mmask16>((1u << n) - 1u);
+}
+static CONV3D_ALWAYS_INLINE __mmask8 vmask_d(int n) {
+  return static_cast<__mmask8>((1u << n) - 1u);
+}
+static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
+  return _mm512_maskz_loadu_ps(vmask_f(n), p);
+}
+static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) {
+  return _mm512_maskz_loadu_pd(vmask_d(n), p);
+}
+static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
+  _mm512_mask_storeu_ps(p, vmask_f(n), v);
+}
+static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
+  _mm512_mask_storeu_pd(p, vmask_d(n), v);
+}
 
 static CONV3D_ALWAYS_INLINE VecF vset(float x) { return _mm512_set1_ps(x); }
 static CONV3D_ALWAYS_INLINE VecD vset(double x) { return _mm512_set1_pd(x); }
@@ -74,6 +90,8 @@ static CONV3D_ALWAYS_INLINE VecF vmax(VecF a, VecF b) { return _mm512_max_ps(a, 
 static CONV3D_ALWAYS_INLINE VecD vmax(VecD a, VecD b) { return _mm512_max_pd(a, b); }
 static CONV3D_ALWAYS_INLINE VecF vmin(VecF a, VecF b) { return _mm512_min_ps(a, b); }
 static CONV3D_ALWAYS_INLINE VecD vmin(VecD a, VecD b) { return _mm512_min_pd(a, b); }
+static CONV3D_ALWAYS_INLINE VecF vsqrt(VecF v) { return _mm512_sqrt_ps(v); }
+static CONV3D_ALWAYS_INLINE VecD vsqrt(VecD v) { return _mm512_sqrt_pd(v); }
 static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
   return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), y, x);
 }
@@ -81,11 +99,12 @@ static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
   return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ), y, x);
 }
 static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
-  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(_mm512_add_ps(n, _mm512_set1_ps(8388735.0f))), 23));
+  return _mm512_castsi512_ps(
+      _mm512_slli_epi32(_mm512_castps_si512(_mm512_add_ps(n, _mm512_set1_ps(8388735.0f))), 23));
 }
 static CONV3D_ALWAYS_INLINE VecD vpow2(VecD n) {
-  return _mm512_castsi512_pd(
-      _mm512_slli_epi64(_mm512_castpd_si512(_mm512_add_pd(n, _mm512_set1_pd(4503599627371519.0))), 52));
+  return _mm512_castsi512_pd(_mm512_slli_epi64(
+      _mm512_castpd_si512(_mm512_add_pd(n, _mm512_set1_pd(4503599627371519.0))), 52));
 }
 static CONV3D_ALWAYS_INLINE VecF vabs(VecF v) { return _mm512_abs_ps(v); }
 static CONV3D_ALWAYS_INLINE VecD vabs(VecD v) { return _mm512_abs_pd(v); }
@@ -107,8 +126,10 @@ static CONV3D_ALWAYS_INLINE double vsum(VecD v) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
-// The transpose is bound by its loads and stores; blocks of half the width in 256-bit registers reach the same rate.
-static CONV3D_ALWAYS_INLINE void vtranspose_half(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+// The transpose is bound by its loads and stores; blocks of half the width in 256-bit registers
+// reach the same rate.
+static CONV3D_ALWAYS_INLINE void vtranspose_half(const float* src, ptrdiff_t src_stride, float* dst,
+                                                 ptrdiff_t dst_stride) {
   __m256 r[8], t[8];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
@@ -129,10 +150,11 @@ static CONV3D_ALWAYS_INLINE void vtranspose_half(const float* src, ptrdiff_t src
     _mm256_storeu_ps(dst + (h + 3) * dst_stride, _mm256_shuffle_ps(t[h + 1], t[h + 3], 0xee));
   }
 }
-static CONV3D_ALWAYS_INLINE void vtranspose_half(const double* src, ptrdiff_t src_stride, double* dst,
-                                                 ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose_half(const double* src, ptrdiff_t src_stride,
+                                                 double* dst, ptrdiff_t dst_stride) {
   const __m256d r0 = _mm256_loadu_pd(src), r1 = _mm256_loadu_pd(src + src_stride);
-  const __m256d r2 = _mm256_loadu_pd(src + 2 * src_stride), r3 = _mm256_loadu_pd(src + 3 * src_stride);
+  const __m256d r2 = _mm256_loadu_pd(src + 2 * src_stride),
+                r3 = _mm256_loadu_pd(src + 3 * src_stride);
   const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
   const __m256d c = _mm256_unpacklo_pd(r2, r3), d = _mm256_unpackhi_pd(r2, r3);
   _mm256_storeu_pd(dst, _mm256_permute2f128_pd(a, c, 0x20));
@@ -140,13 +162,17 @@ static CONV3D_ALWAYS_INLINE void vtranspose_half(const double* src, ptrdiff_t sr
   _mm256_storeu_pd(dst + 2 * dst_stride, _mm256_permute2f128_pd(a, c, 0x31));
   _mm256_storeu_pd(dst + 3 * dst_stride, _mm256_permute2f128_pd(b, d, 0x31));
 }
-static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst,
+                                            ptrdiff_t dst_stride) {
   for (int i = 0; i < 16; i += 8)
-    for (int j = 0; j < 16; j += 8) vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+    for (int j = 0; j < 16; j += 8)
+      vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
 }
-static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst,
+                                            ptrdiff_t dst_stride) {
   for (int i = 0; i < 8; i += 4)
-    for (int j = 0; j < 8; j += 4) vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+    for (int j = 0; j < 8; j += 4)
+      vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
 }
 
 }  // namespace conv3d::CONV3D_ISA

@@ -1,4 +1,5 @@
-// What every vec_<isa>.h shares: the inlining macro and the vector type that belongs to an element type.
+// What every vec_<isa>.h shares: the inlining macro and the vector type that belongs to an element
+// type.
 #pragma once
 
 #if defined(_MSC_VER) && !defined(__clang__)

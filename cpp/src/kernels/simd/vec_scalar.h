@@ -1,5 +1,6 @@
-// Vectors without any instruction set: 4 floats or 2 doubles as plain arrays, which compilers keep in whatever registers
-// they have. Multiply-add rounds twice here. The names are explained in vec_avx2.h.
+// Vectors without any instruction set: 4 floats or 2 doubles as plain arrays, which compilers keep
+// in whatever registers they have. Multiply-add rounds twice here. The names are explained in
+// vec_avx2.h.
 #pragma once
 
 #include <cstddef>
@@ -40,12 +41,20 @@ static CONV3D_ALWAYS_INLINE V each_lane(const F& f) {
   return v;
 }
 template <class F>
-static CONV3D_ALWAYS_INLINE VecF lanes_f(const F& f) { return each_lane<VecF, kLanesF>(f); }
+static CONV3D_ALWAYS_INLINE VecF lanes_f(const F& f) {
+  return each_lane<VecF, kLanesF>(f);
+}
 template <class F>
-static CONV3D_ALWAYS_INLINE VecD lanes_d(const F& f) { return each_lane<VecD, kLanesD>(f); }
+static CONV3D_ALWAYS_INLINE VecD lanes_d(const F& f) {
+  return each_lane<VecD, kLanesD>(f);
+}
 
-static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return lanes_f([&](int i) { return p[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return lanes_d([&](int i) { return p[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vload(const float* p) {
+  return lanes_f([&](int i) { return p[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vload(const double* p) {
+  return lanes_d([&](int i) { return p[i]; });
+}
 static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
   return lanes_f([&](int i) { return i < n ? p[i] : 0.0f; });
 }
@@ -64,8 +73,12 @@ static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream_fence() {}
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void*) {}
-static CONV3D_ALWAYS_INLINE VecF vset(float x) { return lanes_f([&](int) { return x; }); }
-static CONV3D_ALWAYS_INLINE VecD vset(double x) { return lanes_d([&](int) { return x; }); }
+static CONV3D_ALWAYS_INLINE VecF vset(float x) {
+  return lanes_f([&](int) { return x; });
+}
+static CONV3D_ALWAYS_INLINE VecD vset(double x) {
+  return lanes_d([&](int) { return x; });
+}
 static CONV3D_ALWAYS_INLINE VecF vzero() { return vset(0.0f); }
 #if defined(__GNUC__)
 static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) { return a * b + c; }
@@ -79,23 +92,53 @@ static CONV3D_ALWAYS_INLINE VecD vmul(VecD a, VecD b) { return a * b; }
 static CONV3D_ALWAYS_INLINE VecF vdiv(VecF a, VecF b) { return a / b; }
 static CONV3D_ALWAYS_INLINE VecD vdiv(VecD a, VecD b) { return a / b; }
 #else
-static CONV3D_ALWAYS_INLINE VecF vadd(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] + b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vadd(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] + b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecF vsub(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] - b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vsub(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] - b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecF vmul(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] * b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vmul(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] * b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecF vdiv(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] / b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vdiv(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] / b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vadd(VecF a, VecF b) {
+  return lanes_f([&](int i) { return a[i] + b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vadd(VecD a, VecD b) {
+  return lanes_d([&](int i) { return a[i] + b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vsub(VecF a, VecF b) {
+  return lanes_f([&](int i) { return a[i] - b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vsub(VecD a, VecD b) {
+  return lanes_d([&](int i) { return a[i] - b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vmul(VecF a, VecF b) {
+  return lanes_f([&](int i) { return a[i] * b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vmul(VecD a, VecD b) {
+  return lanes_d([&](int i) { return a[i] * b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vdiv(VecF a, VecF b) {
+  return lanes_f([&](int i) { return a[i] / b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vdiv(VecD a, VecD b) {
+  return lanes_d([&](int i) { return a[i] / b[i]; });
+}
 static CONV3D_ALWAYS_INLINE VecF vfma(VecF a, VecF b, VecF c) { return vadd(vmul(a, b), c); }
 static CONV3D_ALWAYS_INLINE VecD vfma(VecD a, VecD b, VecD c) { return vadd(vmul(a, b), c); }
 #endif
 static CONV3D_ALWAYS_INLINE VecF vfnma(VecF a, VecF b, VecF c) { return vsub(c, vmul(a, b)); }
 static CONV3D_ALWAYS_INLINE VecD vfnma(VecD a, VecD b, VecD c) { return vsub(c, vmul(a, b)); }
-static CONV3D_ALWAYS_INLINE VecF vmax(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] > b[i] ? a[i] : b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vmax(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] > b[i] ? a[i] : b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecF vmin(VecF a, VecF b) { return lanes_f([&](int i) { return a[i] < b[i] ? a[i] : b[i]; }); }
-static CONV3D_ALWAYS_INLINE VecD vmin(VecD a, VecD b) { return lanes_d([&](int i) { return a[i] < b[i] ? a[i] : b[i]; }); }
+static CONV3D_ALWAYS_INLINE VecF vmax(VecF a, VecF b) {
+  return lanes_f([&](int i) { return a[i] > b[i] ? a[i] : b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vmax(VecD a, VecD b) {
+  return lanes_d([&](int i) { return a[i] > b[i] ? a[i] : b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vmin(VecF a, VecF b) {
+  return lanes_f([&](int i) { return a[i] < b[i] ? a[i] : b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vmin(VecD a, VecD b) {
+  return lanes_d([&](int i) { return a[i] < b[i] ? a[i] : b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vsqrt(VecF v) {
+  return lanes_f([&](int i) { return __builtin_sqrtf(v[i]); });
+}
+static CONV3D_ALWAYS_INLINE VecD vsqrt(VecD v) {
+  return lanes_d([&](int i) { return __builtin_sqrt(v[i]); });
+}
 static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
   return lanes_f([&](int i) { return a[i] == b[i] ? x[i] : y[i]; });
 }
@@ -118,8 +161,12 @@ static CONV3D_ALWAYS_INLINE VecD vpow2(VecD n) {
     return f;
   });
 }
-static CONV3D_ALWAYS_INLINE VecF vabs(VecF v) { return lanes_f([&](int i) { return __builtin_fabsf(v[i]); }); }
-static CONV3D_ALWAYS_INLINE VecD vabs(VecD v) { return lanes_d([&](int i) { return __builtin_fabs(v[i]); }); }
+static CONV3D_ALWAYS_INLINE VecF vabs(VecF v) {
+  return lanes_f([&](int i) { return __builtin_fabsf(v[i]); });
+}
+static CONV3D_ALWAYS_INLINE VecD vabs(VecD v) {
+  return lanes_d([&](int i) { return __builtin_fabs(v[i]); });
+}
 static CONV3D_ALWAYS_INLINE VecF vcopysign(VecF v, VecF s) {
   return lanes_f([&](int i) { return __builtin_copysignf(v[i], s[i]); });
 }
@@ -130,14 +177,17 @@ static CONV3D_ALWAYS_INLINE float vsum(VecF v) { return (v[0] + v[2]) + (v[1] + 
 static CONV3D_ALWAYS_INLINE double vsum(VecD v) { return v[0] + v[1]; }
 
 template <class T, int kLanes>
-static CONV3D_ALWAYS_INLINE void transpose_square(const T* src, ptrdiff_t src_stride, T* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void transpose_square(const T* src, ptrdiff_t src_stride, T* dst,
+                                                  ptrdiff_t dst_stride) {
   for (int i = 0; i < kLanes; ++i)
     for (int j = 0; j < kLanes; ++j) dst[j * dst_stride + i] = src[i * src_stride + j];
 }
-static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst,
+                                            ptrdiff_t dst_stride) {
   transpose_square<float, kLanesF>(src, src_stride, dst, dst_stride);
 }
-static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst, ptrdiff_t dst_stride) {
+static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst,
+                                            ptrdiff_t dst_stride) {
   transpose_square<double, kLanesD>(src, src_stride, dst, dst_stride);
 }
 
