@@ -1,5 +1,6 @@
 """The compiled core. Private: conv3d.engine is its only importer."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -88,6 +89,92 @@ class Pool:
         num_threads: int,
     ) -> None: ...
 
+def channel_moments(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    x: NDArray[Any],
+    mean: NDArray[Any],
+    variance: NDArray[Any] | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def channel_sums(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    center: NDArray[Any] | None,
+    sum: NDArray[Any],
+    product: NDArray[Any] | None,
+    num_threads: int,
+    /,
+) -> None: ...
+def channel_affine(
+    dtype: int,
+    outer: int,
+    channels: int,
+    inner: int,
+    x: NDArray[Any],
+    scale: NDArray[Any] | None,
+    y: NDArray[Any] | None,
+    scale_y: NDArray[Any] | None,
+    shift: NDArray[Any] | None,
+    relu: bool,
+    result: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def pointwise(
+    op: int,
+    dtype: int,
+    n: int,
+    a: NDArray[Any],
+    b: NDArray[Any],
+    parameter: float,
+    result: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def softmax(
+    dtype: int,
+    rows: int,
+    classes: int,
+    x: NDArray[Any],
+    y: NDArray[Any] | None,
+    result: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def sparse_cross_entropy(
+    dtype: int,
+    rows: int,
+    classes: int,
+    x: NDArray[Any],
+    labels: NDArray[Any],
+    loss: NDArray[Any],
+    grad: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def optimizer_step(
+    rule: int,
+    dtype: int,
+    n: int,
+    numbers: Sequence[float],
+    grad: NDArray[Any],
+    var: NDArray[Any],
+    slot0: NDArray[Any] | None,
+    slot1: NDArray[Any] | None,
+    new_var: NDArray[Any],
+    new_slot0: NDArray[Any] | None,
+    new_slot1: NDArray[Any] | None,
+    num_threads: int,
+    /,
+) -> None: ...
 def get_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def set_verbose(on: bool) -> None: ...

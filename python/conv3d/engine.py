@@ -21,6 +21,7 @@ This is the only module that imports the compiled core.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -41,10 +42,15 @@ from conv3d._arguments import Array, Padding, Triple
 __all__ = [
     "Explanation",
     "Plan",
+    "activation_grad",
+    "add_n",
     "avg_pool3d",
     "avg_pool3d_grad",
     "backward_filter",
     "backward_input",
+    "channel_affine",
+    "channel_moments",
+    "channel_sums",
     "clear_cache",
     "explain",
     "forward",
@@ -56,8 +62,12 @@ __all__ = [
     "max_pool3d_grad",
     "measure_fma_peak",
     "num_threads",
+    "optimizer_step",
     "set_num_threads",
     "set_verbose",
+    "softmax",
+    "softmax_grad",
+    "sparse_softmax_cross_entropy",
     "stats",
 ]
 
@@ -457,7 +467,8 @@ def _check_gradient(
     if grad_output.shape != wanted:
         raise ValueError(
             f"grad_output has shape {grad_output.shape}; with input {tuple(input_shape)} "
-            f"and filter {tuple(filter_shape)} the forward convolution gives {wanted}, which is accepted"
+            f"and filter {tuple(filter_shape)} the forward convolution gives {wanted}, "
+            "which is accepted"
         )
 
 
@@ -884,6 +895,329 @@ def avg_pool3d_grad(
     dx = _result(None, shape, dy.dtype, {})
     pool.backward(None, None, _dense(dy, "grad_output"), dx, _threads(None))
     return dx
+
+
+# --- between convolutions ------------------------------------------------------------------------
+# float32 and float64; the same bits for any number of threads.
+
+_ACTIVATION_GRADS = {"relu": 0, "leaky_relu": 1, "sigmoid": 2, "tanh": 3}
+_OPTIMIZERS = {
+    "gradient_descent": (0, 0),
+    "momentum": (1, 1),
+    "nesterov_momentum": (2, 1),
+    "rms_prop": (3, 2),
+    "adam": (4, 2),
+    "nesterov_adam": (5, 2),
+}
+
+
+def _wide(array: Any, name: str) -> tuple[Array, int]:
+    x = np.asarray(array)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} has dtype {x.dtype}; float32 and float64 are accepted")
+    return _dense(x, name), 0 if x.dtype == np.float32 else 1
+
+
+def _view(x: Array, data_format: Any) -> tuple[int, int, int]:
+    """The sizes (outer, channels, inner) of a tensor of any rank but 0."""
+    layout = arguments.choice(data_format, "data_format", arguments.DATA_FORMATS)
+    if x.ndim < 1 or (layout == 1 and x.ndim < 2):
+        raise ValueError(f"input has shape {x.shape}; a tensor with channels is accepted")
+    if layout == 0:
+        return math.prod(x.shape[:-1]), x.shape[-1], 1
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
+
+
+def _vector(value: Any, name: str, like: Array, channels: int) -> Array | None:
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype != like.dtype or array.shape != (channels,):
+        raise ValueError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}; {channels} elements of "
+            f"{like.dtype}, one a channel, is accepted"
+        )
+    return _dense(array, name)
+
+
+def _matching(value: Any, name: str, like: Array) -> Array:
+    array = np.asarray(value)
+    if array.dtype != like.dtype or array.shape != like.shape:
+        raise ValueError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}; {like.shape} of "
+            f"{like.dtype}, as of the first array, is accepted"
+        )
+    return _dense(array, name)
+
+
+def channel_moments(input: Any, data_format: Any = "channels_last") -> tuple[Array, Array]:
+    """Mean and biased variance of each channel.
+
+    Sums are taken about a value near the mean, in chunks that are added pairwise in double.
+
+    Args:
+      input: float32 or float64, `[..., channels]` or `[batch, channels, ...]`.
+      data_format: as in `forward`.
+
+    Returns:
+      `(mean, variance)`, each `[channels]`; NaN where there are no elements.
+
+    Raises:
+      TypeError: another dtype.
+      ValueError: no channels axis, or a data format that is not known.
+
+    Source: `tf.nn.moments`; Chan, Golub and LeVeque 1983 for joining the chunks.
+    """
+    x, dtype = _wide(input, "input")
+    outer, channels, inner = _view(x, data_format)
+    mean, variance = np.empty(channels, x.dtype), np.empty(channels, x.dtype)
+    _core.channel_moments(dtype, outer, channels, inner, x, mean, variance, _threads(None))
+    return mean, variance
+
+
+def channel_sums(
+    input: Any, other: Any = None, center: Any = None, data_format: Any = "channels_last"
+) -> Any:
+    """The sum of each channel, and of its products with another tensor.
+
+    Args:
+      input: float32 or float64, `[..., channels]` or `[batch, channels, ...]`.
+      other: of the same shape and dtype, or None.
+      center: `[channels]`, subtracted from `other`; needed with it.
+      data_format: as in `forward`.
+
+    Returns:
+      The sums `[channels]`; with `other` the pair of these and of `sum(input * (other - center))`.
+
+    Raises:
+      TypeError, ValueError: as `channel_moments`, or arrays that do not belong together.
+
+    Source: `BiasAddGrad`; the sums in the gradient of batch normalization.
+    """
+    x, dtype = _wide(input, "input")
+    outer, channels, inner = _view(x, data_format)
+    total = np.empty(channels, x.dtype)
+    if other is None:
+        _core.channel_sums(
+            dtype, outer, channels, inner, x, None, None, total, None, _threads(None)
+        )
+        return total
+    y = _matching(other, "other", x)
+    near = _vector(np.zeros(channels, x.dtype) if center is None else center, "center", x, channels)
+    product = np.empty(channels, x.dtype)
+    _core.channel_sums(dtype, outer, channels, inner, x, y, near, total, product, _threads(None))
+    return total, product
+
+
+def channel_affine(
+    input: Any,
+    scale: Any = None,
+    shift: Any = None,
+    relu: bool = False,
+    other: Any = None,
+    other_scale: Any = None,
+    data_format: Any = "channels_last",
+    out: Any = None,
+) -> Array:
+    """`input * scale + other * other_scale + shift` by channel, then `max(0, .)` if `relu`.
+
+    Args:
+      input: float32 or float64, `[..., channels]` or `[batch, channels, ...]`.
+      scale: `[channels]`, or None for ones; needed with `other`.
+      shift: `[channels]`, or None for zeros.
+      relu: whether negative results become 0.
+      other: of the shape of `input`, or None.
+      other_scale: `[channels]`; needed with `other`.
+      data_format: as in `forward`.
+      out: where to put the result; may be `input` or `other`.
+
+    Raises:
+      TypeError, ValueError: as `channel_sums`.
+
+    Source: `tf.nn.batch_normalization`, `tf.nn.bias_add`.
+    """
+    x, dtype = _wide(input, "input")
+    outer, channels, inner = _view(x, data_format)
+    if other is not None and (scale is None or other_scale is None):
+        raise ValueError("other is given without scale or other_scale; both are needed with it")
+    y = None if other is None else _matching(other, "other", x)
+    result = _result(None, x.shape, x.dtype, {}) if out is None else out
+    if out is not None and (out.shape != x.shape or out.dtype != x.dtype):
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}; {x.shape} of {x.dtype} is accepted"
+        )
+    _core.channel_affine(
+        dtype,
+        outer,
+        channels,
+        inner,
+        x,
+        _vector(scale, "scale", x, channels),
+        y,
+        _vector(other_scale, "other_scale", x, channels) if y is not None else None,
+        _vector(shift, "shift", x, channels),
+        bool(relu),
+        result,
+        _threads(None),
+    )
+    return result
+
+
+def activation_grad(activation: str, grad_output: Any, value: Any, alpha: float = 0.2) -> Array:
+    """The gradient before an activation from the one behind it.
+
+    Args:
+      activation: "relu", "leaky_relu", "sigmoid" or "tanh".
+      grad_output: float32 or float64, any shape.
+      value: of the same shape: what the activation gave; for "leaky_relu" what it was given.
+      alpha: slope of "leaky_relu" below 0.
+
+    Raises:
+      TypeError, ValueError: another dtype or shape, or an activation that is not known.
+
+    Source: `ReluGrad`, `LeakyReluGrad`, `SigmoidGrad`, `TanhGrad`.
+    """
+    op = arguments.choice(activation, "activation", _ACTIVATION_GRADS)
+    g, dtype = _wide(grad_output, "grad_output")
+    y = _matching(value, "value", g)
+    result = _result(None, g.shape, g.dtype, {})
+    _core.pointwise(op, dtype, g.size, g, y, float(alpha), result, _threads(None))
+    return result
+
+
+def add_n(arrays: Sequence[Any]) -> Array:
+    """The sum of arrays of one shape and dtype, float32 or float64, first to last.
+
+    Raises:
+      TypeError, ValueError: no arrays, another dtype, or arrays that do not match.
+
+    Source: `tf.add_n`.
+    """
+    if len(arrays) == 0:
+        raise ValueError("arrays is empty; one or more are accepted")
+    first, dtype = _wide(arrays[0], "arrays[0]")
+    if len(arrays) == 1:
+        return first.copy()
+    result = _result(None, first.shape, first.dtype, {})
+    total = first
+    for i, array in enumerate(arrays[1:], 1):
+        term = _matching(array, f"arrays[{i}]", first)
+        _core.pointwise(4, dtype, first.size, total, term, 0.0, result, _threads(None))
+        total = result
+    return result
+
+
+def _rows(x: Array, name: str) -> tuple[int, int]:
+    if x.ndim < 1:
+        raise ValueError(f"{name} has shape {x.shape}; rows of classes are accepted")
+    return math.prod(x.shape[:-1]), x.shape[-1]
+
+
+def softmax(logits: Any) -> Array:
+    """Probabilities along the last axis: `exp(x) / sum(exp(x))` without overflow.
+
+    Args:
+      logits: float32 or float64, `[..., classes]`.
+
+    Raises:
+      TypeError, ValueError: another dtype, or no axis.
+
+    Source: `tf.nn.softmax`.
+    """
+    x, dtype = _wide(logits, "logits")
+    rows, classes = _rows(x, "logits")
+    result = _result(None, x.shape, x.dtype, {})
+    _core.softmax(dtype, rows, classes, x, None, result, _threads(None))
+    return result
+
+
+def softmax_grad(output: Any, grad_output: Any) -> Array:
+    """The gradient of `softmax` for its logits: `(g - sum(g y)) y` along the last axis.
+
+    Args:
+      output: what `softmax` gave.
+      grad_output: of the same shape.
+
+    Raises:
+      TypeError, ValueError: as `softmax`, or shapes that differ.
+    """
+    y, dtype = _wide(output, "output")
+    g = _matching(grad_output, "grad_output", y)
+    rows, classes = _rows(y, "output")
+    result = _result(None, y.shape, y.dtype, {})
+    _core.softmax(dtype, rows, classes, g, y, result, _threads(None))
+    return result
+
+
+def sparse_softmax_cross_entropy(logits: Any, labels: Any) -> tuple[Array, Array]:
+    """Cross entropy of classes given by number, and its gradient for the logits.
+
+    Args:
+      logits: float32 or float64, `[..., classes]`.
+      labels: integers `[...]` from 0 to `classes - 1`.
+
+    Returns:
+      `(loss, grad)`: `[...]` and `[..., classes]`.
+
+    Raises:
+      TypeError, ValueError: as `softmax`; labels of another shape or out of range.
+
+    Source: `tf.nn.sparse_softmax_cross_entropy_with_logits`.
+    """
+    x, dtype = _wide(logits, "logits")
+    rows, classes = _rows(x, "logits")
+    which = np.asarray(labels)
+    if which.shape != x.shape[:-1]:
+        raise ValueError(f"labels has shape {which.shape}; {x.shape[:-1]} is accepted")
+    if which.dtype.kind not in "iu":
+        raise TypeError(f"labels has dtype {which.dtype}; integers are accepted")
+    index = np.ascontiguousarray(which, np.int64)
+    loss, grad = np.empty(which.shape, x.dtype), _result(None, x.shape, x.dtype, {})
+    _core.sparse_cross_entropy(dtype, rows, classes, x, index, loss, grad, _threads(None))
+    return loss, grad
+
+
+def optimizer_step(
+    rule: str, numbers: Sequence[float], grad: Any, var: Any, slots: Sequence[Any] = ()
+) -> list[Array]:
+    """One step of an optimizer in one pass over memory; the arrays given stay as they are.
+
+    With `p` the numbers and `g` the gradient:
+
+        gradient_descent   var - p0 g
+        momentum           m = p1 m + g;  var - p0 m  (nesterov_momentum: var - (p0 g + p0 p1 m))
+        rms_prop           s += (1 - p3)(g^2 - s);  m = p1 m + p0 g / sqrt(s + p2);  var - m
+        adam               m += (1 - p1)(g - m);  s += (1 - p3)(g^2 - s);
+                           var - p0 m / (sqrt(s) + p2)  (nesterov_adam: (1 - p1) g + p1 m for m)
+
+    Args:
+      rule: one of these names.
+      numbers: up to four numbers.
+      grad: float32 or float64, any shape.
+      var: of the same shape, as all slots.
+      slots: `[m]` of momentum, `[s, m]` of rms_prop, `[m, s]` of adam.
+
+    Returns:
+      The new `var` and the new slots.
+
+    Raises:
+      TypeError, ValueError: a rule that is not known, or arrays that do not belong together.
+
+    Source: `ApplyGradientDescent`, `ApplyMomentum`, `ApplyRMSProp`, `ApplyAdam`.
+    """
+    if rule not in _OPTIMIZERS:
+        raise ValueError(f"rule is {rule!r}; {', '.join(_OPTIMIZERS)} are accepted")
+    code, wanted = _OPTIMIZERS[rule]
+    if len(slots) != wanted:
+        raise ValueError(f"slots has {len(slots)} arrays; {rule} takes {wanted}")
+    g, dtype = _wide(grad, "grad")
+    old = [_matching(var, "var", g)]
+    old += [_matching(slot, f"slots[{i}]", g) for i, slot in enumerate(slots)]
+    new = [np.empty(g.shape, g.dtype) for _ in old]
+    padded = [*(float(x) for x in numbers), 0.0, 0.0, 0.0, 0.0][:4]
+    more = [None] * (3 - len(old))
+    _core.optimizer_step(code, dtype, g.size, padded, g, *old, *more, *new, *more, _threads(None))
+    return new
 
 
 # --- threads, the machine, the process -----------------------------------------------------------

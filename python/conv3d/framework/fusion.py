@@ -53,3 +53,40 @@ def register(
 def starting_with(op_type: str) -> list[Pattern]:
     """The chains that start with `op_type`, longest first."""
     return _PATTERNS.get(op_type, [])
+
+
+@dataclass(frozen=True)
+class Join:
+    """An op and those that made its inputs, computed together.
+
+    Attributes:
+        type: type of the op.
+        sources: types of the ops that made its inputs, in order; each has no other reader.
+        compute: `compute(attrs, *arrays) -> ndarray`: the attributes of the sources, then of the
+            op; the inputs of the sources, in order.
+    """
+
+    type: str
+    sources: tuple[str, ...]
+    compute: Callable[..., Any]
+
+
+_JOINS: dict[tuple[str, int], Join] = {}
+
+
+def register_join(op_type: str, sources: Sequence[str], compute: Callable[..., Any]) -> Join:
+    """Registers an op with the ops that made its inputs.
+
+    Raises:
+        ValueError: there is one for this type and number of inputs already.
+    """
+    key = (op_type, len(sources))
+    if key in _JOINS:
+        raise ValueError(f"A join of {op_type} and {len(sources)} ops is registered already.")
+    _JOINS[key] = Join(op_type, tuple(sources), compute)
+    return _JOINS[key]
+
+
+def join_of(op_type: str, inputs: int) -> Join | None:
+    """The join of an op with this number of inputs, or None."""
+    return _JOINS.get((op_type, inputs))

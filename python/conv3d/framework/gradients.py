@@ -11,7 +11,16 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from conv3d.framework import context, convert, dtypes, execute, indexed_slices, nest, registry
+from conv3d.framework import (
+    composite,
+    context,
+    convert,
+    dtypes,
+    execute,
+    indexed_slices,
+    nest,
+    registry,
+)
 from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.framework.tensor import EagerTensor, Tensor
 
@@ -178,6 +187,7 @@ def gradients(
         starts = [_start(y, g, i) for i, (y, g) in enumerate(zip(ys, starts, strict=False))]
         stop = frozenset(map(id, stop_list))
         ops = _ops_between(ys, [*xs, *stop_list], stop)
+        ops, owner = composite.collapse(ops, graph._composites, [*ys, *xs, *stop_list])
         root_scope = graph.get_name_scope()
 
         @contextlib.contextmanager
@@ -185,7 +195,7 @@ def gradients(
             with graph.name_scope(op.name + "_grad"):
                 yield
 
-        found = _reverse_walk(ys, starts, xs, ops, lambda t: t.op, scope, stop)
+        found = _reverse_walk(ys, starts, xs, ops, lambda t: owner.get(t.op, t.op), scope, stop)
         assert graph.get_name_scope() == root_scope
     return found
 

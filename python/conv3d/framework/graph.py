@@ -149,6 +149,8 @@ class Graph:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._ops: dict[str, Operation] = {}
+        # Ops that stand here spelled out in smaller ones (framework/composite.py).
+        self._composites: list[Any] = []
         self._names: dict[str, int] = {}
         self._collections: dict[Any, list[Any]] = {}
         self._build = _Builder()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from conv3d import errors
-from conv3d.framework import constant_folding, execute, fusion, state
+from conv3d.framework import composite, constant_folding, execute, fusion, state
 from conv3d.framework.tensor import Tensor
 
 # Results up to this size are computed while planning if they depend on constants only.
@@ -57,7 +57,13 @@ class Plan:
         self._n_feeds = len(feeds)
         fed = set(feeds)
         ops = _reachable([t for t in fetches if t not in fed], targets, fed)
-        ordered = _order(ops, fed)
+        self._owner: dict[Any, Any] = {}
+        graph = next(iter(ops)).graph if ops else None
+        if graph is not None and graph._composites:
+            wanted = {*fetches, *targets, *(t.op for t in fed)}
+            collapsed, self._owner = composite.collapse(ops, graph._composites, wanted)
+            ops = set(collapsed)
+        ordered = _order(ops, fed, self._owner)
         self._steps = self._build(ordered, fetches, fed, store, session)
         # A variable is fetched when all is done, so that the updates of the same run show.
         self._fetch_slots = [self._slots.get(_read_of(t, fed), self._slots[t]) for t in fetches]
@@ -92,7 +98,8 @@ class Plan:
             else:
                 live_ops.append(op)
         links = _chains(live_ops, fetches, fed)
-        written = _written_before(ordered)
+        links.update(_joins(live_ops, fetches, fed, links, self._owner))
+        written = _written_before(ordered, self._owner)
         steps: list[list[Any]] = []
         maybe_dead: set[Any] = set()
         for op in live_ops:
@@ -105,9 +112,10 @@ class Plan:
             else:
                 pattern, members = chain
                 compute = partial(pattern.compute, [m._attrs for m in members])
+                joined = isinstance(pattern, fusion.Join)
                 inputs = _current_inputs(members[0], written, fed)
-                for m in members[1:]:
-                    inputs += _current_inputs(m, written, fed)[1:]
+                for m in members[1:-1] if joined else members[1:]:
+                    inputs += _current_inputs(m, written, fed)[0 if joined else 1 :]
             is_ref = [t in refs for t in inputs]
             if op._def.stateful:
                 reads = tuple(now is not then for now, then in zip(inputs, op.inputs, strict=False))
@@ -119,7 +127,9 @@ class Plan:
             elif any(is_ref):
                 compute = partial(_call_with_values, compute, tuple(is_ref))
             awaited = [c for m in members for c in m._control_inputs]
-            dead_in = [t for t in inputs if t not in fed and t.op in maybe_dead]
+            dead_in = [
+                t for t in inputs if t not in fed and self._owner.get(t.op, t.op) in maybe_dead
+            ]
             dead_control = [c for c in awaited if c in maybe_dead]
             slots_in = [self._slot(t) for t in inputs]
             if op.type == "Merge":
@@ -282,13 +292,13 @@ def _reachable(fetches: Sequence[Tensor], targets: Sequence[Any], fed: set[Tenso
     return reached
 
 
-def _written_before(ordered: Sequence[Any]) -> dict[Any, frozenset[Any]]:
+def _written_before(ordered: Sequence[Any], owner: dict[Any, Any]) -> dict[Any, frozenset[Any]]:
     """For each operation the variables that something before it writes, where there are any."""
     written: dict[Any, frozenset[Any]] = {}
     writes: dict[Any, frozenset[Any]] = {}
     for op in ordered:
         before: frozenset[Any] = frozenset()
-        for source in (*(t.op for t in op.inputs), *op._control_inputs):
+        for source in (*(owner.get(t.op, t.op) for t in op.inputs), *op._control_inputs):
             for known in (written.get(source), writes.get(source)):
                 if known and not known <= before:
                     before |= known
@@ -336,12 +346,13 @@ def _read_of(tensor: Tensor, fed: set[Tensor]) -> Tensor:
     return source if source.dtype._is_ref_dtype and source not in fed else tensor
 
 
-def _order(ops: set[Any], fed: set[Tensor]) -> list[Any]:
+def _order(ops: set[Any], fed: set[Tensor], owner: dict[Any, Any]) -> list[Any]:
     """Topological order; where it leaves a choice, the order of creation."""
     waiting: dict[Any, int] = {}
     readers: dict[Any, list[Any]] = {}
     for op in ops:
-        needs = {t.op for t in op.inputs if t not in fed} | set(op._control_inputs)
+        needs = {owner.get(t.op, t.op) for t in op.inputs if t not in fed}
+        needs |= set(op._control_inputs)
         needs &= ops
         waiting[op] = len(needs)
         for source in needs:
@@ -403,4 +414,37 @@ def _chains(ops: Sequence[Any], fetches: Sequence[Tensor], fed: set[Tensor]) -> 
             links.update(dict.fromkeys(members[:-1]))
             links[members[-1]] = (pattern, members)
             break
+    return links
+
+
+def _joins(
+    ops: Sequence[Any],
+    fetches: Sequence[Tensor],
+    fed: set[Tensor],
+    taken: dict[Any, Any],
+    owner: dict[Any, Any],
+) -> dict[Any, Any]:
+    """Ops that one call computes with those that made their inputs, as `_chains` gives them."""
+    present = set(ops)
+    fetched = set(fetches)
+    awaited = {c for op in ops for c in op._control_inputs}
+    readers: dict[Tensor, int] = {}
+    for op in ops:
+        for tensor in op.inputs:
+            readers[tensor] = readers.get(tensor, 0) + 1
+    links: dict[Any, Any] = {}
+    for op in ops:
+        pattern = fusion.join_of(op.type, len(op.inputs)) if op not in taken else None
+        if pattern is None or any(t in fed for t in op.outputs):
+            continue
+        sources = [owner.get(t.op, t.op) for t in op.inputs]
+        if [s.type for s in sources] != list(pattern.sources) or any(
+            t in fetched or t in fed or readers[t] != 1 or len(s.outputs) != 1
+            for t, s in zip(op.inputs, sources, strict=True)
+        ):
+            continue
+        if any(s not in present or s in taken or s in awaited or s in links for s in sources):
+            continue
+        links.update(dict.fromkeys(sources))
+        links[op] = (pattern, [*sources, op])
     return links

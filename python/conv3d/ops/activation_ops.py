@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import engine
 from conv3d.framework import context, convert, registry
 from conv3d.framework.execute import apply_op
 from conv3d.framework.tensor import Tensor
@@ -86,6 +87,8 @@ def _register(
 
 
 def _gate(attrs: dict[str, Any], gradients: np.ndarray, features: np.ndarray) -> np.ndarray:
+    if shape_rules.for_engine(gradients, features):
+        return engine.activation_grad("relu", gradients, features)
     # np.where, not a product: a gradient of infinity behind a closed gate is 0.
     return np.where(features > 0, gradients, gradients.dtype.type(0))
 
@@ -135,6 +138,8 @@ def _leaky(attrs: dict[str, Any], x: np.ndarray) -> np.ndarray:
 
 
 def _leaky_gate(attrs: dict[str, Any], gradients: np.ndarray, features: np.ndarray) -> np.ndarray:
+    if shape_rules.for_engine(gradients, features):
+        return engine.activation_grad("leaky_relu", gradients, features, attrs["alpha"])
     return np.where(features > 0, gradients, gradients * gradients.dtype.type(attrs["alpha"]))
 
 
@@ -280,9 +285,21 @@ def softmax_of(x: np.ndarray) -> np.ndarray:
 
 
 def _gradient_softmax(op: Any, grad: Any) -> list[Any]:
-    y = op.outputs[0]
+    return [apply_op("SoftmaxGrad", [op.outputs[0], grad])]
+
+
+def _softmax_grad(attrs: dict[str, Any], y: np.ndarray, grad: np.ndarray) -> np.ndarray:
+    if shape_rules.for_engine(y, grad):
+        return engine.softmax_grad(y, grad)
+    g, p = _wide(grad), _wide(y)
+    return _like((g - (g * p).sum(axis=-1, keepdims=True)) * p, y)
+
+
+def _gradient_softmax_grad(op: Any, by_x: Any) -> list[Any]:
+    y, grad = op.inputs
     inner = math_reduce_ops.reduce_sum(grad * y, [-1], keepdims=True)
-    return [(grad - inner) * y]
+    outer = math_reduce_ops.reduce_sum(by_x * y, [-1], keepdims=True)
+    return [by_x * (grad - inner) - outer * grad, (by_x - outer) * y]
 
 
 def _gradient_log_softmax(op: Any, grad: Any) -> list[Any]:
@@ -305,10 +322,20 @@ def _softmax_samples() -> list[Any]:
 registry.register(
     "Softmax",
     infer=_infer_softmax,
-    compute=lambda attrs, x: _like(softmax_of(_wide(x)), x),
+    compute=lambda attrs, x: (
+        engine.softmax(x) if shape_rules.for_engine(x) else _like(softmax_of(_wide(x)), x)
+    ),
     gradient=_gradient_softmax,
     inputs=("logits",),
     samples=_softmax_samples,
+)
+registry.register(
+    "SoftmaxGrad",
+    infer=lambda attrs, inputs: [(inputs[0].dtype.base_dtype, inputs[0].shape)],
+    compute=_softmax_grad,
+    gradient=_gradient_softmax_grad,
+    inputs=("softmax", "grad"),
+    samples=lambda: [({}, _points((3, 4), (3, 4))), ({}, _points((2, 3, 5), (2, 3, 5)))],
 )
 registry.register(
     "LogSoftmax",

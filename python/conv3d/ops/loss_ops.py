@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from conv3d import errors
+from conv3d import engine, errors
 from conv3d.framework import context, convert, dtypes, registry
 from conv3d.framework.execute import apply_op
 from conv3d.framework.tensor_shape import TensorShape
@@ -127,6 +127,8 @@ def _sparse_ce(
         )
     if not labels.size:
         return np.zeros(0, logits.dtype), np.zeros(logits.shape, logits.dtype)
+    if shape_rules.for_engine(logits):
+        return engine.sparse_softmax_cross_entropy(logits, labels)
     log_y = activation_ops.log_softmax_of(logits)
     rows = np.arange(len(labels))
     backprop = np.exp(log_y)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import engine
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
@@ -21,6 +22,10 @@ from conv3d.ops import array_ops, shape_rules
 from conv3d.ops.shape_rules import FLOATS, NUMBERS, REAL
 
 # Gradients of broadcasting.
+
+
+# Below this many elements NumPy is as fast as a call of the engine.
+_ENGINE_ELEMENTS = 4096
 
 
 def _unbroadcast_pair(op: Any, gx: Any, gy: Any) -> list[Any]:
@@ -617,8 +622,22 @@ register(
     inputs=["x", "dy"],
     samples=lambda: [({}, [np.array([0.2, 1.5, 12.0]), np.array([1.0, -0.5, 2.0])])],
 )
-_register_from_output("TanhGrad", lambda y, g: g * (1 - y * y), _grad_tanh_grad)
-_register_from_output("SigmoidGrad", lambda y, g: g * (y * (1 - y)), _grad_sigmoid_grad)
+
+
+def _tanh_grad(y: np.ndarray, g: np.ndarray) -> np.ndarray:
+    if shape_rules.for_engine(g, y):
+        return engine.activation_grad("tanh", g, y)
+    return g * (1 - y * y)
+
+
+def _sigmoid_grad(y: np.ndarray, g: np.ndarray) -> np.ndarray:
+    if shape_rules.for_engine(g, y):
+        return engine.activation_grad("sigmoid", g, y)
+    return g * (y * (1 - y))
+
+
+_register_from_output("TanhGrad", _tanh_grad, _grad_tanh_grad)
+_register_from_output("SigmoidGrad", _sigmoid_grad, _grad_sigmoid_grad)
 
 
 # Cast.
@@ -713,6 +732,8 @@ def _add_n(attrs: dict[str, Any], *arrays: np.ndarray) -> np.ndarray:
     for a in arrays:
         if a.shape != arrays[0].shape:
             raise ValueError(f"inputs have shapes {arrays[0].shape} and {a.shape}.")
+    if shape_rules.for_engine(*arrays) and arrays[0].size >= _ENGINE_ELEMENTS:
+        return engine.add_n(arrays)
     total = np.array(arrays[0] + arrays[1])
     for a in arrays[2:]:
         total += a

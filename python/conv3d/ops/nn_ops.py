@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from conv3d import errors
+from conv3d import engine, errors
 from conv3d.framework import context, convert, dtypes, registry
 from conv3d.framework.execute import apply_op
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
@@ -80,6 +80,9 @@ def _bias_add(attrs: dict[str, Any], value: np.ndarray, bias: np.ndarray) -> np.
             None,
             f"`value` of BiasAdd has {value.shape[axis]} channels, `bias` has {bias.shape[0]}.",
         )
+    if shape_rules.for_engine(value) and bias.dtype == value.dtype:
+        layout = "channels_last" if axis == value.ndim - 1 else "channels_first"
+        return engine.channel_affine(value, shift=bias, data_format=layout)
     return value + spread(bias, value.ndim, axis)
 
 
@@ -96,31 +99,12 @@ def _infer_bias_add_grad(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[A
     return [(inputs[0].dtype.base_dtype, TensorShape([size]))]
 
 
-def column_sums(x: np.ndarray) -> np.ndarray:
-    """Sums of the columns of a matrix, in blocks so that rounding errors do not pile up.
-
-    The order of summation depends on the shape alone.
-    """
-    rows, columns = x.shape
-    block = 256
-    if rows <= 2 * block:
-        return x.sum(axis=0)
-    whole = rows // block
-    partial = x[: whole * block].reshape(whole, block, columns).sum(axis=1)
-    if whole * block < rows:
-        partial = np.concatenate([partial, x[whole * block :].sum(axis=0, keepdims=True)])
-    return column_sums(partial)
-
-
 def _bias_add_grad(attrs: dict[str, Any], grad: np.ndarray) -> np.ndarray:
     wide = np.float32 if grad.dtype.itemsize < 4 else grad.dtype
     axis = _channel_axis(attrs, grad.ndim)
-    if axis == grad.ndim - 1:
-        flat = grad.reshape(-1, grad.shape[-1]).astype(wide, copy=False)
-        return column_sums(flat).astype(grad.dtype, copy=False)
-    # Rows of one channel each are contiguous: NumPy sums them pairwise.
-    rows = grad.reshape(grad.shape[0], grad.shape[1], -1).sum(axis=2, dtype=wide)
-    return rows.sum(axis=0, dtype=wide).astype(grad.dtype, copy=False)
+    layout = "channels_last" if axis == grad.ndim - 1 else "channels_first"
+    total = engine.channel_sums(grad.astype(wide, copy=False), data_format=layout)
+    return total.astype(grad.dtype, copy=False)
 
 
 def _gradient_bias_add_grad(op: Any, grad: Any) -> list[Any]:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from conv3d import errors
-from conv3d.framework import context, convert, dtypes, registry
+from conv3d.framework import composite, context, convert, dtypes, registry
 from conv3d.framework.execute import apply_op
+from conv3d.framework.tensor import Tensor
 from conv3d.framework.tensor_shape import TensorShape
 from conv3d.ops import (
     array_ops,
     array_slice_ops,
+    batch_norm_ops,
     math_ops,
     math_reduce_ops,
     nn_ops,
@@ -52,18 +54,30 @@ def moments(
     """
     with context.name_scope(name, "moments", [x, axes]):
         x = convert.convert_to_tensor(x, name="x")
-        wide = math_ops.cast(x, dtypes.float32) if x.dtype.base_dtype in _HALF else x
-        mean = math_reduce_ops.reduce_mean(wide, axes, keepdims=True, name="mean")
-        # The mean minimises the sum of squares: its own gradient adds nothing.
-        squares = math_ops.squared_difference(wide, array_ops.stop_gradient(mean))
-        variance = math_reduce_ops.reduce_mean(squares, axes, keepdims=True, name="variance")
-        if not keep_dims:
-            mean = array_ops.squeeze(mean, axes)
-            variance = array_ops.squeeze(variance, axes)
-        if wide is not x:
-            dtype = x.dtype.base_dtype
-            return math_ops.cast(mean, dtype), math_ops.cast(variance, dtype)
+        first = None if keep_dims else batch_norm_ops.channel_axis(x, axes)
+        if first is None:
+            mean, variance = _moments(x, axes, keep_dims)
+        else:
+            mean, variance = composite.spell_out(
+                "Moments", [x], {"first": first}, lambda: _moments(x, axes, False)
+            )
         return mean, variance
+
+
+def _moments(x: Any, axes: Sequence[int], keep_dims: bool) -> tuple[Any, Any]:
+    """`moments` in the ops of TensorFlow."""
+    wide = math_ops.cast(x, dtypes.float32) if x.dtype.base_dtype in _HALF else x
+    mean = math_reduce_ops.reduce_mean(wide, axes, keepdims=True, name="mean")
+    # The mean minimises the sum of squares: its own gradient adds nothing.
+    squares = math_ops.squared_difference(wide, array_ops.stop_gradient(mean))
+    variance = math_reduce_ops.reduce_mean(squares, axes, keepdims=True, name="variance")
+    if not keep_dims:
+        mean = array_ops.squeeze(mean, axes)
+        variance = array_ops.squeeze(variance, axes)
+    if wide is not x:
+        dtype = x.dtype.base_dtype
+        return math_ops.cast(mean, dtype), math_ops.cast(variance, dtype)
+    return mean, variance
 
 
 def weighted_moments(
@@ -187,14 +201,32 @@ def batch_normalization(
     Source: `tf.nn.batch_normalization`.
     """
     with context.name_scope(name, "batchnorm", [x, mean, variance, scale, offset]):
-        factor = math_ops.rsqrt(variance + variance_epsilon)
-        if scale is not None:
-            factor = factor * scale
-        # Two passes over x; everything else has the size of the moments.
-        product = x * factor
-        if offset is None:
-            return product + (-mean) * factor
-        return product + (offset - mean * factor)
+        given = [
+            # Only of a variable is it known that its value adds no op of its own.
+            convert.convert_to_tensor(t) if hasattr(t, "_ref") else t
+            for t in (x, mean, variance, offset, scale)
+        ]
+        if all(isinstance(t, Tensor) for t in given) and isinstance(variance_epsilon, float):
+            first = batch_norm_ops.vector_axis(x, given[1:])
+            if first is not None:
+                attrs = {"first": first, "epsilon": variance_epsilon}
+                (y,) = composite.spell_out(
+                    "BatchNormalize", given, attrs, lambda: [_normalize(*given, variance_epsilon)]
+                )
+                return y
+        return _normalize(x, mean, variance, offset, scale, variance_epsilon)
+
+
+def _normalize(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, epsilon: Any) -> Any:
+    """`batch_normalization` in the ops of TensorFlow."""
+    factor = math_ops.rsqrt(variance + epsilon)
+    if scale is not None:
+        factor = factor * scale
+    # Two passes over x; everything else has the size of the moments.
+    product = x * factor
+    if offset is None:
+        return product + (-mean) * factor
+    return product + (offset - mean * factor)
 
 
 def batch_norm_with_global_normalization(

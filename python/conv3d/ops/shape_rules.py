@@ -107,3 +107,13 @@ def in_order(array: np.ndarray) -> np.ndarray:
     """`array` with its elements in C order in memory, copied only if they are not."""
     # Not np.ascontiguousarray, which turns shape () into (1,).
     return np.asarray(array, order="C")
+
+
+def for_engine(*arrays: np.ndarray) -> bool:
+    """Whether the engine's element-wise functions take these arrays: one shape, one wide type."""
+    first = arrays[0]
+    return (
+        first.dtype in (np.float32, np.float64)
+        and first.ndim > 0
+        and all(a.dtype == first.dtype and a.shape == first.shape for a in arrays[1:])
+    )

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from conv3d import errors
+from conv3d import engine, errors
 from conv3d.framework import execute, registry, state
 from conv3d.framework.indexed_slices import IndexedSlices
+from conv3d.ops import shape_rules
 
 Array = Any  # of NumPy; scalars are arrays without dimensions
 Attrs = dict[str, Any]
@@ -183,6 +184,8 @@ def _one(like: Array) -> Array:
 
 def _gradient_descent(attrs: Attrs, var: Array, alpha: Array, delta: Array) -> Sequence[Array]:
     """`var - alpha g`."""
+    if shape_rules.for_engine(var, delta):
+        return engine.optimizer_step("gradient_descent", [alpha], delta, var)
     return (var - alpha * delta,)
 
 
@@ -193,6 +196,9 @@ def _momentum(
     attrs: Attrs, var: Array, accum: Array, lr: Array, grad: Array, momentum: Array
 ) -> Sequence[Array]:
     """`accum = momentum accum + g`; `var -= lr accum`; Nesterov: `lr (g + momentum accum)`."""
+    if shape_rules.for_engine(var, accum, grad):
+        rule = "nesterov_momentum" if attrs.get("use_nesterov") else "momentum"
+        return engine.optimizer_step(rule, [lr, momentum], grad, var, [accum])
     accum = accum * momentum + grad
     if attrs.get("use_nesterov"):
         return var - (grad * lr + accum * momentum * lr), accum
@@ -317,6 +323,9 @@ def _rms_prop(
     grad: Array,
 ) -> Sequence[Array]:
     """`ms += (1-rho) (g^2 - ms)`; `mom = momentum mom + lr g / sqrt(ms + eps)`; `var -= mom`."""
+    if shape_rules.for_engine(var, ms, mom, grad):
+        numbers = [lr, momentum, epsilon, rho]
+        return engine.optimizer_step("rms_prop", numbers, grad, var, [ms, mom])
     ms = ms + (grad * grad - ms) * (_one(var) - rho)
     mom = mom * momentum + grad * lr / np.sqrt(ms + epsilon)
     return var - mom, ms, mom
@@ -372,6 +381,10 @@ def _adam(
     """
     one = _one(var)
     alpha = lr * np.sqrt(one - beta2_power) / (one - beta1_power)
+    nesterov = bool(attrs.get("use_nesterov"))
+    if shape_rules.for_engine(var, m, v, grad):
+        rule = "nesterov_adam" if nesterov else "adam"
+        return engine.optimizer_step(rule, [alpha, beta1, epsilon, beta2], grad, var, [m, v])
     # In-place steps on fresh arrays only: a step over a large variable is bound by memory.
     m_new = grad - m
     m_new *= one - beta1
@@ -382,7 +395,7 @@ def _adam(
     v_new += v
     denominator = np.sqrt(v_new)
     denominator += epsilon
-    step = grad * (one - beta1) + beta1 * m_new if attrs.get("use_nesterov") else m_new
+    step = grad * (one - beta1) + beta1 * m_new if nesterov else m_new
     step = step * alpha
     step /= denominator
     return var - step, m_new, v_new
