@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -159,14 +160,30 @@ State* state_of_process() {
   return state;
 }
 
+// Blocks all signals of this thread, whose new threads inherit that, until its end.
+class SignalsBlocked {
+ public:
+#if CONV3D_POSIX
+  SignalsBlocked() {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before_);
+  }
+  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsBlocked(const SignalsBlocked&) = delete;
+  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
+
+ private:
+  sigset_t before_;
+#else
+  SignalsBlocked() {}
+#endif
+};
+
 // Adds workers up to `wanted`; called with the mutex held. Workers block all signals: those belong to the application.
 void add_workers(State* state, int wanted) {
   if (state->workers >= wanted || state->creation_failed) return;
-#if CONV3D_POSIX
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-#endif
+  const SignalsBlocked signals;
   while (state->workers < wanted) {
     try {
       if (g_fail_creation.load()) throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
@@ -174,14 +191,14 @@ void add_workers(State* state, int wanted) {
       ++state->workers;
     } catch (const std::exception& error) {
       state->creation_failed = true;
-      notice("no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" + error.what() +
-             "); working with those");
+      try {
+        notice("no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" + error.what() +
+               "); working with those");
+      } catch (const std::bad_alloc&) {  // no memory for words either: work goes on without them
+      }
       break;
     }
   }
-#if CONV3D_POSIX
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-#endif
 }
 
 class OwnPool final : public ThreadPool {

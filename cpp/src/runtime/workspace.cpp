@@ -41,10 +41,12 @@ struct Cache {
 
 Cache& cache() {
   static Cache& instance = *[] {
+    // First: a failure leaves nothing behind, while handlers registered twice would lock twice.
+    Cache* fresh = new Cache;  // never destroyed: a call may be running at exit
 #if defined(__linux__)
     pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); });
 #endif
-    return new Cache;  // never destroyed: a call may be running at exit
+    return fresh;
   }();
   return instance;
 }
