@@ -90,8 +90,9 @@ def main():
     target = os.path.join(here, "..", "..", "data", "programs")
     for program in sys.argv[1:] or PROGRAMS:
         with open(os.path.join(target, program + ".json"), "w") as f:
-            json.dump(observe(tf, program), f, indent=1, sort_keys=True)
-            f.write("\n")
+            seen = observe(tf, program)
+            lines = ['"%s": %s' % (key, json.dumps(seen[key], sort_keys=True)) for key in sorted(seen)]
+            f.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A 3-D U-Net: batch normalisation by a placeholder, transposed layers, soft Dice, cross entropy."""
+"""A 3-D U-Net: normalisation by a placeholder, transposed layers, soft Dice, cross entropy."""
 
 import numpy as np
 
