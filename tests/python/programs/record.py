@@ -91,7 +91,7 @@ def main():
     for program in sys.argv[1:] or PROGRAMS:
         with open(os.path.join(target, program + ".json"), "w") as f:
             seen = observe(tf, program)
-            lines = ['"%s": %s' % (key, json.dumps(seen[key], sort_keys=True)) for key in sorted(seen)]
+            lines = ['"%s": %s' % (k, json.dumps(seen[k], sort_keys=True)) for k in sorted(seen)]
             f.write("{\n" + ",\n".join(lines) + "\n}\n")
 
 

@@ -82,5 +82,5 @@ def test_later_calls_make_no_trainable_variables():
     template = tf.make_template("t", function)
     template(1.0)
     assert template.var_scope is template.variable_scope
-    with pytest.raises(ValueError, match="tf.get_variable"):
+    with pytest.raises(ValueError, match=r"tf\.get_variable"):
         template(1.0)
