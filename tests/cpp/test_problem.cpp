@@ -8,6 +8,7 @@
 #include "base/half.h"
 #include "base/math.h"
 #include "base/status.h"
+#include "problem/pool_problem.h"
 #include "problem/problem.h"
 #include "problem/shape.h"
 #include "problem_sets.h"
@@ -195,6 +196,38 @@ TEST_CASE("float16 and bfloat16 are converted exactly and rounded to nearest eve
   CHECK(to_half(-0.0f).bits == 0x8000);
   CHECK(to_bfloat16(1.0f + 0x1p-8f).bits == 0x3f80);
   CHECK(to_bfloat16(std::numeric_limits<float>::max()).bits == 0x7f80);
+}
+
+TEST_CASE("pooling problems whose codes or sizes mean nothing are refused") {
+  PoolSpec good;
+  good.channels = 2;
+  good.input = {4, 4, 4};
+  good.window = {2, 2, 2};
+  CHECK(make_pool_problem(good).output == Extent3{3, 3, 3});
+  const auto status = [&](auto change) {
+    PoolSpec spec = good;
+    change(spec);
+    try {
+      make_pool_problem(spec);
+    } catch (const Error& error) {
+      return error.status();
+    }
+    return Status::kOk;
+  };
+  CHECK(status([](PoolSpec& s) { s.layout = static_cast<Layout>(2); }) == Status::kInvalidArgument);
+  CHECK(status([](PoolSpec& s) {
+          s.padding = static_cast<Padding>(3);  // not to be taken for explicit, whose pads are bounded
+          s.pad_before[1] = 1000;
+        }) == Status::kInvalidArgument);
+  // Products without their zero factors must fit too.
+  CHECK(status([](PoolSpec& s) {
+          s.batch = 0;
+          s.input = {int64_t{1} << 40, int64_t{1} << 40, 4};
+        }) == Status::kOutOfMemory);
+  CHECK(status([](PoolSpec& s) {
+          s.channels = 0;
+          s.input = {int64_t{1} << 40, int64_t{1} << 40, 4};
+        }) == Status::kOutOfMemory);
 }
 
 }  // namespace
