@@ -1,4 +1,5 @@
-// Runs one algorithm on one problem with data made from small integers, for comparison with the reference.
+// Runs one algorithm on one problem with data made from small integers, for comparison with the
+// reference.
 #pragma once
 
 #include <cstdlib>
@@ -16,10 +17,12 @@ namespace conv3d::testing {
 // Memory aligned to kScratchAlignment that ends in bytes no algorithm may touch.
 class Block {
  public:
-  explicit Block(size_t bytes) : bytes_(bytes), memory_(bytes + 2 * kScratchAlignment, static_cast<char>(0xa5)) {}
+  explicit Block(size_t bytes)
+      : bytes_(bytes), memory_(bytes + 2 * kScratchAlignment, static_cast<char>(0xa5)) {}
   void* data() {
     const auto at = reinterpret_cast<uintptr_t>(memory_.data());
-    return reinterpret_cast<void*>((at + kScratchAlignment - 1) / kScratchAlignment * kScratchAlignment);
+    return reinterpret_cast<void*>((at + kScratchAlignment - 1) / kScratchAlignment *
+                                   kScratchAlignment);
   }
   template <class T>
   T* as() {
@@ -39,9 +42,12 @@ class Block {
 
 inline int64_t result_elements(const Problem& p) {
   switch (p.direction) {
-    case Direction::kForward: return p.output_elements();
-    case Direction::kBackwardInput: return p.input_elements();
-    default: return p.filter_elements();
+    case Direction::kForward:
+      return p.output_elements();
+    case Direction::kBackwardInput:
+      return p.input_elements();
+    default:
+      return p.filter_elements();
   }
 }
 
@@ -65,14 +71,17 @@ struct Tensors {
   }
 };
 
-// The computed tensor, of batch p.mb. Throws std::runtime_error if memory beyond a buffer was written.
+// The computed tensor, of batch p.mb. Throws std::runtime_error if memory beyond a buffer was
+// written.
 template <class T>
-std::vector<T> run_algorithm(const Algorithm& algorithm, const Problem& p, const PlanContext& context, const Tensors<T>& tensors,
+std::vector<T> run_algorithm(const Algorithm& algorithm, const Problem& p,
+                             const PlanContext& context, const Tensors<T>& tensors,
                              int threads = 1) {
   ThreadPool& pool = default_thread_pool();
   const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context);
   Block packed(prepared->packed_filter_bytes());
-  if (p.direction != Direction::kBackwardFilter) prepared->pack_filter(tensors.filter.data(), packed.data(), pool, threads);
+  if (p.direction != Direction::kBackwardFilter)
+    prepared->pack_filter(tensors.filter.data(), packed.data(), pool, threads);
   Block scratch(prepared->ledger().total_bytes(threads));
   Block result(static_cast<size_t>(result_elements(p)) * sizeof(T));
   Buffers buffers;
@@ -83,7 +92,8 @@ std::vector<T> run_algorithm(const Algorithm& algorithm, const Problem& p, const
   buffers.result = result.data();
   buffers.batch = p.mb;
   prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()), pool, threads);
-  if (!packed.intact() || !scratch.intact() || !result.intact()) throw std::runtime_error("written beyond a buffer");
+  if (!packed.intact() || !scratch.intact() || !result.intact())
+    throw std::runtime_error("written beyond a buffer");
   return std::vector<T>(result.as<T>(), result.as<T>() + result_elements(p));
 }
 

@@ -1,5 +1,5 @@
-// The GEMM family against the reference: table x algorithm x direction x layout x dtype x problem, exactly on whole numbers;
-// and what may not change a result: threads, batch, layout, alignment.
+// The GEMM family against the reference: table x algorithm x direction x layout x dtype x problem,
+// exactly on whole numbers; and what may not change a result: threads, batch, layout, alignment.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -34,7 +34,8 @@ std::vector<const Algorithm*> gemm_algorithms() {
   return algorithms;
 }
 
-constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput, Direction::kBackwardFilter};
+constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput,
+                                     Direction::kBackwardFilter};
 
 template <class T>
 void compare(const std::string& text, ProblemSpec spec, const PlanContext& context) {
@@ -52,8 +53,9 @@ void compare(const std::string& text, ProblemSpec spec, const PlanContext& conte
         if (!algorithm->why_not(p, context).empty()) continue;
         ++served;
         const std::vector<T> got = run_algorithm(*algorithm, p, context, tensors, 2);
-        INFO(text, " ", algorithm->name(), " ", context.kernels->name, " direction ", static_cast<int>(direction), " layout ",
-             static_cast<int>(layout), " bytes ", sizeof(T));
+        INFO(text, " ", algorithm->name(), " ", context.kernels->name, " direction ",
+             static_cast<int>(direction), " layout ", static_cast<int>(layout), " bytes ",
+             sizeof(T));
         size_t wrong = 0, first = 0;
         for (size_t i = 0; i < got.size(); ++i)
           if (!(got[i] == expected[i]) && wrong++ == 0) first = i;
@@ -87,7 +89,9 @@ TEST_CASE("dilated problems equal the reference") { compare_set("dilated", true)
 
 TEST_CASE("random problems equal the reference") {
   std::mt19937 random(7);
-  const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
+  const auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
   const CpuInfo tiny = tiny_caches();
   for (int i = 0; i < 150; ++i) {
     ProblemSpec spec;
@@ -103,12 +107,15 @@ TEST_CASE("random problems equal the reference") {
       spec.dilation[a] = kind == 1 ? pick(1, 4) : 1;
       spec.pad_before[a] = pick(0, 3);
       spec.pad_after[a] = pick(0, 3);
-      const int64_t reach = (spec.kernel[a] - 1) * spec.dilation[a] + 1 - spec.pad_before[a] - spec.pad_after[a];
+      const int64_t reach =
+          (spec.kernel[a] - 1) * spec.dilation[a] + 1 - spec.pad_before[a] - spec.pad_after[a];
       spec.input[a] = std::max<int64_t>(1, reach) + pick(0, a == 2 ? 20 : 5);
     }
     const std::vector<const KernelTable*> tables = runnable_tables();
-    const PlanContext context{tables[static_cast<size_t>(i) % tables.size()], i % 2 ? &tiny : &cpu_info(), 1};
-    compare<float>("random " + std::to_string(i) + " " + make_problem(spec).to_string(), spec, context);
+    const PlanContext context{tables[static_cast<size_t>(i) % tables.size()],
+                              i % 2 ? &tiny : &cpu_info(), 1};
+    compare<float>("random " + std::to_string(i) + " " + make_problem(spec).to_string(), spec,
+                   context);
   }
 }
 
@@ -116,7 +123,8 @@ TEST_CASE("activations are applied to complete sums") {
   for (const KernelTable* table : runnable_tables()) {
     const CpuInfo tiny = tiny_caches();
     const PlanContext context{table, &tiny, 1};
-    for (const char* text : {"mb1_ic40id5ih5iw9_oc21_kd3kh3kw3_sd1sh1sw1_same", "mb1_ic24id4ih4iw9_oc2_kd3kh3kw3_sd1sh1sw1_same",
+    for (const char* text : {"mb1_ic40id5ih5iw9_oc21_kd3kh3kw3_sd1sh1sw1_same",
+                             "mb1_ic24id4ih4iw9_oc2_kd3kh3kw3_sd1sh1sw1_same",
                              "mb1_ic2id4ih5iw6_oc3_kd3kh3kw3_sd5sh7sw9_same"}) {
       for (int activation = 0; activation <= 4; ++activation) {
         for (Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
@@ -128,7 +136,8 @@ TEST_CASE("activations are applied to complete sums") {
           const Problem p = make_problem(spec);
           Tensors<float> tensors(p);
           for (float& x : tensors.filter) x /= 16;  // exact, and sigmoid and tanh not saturated
-          const std::vector<float> expected = run_algorithm(reference_algorithm(), p, context, tensors);
+          const std::vector<float> expected =
+              run_algorithm(reference_algorithm(), p, context, tensors);
           for (const Algorithm* algorithm : gemm_algorithms()) {
             if (!algorithm->why_not(p, context).empty()) continue;
             const std::vector<float> got = run_algorithm(*algorithm, p, context, tensors, 2);
@@ -150,10 +159,11 @@ TEST_CASE("activations are applied to complete sums") {
 TEST_CASE("threads, batch, layout and alignment do not change a bit") {
   const CpuInfo tiny = tiny_caches();
   const PlanContext context{&kernel_table(), &tiny, 1};
-  for (const char* text :
-       {"mb3_ic40id6ih7iw9_oc21_kd3kh3kw3_sd1sh1sw1_same", "mb3_ic3id8ih9iw30_oc16_kd3kh3kw3_sd2sh2sw2_same",
-        "mb3_ic32id6ih7iw9_oc2_kd3kh3kw3_sd1sh1sw1_same", "mb3_ic130id5ih6iw7_oc48_kd1kh1kw1_sd1sh1sw1_same",
-        "mb3_ic1id9ih9iw40_oc16_kd3kh3kw3_sd1sh1sw1_same"}) {
+  for (const char* text : {"mb3_ic40id6ih7iw9_oc21_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb3_ic3id8ih9iw30_oc16_kd3kh3kw3_sd2sh2sw2_same",
+                           "mb3_ic32id6ih7iw9_oc2_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb3_ic130id5ih6iw7_oc48_kd1kh1kw1_sd1sh1sw1_same",
+                           "mb3_ic1id9ih9iw40_oc16_kd3kh3kw3_sd1sh1sw1_same"}) {
     for (Direction direction : kDirections) {
       ProblemSpec spec = parse_problem(text);
       spec.direction = direction;
@@ -172,7 +182,8 @@ TEST_CASE("threads, batch, layout and alignment do not change a bit") {
         first_spec.layout = Layout::kChannelsFirst;
         const Problem q = make_problem(first_spec);
         Tensors<float> moved = tensors;
-        const auto move = [&](const std::vector<float>& from, std::vector<float>* to, int64_t voxels, int64_t channels) {
+        const auto move = [&](const std::vector<float>& from, std::vector<float>* to,
+                              int64_t voxels, int64_t channels) {
           for (int64_t n = 0; n < p.mb; ++n)
             for (int64_t v = 0; v < voxels; ++v)
               for (int64_t c = 0; c < channels; ++c)
@@ -198,7 +209,8 @@ TEST_CASE("threads, batch, layout and alignment do not change a bit") {
         cut(&sample.input, s.input_elements());
         cut(&sample.grad_output, s.output_elements());
         const std::vector<float> alone = run_algorithm(*algorithm, s, context, sample, 2);
-        CHECK(std::memcmp(alone.data(), one.data() + alone.size(), alone.size() * sizeof(float)) == 0);
+        CHECK(std::memcmp(alone.data(), one.data() + alone.size(), alone.size() * sizeof(float)) ==
+              0);
       }
     }
   }
@@ -211,7 +223,8 @@ TEST_CASE("problems of real networks equal the reference") {
     const Problem p = make_problem(spec);
     if (p.flops() > 1.5e9) continue;  // the reference takes seconds a GFLOP
     const Tensors<float> tensors(p);
-    const std::vector<float> expected = run_algorithm(reference_algorithm(), p, context, tensors, 2);
+    const std::vector<float> expected =
+        run_algorithm(reference_algorithm(), p, context, tensors, 2);
     for (const Algorithm* algorithm : gemm_algorithms()) {
       if (!algorithm->why_not(p, context).empty()) continue;
       const std::vector<float> got = run_algorithm(*algorithm, p, context, tensors, 2);

@@ -1,5 +1,5 @@
-// The kernel tables: dispatch by name, and every GEMM kernel of every table against plain loops, over tiles, lengths of k and
-// edges. Whole numbers, so that results are exact.
+// The kernel tables: dispatch by name, and every GEMM kernel of every table against plain loops,
+// over tiles, lengths of k and edges. Whole numbers, so that results are exact.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -39,13 +39,16 @@ std::vector<T> numbers(size_t n, unsigned seed) {
 
 constexpr int64_t kGuard = 40;  // elements around C that must stay as they are
 
-// One call of `taps` (or its strided form) with `rows` rows and `columns` of `vectors` vectors, against loops.
+// One call of `taps` (or its strided form) with `rows` rows and `columns` of `vectors` vectors,
+// against loops.
 template <class T>
-void check_taps(const KernelTable& table, bool strided, int64_t rows, int vectors, int columns, int groups, int taps, int64_t k,
-                bool load_c, int activation) {
+void check_taps(const KernelTable& table, bool strided, int64_t rows, int vectors, int columns,
+                int groups, int taps, int64_t k, bool load_c, int activation) {
   const GemmKernels<T>& kernels = gemm_of<T>(table);
-  const int64_t nr = int64_t{vectors} * kernels.lanes, step = k + 3, tap_step = 5, group_step = 7, c_step = nr + 2;
-  const std::vector<T> a = numbers<T>(static_cast<size_t>(rows * step + groups * group_step + taps * tap_step + k + 8), 1);
+  const int64_t nr = int64_t{vectors} * kernels.lanes, step = k + 3, tap_step = 5, group_step = 7,
+                c_step = nr + 2;
+  const std::vector<T> a = numbers<T>(
+      static_cast<size_t>(rows * step + groups * group_step + taps * tap_step + k + 8), 1);
   std::vector<T> b = numbers<T>(static_cast<size_t>(groups * taps * k * nr + nr), 2);
   for (int64_t i = 0; i < groups * taps * k; ++i)
     for (int64_t n = columns; n < nr; ++n) b[static_cast<size_t>(i * nr + n)] = 0;
@@ -99,10 +102,11 @@ void check_taps(const KernelTable& table, bool strided, int64_t rows, int vector
   args.c_offset = 1;
   args.c0 = c.data() + kGuard;
   args.c_row = c_step;
-  args.finish = {load_c, activation >= 0, activation >= 0 ? bias.data() : nullptr, activation, T(0.25), 0};
+  args.finish = {load_c,     activation >= 0, activation >= 0 ? bias.data() : nullptr,
+                 activation, T(0.25),         0};
   (strided ? kernels.taps_strided : kernels.taps)(&args);
-  INFO(table.name, " strided ", strided, " rows ", rows, " vectors ", vectors, " columns ", columns, " groups ", groups, " taps ",
-       taps, " k ", k);
+  INFO(table.name, " strided ", strided, " rows ", rows, " vectors ", vectors, " columns ", columns,
+       " groups ", groups, " taps ", taps, " k ", k);
   CHECK(c == expected);
 }
 
@@ -114,12 +118,15 @@ void check_all_taps(const KernelTable& table) {
       const int tile = (strided ? kernels.strided_rows : kernels.tap_rows)[vectors];
       for (int64_t rows = 1; rows <= 2 * tile + 1; ++rows) {
         const int columns = vectors * kernels.lanes - static_cast<int>(rows) % kernels.lanes;
-        check_taps<T>(table, strided, rows, vectors, columns, 1 + static_cast<int>(rows % 3), 1 + static_cast<int>(rows % 2),
-                      1 + rows % 5, rows % 2 == 0, static_cast<int>(rows % 4) - 1);
+        check_taps<T>(table, strided, rows, vectors, columns, 1 + static_cast<int>(rows % 3),
+                      1 + static_cast<int>(rows % 2), 1 + rows % 5, rows % 2 == 0,
+                      static_cast<int>(rows % 4) - 1);
       }
       for (int tail = 1; tail <= kernels.lanes; ++tail)
-        check_taps<T>(table, strided, tile, vectors, (vectors - 1) * kernels.lanes + tail, 2, 3, 17, tail % 2 == 0, 1);
-      check_taps<T>(table, strided, tile + 1, vectors, vectors * kernels.lanes, 0, 1, 4, false, 0);  // no taps: bias alone
+        check_taps<T>(table, strided, tile, vectors, (vectors - 1) * kernels.lanes + tail, 2, 3, 17,
+                      tail % 2 == 0, 1);
+      check_taps<T>(table, strided, tile + 1, vectors, vectors * kernels.lanes, 0, 1, 4, false,
+                    0);  // no taps: bias alone
     }
   }
 }
@@ -133,7 +140,8 @@ void check_dot(const KernelTable& table) {
         for (int taps : {1, 3}) {
           const int groups = 2;
           const int64_t padded = (k + kernels.lanes - 1) / kernels.lanes * kernels.lanes;
-          const std::vector<T> a = numbers<T>(static_cast<size_t>(rows * k + groups * 3 + taps * k), 5);
+          const std::vector<T> a =
+              numbers<T>(static_cast<size_t>(rows * k + groups * 3 + taps * k), 5);
           std::vector<T> b(static_cast<size_t>(groups * taps * columns * padded), T(0));
           const std::vector<T> values = numbers<T>(b.size(), 6);
           const std::vector<T> bias = numbers<T>(kMaxDotColumns, 7);
@@ -199,8 +207,9 @@ void check_plane(const KernelTable& table) {
         for (int64_t n = 0; n < columns; ++n)
           for (int g = 0; g < groups; ++g)
             for (int64_t i = 0; i < k; ++i)
-              expected[static_cast<size_t>(m * c_row + n)] += a[static_cast<size_t>((g * k + i) * a_k + 1 + m)] *
-                                                              b[static_cast<size_t>((g * k + i) * b_k + n)];
+              expected[static_cast<size_t>(m * c_row + n)] +=
+                  a[static_cast<size_t>((g * k + i) * a_k + 1 + m)] *
+                  b[static_cast<size_t>((g * k + i) * b_k + n)];
       GemmPlaneArgs<T> args{};
       args.rows = rows;
       args.columns = columns;
@@ -231,7 +240,8 @@ void check_rest(const KernelTable& table) {
       std::vector<T> to(static_cast<size_t>(columns * (rows + 2)), T(77)), expected = to;
       for (int64_t i = 0; i < rows; ++i)
         for (int64_t j = 0; j < columns; ++j)
-          expected[static_cast<size_t>(j * (rows + 2) + i)] = from[static_cast<size_t>(i * (columns + 3) + j)];
+          expected[static_cast<size_t>(j * (rows + 2) + i)] =
+              from[static_cast<size_t>(i * (columns + 3) + j)];
       const TransposeArgs<T> args = {from.data(), columns + 3, to.data(), rows + 2, rows, columns};
       kernels.transpose(&args);
       INFO(table.name, " ", rows, " x ", columns);
@@ -251,7 +261,8 @@ void check_activations(const KernelTable& table) {
   const double limit = sizeof(T) == 4 ? 80 : 700;
   std::vector<T> x;
   for (int i = -20000; i <= 20000; ++i) x.push_back(static_cast<T>(limit * i / 20000));
-  for (int i = -20000; i <= 20000; ++i) x.push_back(static_cast<T>(std::ldexp(i / 20000.0, -(i & 31))));
+  for (int i = -20000; i <= 20000; ++i)
+    x.push_back(static_cast<T>(std::ldexp(i / 20000.0, -(i & 31))));
   for (int activation : {3, 4}) {
     std::vector<T> y = x;
     kernels.activate(y.data(), static_cast<int64_t>(y.size()), activation, T(0));
@@ -264,8 +275,10 @@ void check_activations(const KernelTable& table) {
         REQUIRE(y[i] == 0);
         continue;
       }
-      const T unit = std::nextafter(std::abs(rounded), std::numeric_limits<T>::infinity()) - std::abs(rounded);
-      worst = std::max(worst, static_cast<double>(std::abs(static_cast<long double>(y[i]) - right) / unit));
+      const T unit =
+          std::nextafter(std::abs(rounded), std::numeric_limits<T>::infinity()) - std::abs(rounded);
+      worst = std::max(
+          worst, static_cast<double>(std::abs(static_cast<long double>(y[i]) - right) / unit));
     }
     INFO(table.name, " activation ", activation, " bytes ", sizeof(T), " worst ", worst);
     CHECK(worst <= 4);
@@ -273,7 +286,8 @@ void check_activations(const KernelTable& table) {
                    std::numeric_limits<T>::quiet_NaN(), T(0), -T(0)};
     kernels.activate(special, 5, activation, T(0));
     CHECK(special[0] == T(1));
-    CHECK(std::abs(special[1] - (activation == 3 ? T(0) : T(-1))) <= std::numeric_limits<T>::min() * 2);
+    CHECK(std::abs(special[1] - (activation == 3 ? T(0) : T(-1))) <=
+          std::numeric_limits<T>::min() * 2);
     CHECK(special[2] != special[2]);
     CHECK(special[3] == (activation == 3 ? T(0.5) : T(0)));
   }
@@ -336,9 +350,11 @@ TEST_CASE("stores past the caches write the same") {
     const GemmKernels<float>& kernels = table->gemm.f32;
     const int vectors = kernels.max_vectors;
     const int64_t nr = int64_t{vectors} * kernels.lanes, rows = 13, k = 6;
-    const std::vector<float> a = numbers<float>(static_cast<size_t>(rows * k), 1), b = numbers<float>(static_cast<size_t>(k * nr), 2);
+    const std::vector<float> a = numbers<float>(static_cast<size_t>(rows * k), 1),
+                             b = numbers<float>(static_cast<size_t>(k * nr), 2);
     std::vector<float> memory(static_cast<size_t>(rows * nr + 16));
-    float* const c = reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
+    float* const c =
+        reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
     const float* const a0 = a.data();
     const ptrdiff_t zero = 0;
     GemmTapArgs<float> args{};
@@ -358,7 +374,8 @@ TEST_CASE("stores past the caches write the same") {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t n = 0; n < nr; ++n) {
         float sum = 0;
-        for (int64_t i = 0; i < k; ++i) sum += a[static_cast<size_t>(r * k + i)] * b[static_cast<size_t>(i * nr + n)];
+        for (int64_t i = 0; i < k; ++i)
+          sum += a[static_cast<size_t>(r * k + i)] * b[static_cast<size_t>(i * nr + n)];
         REQUIRE(c[r * nr + n] == sum);
       }
   }

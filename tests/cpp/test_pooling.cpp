@@ -1,4 +1,5 @@
-// Pooling against its definition, written out naively: table x kind x layout x dtype x random problem.
+// Pooling against its definition, written out naively: table x kind x layout x dtype x random
+// problem.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -22,8 +23,9 @@ struct Place {
 };
 
 size_t index_of(Layout layout, const Extent3& e, int64_t channels, Place p) {
-  const int64_t i = layout == Layout::kChannelsLast ? (((p.n * e[0] + p.d) * e[1] + p.h) * e[2] + p.w) * channels + p.c
-                                                    : (((p.n * channels + p.c) * e[0] + p.d) * e[1] + p.h) * e[2] + p.w;
+  const int64_t i = layout == Layout::kChannelsLast
+                        ? (((p.n * e[0] + p.d) * e[1] + p.h) * e[2] + p.w) * channels + p.c
+                        : (((p.n * channels + p.c) * e[0] + p.d) * e[1] + p.h) * e[2] + p.w;
   return static_cast<size_t>(i);
 }
 
@@ -39,9 +41,11 @@ void for_windows(const PoolProblem& p, const F& f) {
             for (int64_t kd = 0; kd < p.window[0]; ++kd)
               for (int64_t kh = 0; kh < p.window[1]; ++kh)
                 for (int64_t kw = 0; kw < p.window[2]; ++kw) {
-                  const Place at{n, c, d * p.stride[0] - p.pad[0] + kd, h * p.stride[1] - p.pad[1] + kh,
-                                 w * p.stride[2] - p.pad[2] + kw};
-                  if (at.d < 0 || at.d >= p.input[0] || at.h < 0 || at.h >= p.input[1] || at.w < 0 || at.w >= p.input[2]) continue;
+                  const Place at{n, c, d * p.stride[0] - p.pad[0] + kd,
+                                 h * p.stride[1] - p.pad[1] + kh, w * p.stride[2] - p.pad[2] + kw};
+                  if (at.d < 0 || at.d >= p.input[0] || at.h < 0 || at.h >= p.input[1] ||
+                      at.w < 0 || at.w >= p.input[2])
+                    continue;
                   cells.push_back(index_of(p.layout, p.input, p.channels, at));
                 }
             f(index_of(p.layout, p.output, p.channels, {n, c, d, h, w}), cells);
@@ -96,10 +100,12 @@ void check_problem(const PoolSpec& base, const KernelTable& table, unsigned seed
   for (int threads : {1, 3}) {
     avg_pool_forward(p, table, x.data(), y.data(), pool, threads);
     size_t wrong = 0;
-    for (size_t i = 0; i < outs; ++i) wrong += y[i] != expected_y[i];  // whole numbers: one rounding, that of the division
+    for (size_t i = 0; i < outs; ++i)
+      wrong += y[i] != expected_y[i];  // whole numbers: one rounding, that of the division
     CHECK(wrong == 0);
     avg_pool_backward(p, table, dy.data(), dx.data(), pool, threads);
-    for (size_t i = 0; i < ins; ++i) wrong += std::abs(static_cast<double>(dx[i] - expected_dx[i])) > tolerance * 30;
+    for (size_t i = 0; i < ins; ++i)
+      wrong += std::abs(static_cast<double>(dx[i] - expected_dx[i])) > tolerance * 30;
     CHECK(wrong == 0);
   }
 }
@@ -108,7 +114,9 @@ void check_problem(const PoolSpec& base, const KernelTable& table, unsigned seed
 
 TEST_CASE("pooling equals its definition") {
   std::mt19937 random(11);
-  const auto pick = [&](int low, int high) { return std::uniform_int_distribution<int64_t>(low, high)(random); };
+  const auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
   for (int i = 0; i < 160; ++i) {
     PoolSpec spec;
     spec.padding = static_cast<Padding>(pick(0, 2));

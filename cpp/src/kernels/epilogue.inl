@@ -1,8 +1,9 @@
 // What is done to finished sums while they are in registers: bias and activation.
 //
-// Sigmoid and tanh rest on one exp(r) - 1: x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite's two-part ln 2), Taylor to
-// r^7 (float) or r^13 (double), whose remainders (1.5e-8 and 1.2e-17 of the result) are below half a unit in the last place.
-// Measured over the whole range against long double: at most 4 units in the last place for results that are normal numbers.
+// Sigmoid and tanh rest on one exp(r) - 1: x = n ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite's
+// two-part ln 2), Taylor to r^7 (float) or r^13 (double), whose remainders (1.5e-8 and 1.2e-17 of
+// the result) are below half a unit in the last place. Measured over the whole range against long
+// double: at most 4 units in the last place for results that are normal numbers.
 //
 // Included by isa_*.cpp after a simd/vec_*.h.
 
@@ -27,7 +28,8 @@ struct VecOf<double> {
   using Type = VecD;
   static constexpr int kLanes = kLanesD;
   static constexpr int kTerms = 13;
-  static constexpr double kLog2E = 1.4426950408889634, kLn2High = 0.693145751953125, kLn2Low = 1.42860682030941723212e-6;
+  static constexpr double kLog2E = 1.4426950408889634, kLn2High = 0.693145751953125,
+                          kLn2Low = 1.42860682030941723212e-6;
   static constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52
   static constexpr double kExpMax = 708.0;
 };
@@ -71,11 +73,16 @@ template <class T>
 static CONV3D_ALWAYS_INLINE Vec<T> activate_vec(Vec<T> y, int activation, T alpha) {
   const Vec<T> zero = vset(T(0));
   switch (activation) {
-    case kActRelu: return vmax(zero, y);
-    case kActLeakyRelu: return vfma(vset(alpha), vmin(zero, y), vmax(zero, y));
-    case kActSigmoid: return vsigmoid<T>(y);
-    case kActTanh: return vtanh<T>(y);
-    default: return y;
+    case kActRelu:
+      return vmax(zero, y);
+    case kActLeakyRelu:
+      return vfma(vset(alpha), vmin(zero, y), vmax(zero, y));
+    case kActSigmoid:
+      return vsigmoid<T>(y);
+    case kActTanh:
+      return vtanh<T>(y);
+    default:
+      return y;
   }
 }
 static CONV3D_ALWAYS_INLINE VecF activate(VecF y, int activation, float alpha) {
@@ -87,7 +94,8 @@ template <class T>
 static void activate_row(T* y, int64_t n, int activation, T alpha) {
   constexpr int kLanes = VecOf<T>::kLanes;
   int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) vstore(y + i, activate_vec<T>(vload(y + i), activation, alpha));
+  for (; i + kLanes <= n; i += kLanes)
+    vstore(y + i, activate_vec<T>(vload(y + i), activation, alpha));
   const int rest = static_cast<int>(n - i);
   if (rest > 0) vstore_n(y + i, rest, activate_vec<T>(vload_n(y + i, rest), activation, alpha));
 }

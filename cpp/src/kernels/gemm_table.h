@@ -1,7 +1,9 @@
-// Kernels of the direct path: batch-reduce GEMM tiles, dot products, packing and transposition. Plain data.
+// Kernels of the direct path: batch-reduce GEMM tiles, dot products, packing and transposition.
+// Plain data.
 //
-// All of them compute C[row][column] (+)= sum over groups g, taps t and k of A[g][t][row][k] * B[g][t][k][column], in exactly
-// this order of g, t, k and one accumulator per element; they differ in how A and B are addressed.
+// All of them compute C[row][column] (+)= sum over groups g, taps t and k of A[g][t][row][k] *
+// B[g][t][k][column], in exactly this order of g, t, k and one accumulator per element; they differ
+// in how A and B are addressed.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +16,17 @@ inline constexpr int kMaxDotColumns = 4;
 // What happens to C besides the sum.
 template <class T>
 struct GemmFinish {
-  int load_c;       // add to what C holds (else C is overwritten and may be uninitialised)
-  int last;         // the sum is complete: add bias, apply activation
-  const T* bias;    // of the first column, or null
-  int activation;   // as Activation in problem/problem.h
-  T alpha;          // of leaky ReLU
-  int stream;       // write past the caches: rows are aligned to, and made of, whole lines. Not with load_c
+  int load_c;      // add to what C holds (else C is overwritten and may be uninitialised)
+  int last;        // the sum is complete: add bias, apply activation
+  const T* bias;   // of the first column, or null
+  int activation;  // as Activation in problem/problem.h
+  T alpha;         // of leaky ReLU
+  int stream;      // write past the caches: rows are aligned to, and made of, whole lines. Not with
+                   // load_c
 };
 
-// B packed per panel: [g][t][k][nr], nr = vectors of the panel * lanes, zeros beyond the last column.
+// B packed per panel: [g][t][k][nr], nr = vectors of the panel * lanes, zeros beyond the last
+// column.
 template <class T>
 struct GemmTapArgs {
   int64_t rows;
@@ -30,7 +34,7 @@ struct GemmTapArgs {
   int vectors;  // of the panel, 1..max_vectors
   int groups, taps;
   int64_t k;
-  const T* const* a;   // row pointers a[g * a_group + row]; strided form: a[g], rows a_row apart
+  const T* const* a;  // row pointers a[g * a_group + row]; strided form: a[g], rows a_row apart
   ptrdiff_t a_group;
   ptrdiff_t a_row;     // strided form only
   ptrdiff_t a_offset;  // added to every pointer
@@ -45,8 +49,8 @@ struct GemmTapArgs {
   GemmFinish<T> finish;
 };
 
-// B packed as [g][t][column][k padded with zeros to whole vectors]; lanes run along k. Few columns, long k. A is not read
-// beyond k; B is, up to a whole vector.
+// B packed as [g][t][column][k padded with zeros to whole vectors]; lanes run along k. Few columns,
+// long k. A is not read beyond k; B is, up to a whole vector.
 template <class T>
 struct GemmDotArgs {
   int64_t rows;
@@ -63,10 +67,11 @@ struct GemmDotArgs {
   GemmFinish<T> finish;
 };
 
-// Both operands with k outermost: A[g][k][row], rows contiguous; B[g][k][column], columns contiguous, any column count.
+// Both operands with k outermost: A[g][k][row], rows contiguous; B[g][k][column], columns
+// contiguous, any column count.
 template <class T>
 struct GemmPlaneArgs {
-  int rows;         // 1..plane_rows
+  int rows;  // 1..plane_rows
   int64_t columns;
   int groups;
   int64_t k;
@@ -91,12 +96,12 @@ struct TransposeArgs {
 
 template <class T>
 struct GemmKernels {
-  int lanes;        // elements of a vector
-  int max_vectors;  // of a packed panel
-  int plane_rows;             // most rows of a plane tile
-  const int* plane_vectors;   // [plane_rows + 1]: vectors of a full tile by its rows
-  const int* tap_rows;      // [max_vectors + 1]: rows of a full tile by vectors of its panel
-  const int* strided_rows;  // the same for the strided form
+  int lanes;                 // elements of a vector
+  int max_vectors;           // of a packed panel
+  int plane_rows;            // most rows of a plane tile
+  const int* plane_vectors;  // [plane_rows + 1]: vectors of a full tile by its rows
+  const int* tap_rows;       // [max_vectors + 1]: rows of a full tile by vectors of its panel
+  const int* strided_rows;   // the same for the strided form
   void (*taps)(const GemmTapArgs<T>* args);          // one pointer per row and group
   void (*taps_strided)(const GemmTapArgs<T>* args);  // one pointer per group, rows a constant apart
   void (*dot)(const GemmDotArgs<T>* args);

@@ -1,13 +1,16 @@
-// The micro-kernels: a tile of MR rows x NV vectors of C stays in registers while groups, taps and k are summed.
+// The micro-kernels: a tile of MR rows x NV vectors of C stays in registers while groups, taps and
+// k are summed.
 //
-// Per k: NV loads of B, MR broadcasts of A, MR * NV multiply-adds. The forms differ only in where A lies:
+// Per k: NV loads of B, MR broadcasts of A, MR * NV multiply-adds. The forms differ only in where A
+// lies:
 //   taps          rows anywhere, one pointer per row and group; pixels of the input, read in place
 //   taps_strided  rows a run-time constant apart, one pointer per group; a row of pixels
 //   lines         rows 16 floats apart, k in blocks of 16 (the Winograd domain [k / 16][row][16])
 //   plane         k outermost, rows contiguous: A^T B, the filter gradient
 //   dot           lanes along k, for one to four columns
-// Assumptions: C does not alias A or B; B panels are padded with zeros to whole vectors, so only stores of C are masked.
-// One accumulator per element and the same order of k in every form and tile size: a tile's shape never changes a result.
+// Assumptions: C does not alias A or B; B panels are padded with zeros to whole vectors, so only
+// stores of C are masked. One accumulator per element and the same order of k in every form and
+// tile size: a tile's shape never changes a result.
 //
 // Included by isa_*.cpp after a simd/vec_*.h and epilogue.inl.
 
@@ -15,7 +18,8 @@
 
 namespace conv3d::CONV3D_ISA {
 
-// --- accumulators -----------------------------------------------------------------------------------------------------
+// --- accumulators
+// -----------------------------------------------------------------------------------------------------
 
 template <class T, int MR, int NV>
 static CONV3D_ALWAYS_INLINE void clear(Vec<T> (&acc)[MR][NV]) {
@@ -41,7 +45,8 @@ static CONV3D_ALWAYS_INLINE void rank_one(Vec<T> (&acc)[MR][NV], const A& a, con
 
 // Writes the tile to rows `c(m)`; `columns` of the NV * lanes are valid.
 template <class T, int MR, int NV, class C>
-static CONV3D_ALWAYS_INLINE void store_tile(Vec<T> (&acc)[MR][NV], const C& c, int columns, const GemmFinish<T>& f) {
+static CONV3D_ALWAYS_INLINE void store_tile(Vec<T> (&acc)[MR][NV], const C& c, int columns,
+                                            const GemmFinish<T>& f) {
   constexpr int kLanes = VecOf<T>::kLanes;
   const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
   if (f.load_c) {
@@ -96,12 +101,14 @@ static CONV3D_ALWAYS_INLINE void store_tile(Vec<T> (&acc)[MR][NV], const C& c, i
 
 // The activations that need many registers run over the rows just written.
 template <class T, class C>
-static CONV3D_ALWAYS_INLINE void finish_rows(const C& c, int rows, int columns, const GemmFinish<T>& f) {
+static CONV3D_ALWAYS_INLINE void finish_rows(const C& c, int rows, int columns,
+                                             const GemmFinish<T>& f) {
   if (!f.last || f.activation <= kActRelu) return;
   for (int m = 0; m < rows; ++m) activate_row<T>(c(m), columns, f.activation, f.alpha);
 }
 
-// --- rows anywhere ----------------------------------------------------------------------------------------------------
+// --- rows anywhere
+// ----------------------------------------------------------------------------------------------------
 
 template <class T, int MR, int NV>
 static void tap_tile(const GemmTapArgs<T>* p, int64_t row) {
@@ -117,7 +124,8 @@ static void tap_tile(const GemmTapArgs<T>* p, int64_t row) {
     for (int t = p->taps;;) {
       const T* b = b_of_tap;
       const int64_t k = p->k;
-      for (int64_t i = 0; i < k; ++i, b += kNr) rank_one<T, MR, NV>(acc, [&](int m) { return a[m][i]; }, b);
+      for (int64_t i = 0; i < k; ++i, b += kNr)
+        rank_one<T, MR, NV>(acc, [&](int m) { return a[m][i]; }, b);
       if (--t <= 0) break;
 #pragma GCC unroll 16
       for (int m = 0; m < MR; ++m) a[m] += p->a_tap;
@@ -167,7 +175,8 @@ static void gemm_taps(const GemmTapArgs<T>* p) {
   if (p->finish.stream) vstream_fence();
 }
 
-// --- rows a constant apart --------------------------------------------------------------------------------------------
+// --- rows a constant apart
+// --------------------------------------------------------------------------------------------
 
 template <class T, int MR, int NV>
 static void strided_tile(const GemmTapArgs<T>* p, int64_t row) {
@@ -232,13 +241,16 @@ static void gemm_taps_strided(const GemmTapArgs<T>* p) {
   if (p->finish.stream) vstream_fence();
 }
 
-// --- lines of 16 channels: the Winograd domain ------------------------------------------------------------------------
+// --- lines of 16 channels: the Winograd domain
+// ------------------------------------------------------------------------
 
 static constexpr int kLine = 16;
 // Two lines wide where 32 registers allow it (14 x 32 with 512-bit vectors), else one.
-static constexpr int kLinesNv = kMaxNv * kLanesF >= 2 * kLine ? 2 * kLine / kLanesF : kLine / kLanesF;
+static constexpr int kLinesNv =
+    kMaxNv * kLanesF >= 2 * kLine ? 2 * kLine / kLanesF : kLine / kLanesF;
 static constexpr int kLinesNr = kLinesNv * kLanesF;
-static constexpr int kLinesRows = kLinesNv <= kMaxNv ? kStridedRows[kLinesNv <= kMaxNv ? kLinesNv : 1] : 2;
+static constexpr int kLinesRows =
+    kLinesNv <= kMaxNv ? kStridedRows[kLinesNv <= kMaxNv ? kLinesNv : 1] : 2;
 
 struct LinesArgs {
   const float* a;
@@ -259,7 +271,8 @@ static void lines_tile(const LinesArgs* p, int64_t row) {
   for (int k = 0; k < p->kc; k += kLine, block += p->a_block) {
     const int count = p->kc - k < kLine ? p->kc - k : kLine;
     for (int i = 0; i < count; ++i, b += kLinesNr) {
-      // The next panel comes from L3 or memory, once per block of tiles: 3 to 8 % of the whole for 64 channels and more.
+      // The next panel comes from L3 or memory, once per block of tiles: 3 to 8 % of the whole for
+      // 64 channels and more.
       prefetch_line(b + p->kc * kLinesNr);
       rank_one<float, MR, kLinesNv>(acc, [&](int m) { return block[m * kLine + i]; }, b);
     }
@@ -284,10 +297,11 @@ static CONV3D_ALWAYS_INLINE void lines_rows(const LinesArgs* p, int64_t row, int
   lines_tile<MR>(p, row);
 }
 
-// C (+)= A B for `rows` rows: A[k / 16][row][16] with blocks a_block apart, B[k][kLinesNr], C[column / 16][row][16] with lines
-// c_group apart. C may alias neither A nor B.
-[[maybe_unused]] static void gemm_lines(int64_t rows, const float* a, ptrdiff_t a_block, const float* b, int kc, float* c,
-                                        ptrdiff_t c_group, int accumulate) {
+// C (+)= A B for `rows` rows: A[k / 16][row][16] with blocks a_block apart, B[k][kLinesNr],
+// C[column / 16][row][16] with lines c_group apart. C may alias neither A nor B.
+[[maybe_unused]] static void gemm_lines(int64_t rows, const float* a, ptrdiff_t a_block,
+                                        const float* b, int kc, float* c, ptrdiff_t c_group,
+                                        int accumulate) {
   const LinesArgs args = {a, a_block, b, kc, c, c_group, accumulate};
   int64_t row = 0, tiles = (rows + kLinesRows - 1) / kLinesRows;
   for (; tiles > 0; --tiles) {
@@ -297,7 +311,8 @@ static CONV3D_ALWAYS_INLINE void lines_rows(const LinesArgs* p, int64_t row, int
   }
 }
 
-// --- k outermost ------------------------------------------------------------------------------------------------------
+// --- k outermost
+// ------------------------------------------------------------------------------------------------------
 
 template <class T, int MR, int NV, bool kMasked>
 static void plane_tile(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
@@ -328,7 +343,8 @@ static void plane_tile(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
 
 // What remains of the columns: whole vectors first, then one masked.
 template <class T, int MR, int NV>
-static CONV3D_ALWAYS_INLINE void plane_rest(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
+static CONV3D_ALWAYS_INLINE void plane_rest(const GemmPlaneArgs<T>* p, int64_t column,
+                                            int columns) {
   constexpr int kLanes = VecOf<T>::kLanes;
   if constexpr (NV > 1) {
     if (columns <= (NV - 1) * kLanes) return plane_rest<T, MR, NV - 1>(p, column, columns);
@@ -361,7 +377,8 @@ static void gemm_plane(const GemmPlaneArgs<T>* p) {
   plane_any<T, kPlaneRows>(p);
 }
 
-// --- lanes along k ----------------------------------------------------------------------------------------------------
+// --- lanes along k
+// ----------------------------------------------------------------------------------------------------
 
 template <class T, int MR, int NC>
 static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
@@ -394,7 +411,8 @@ static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
           const Vec<T> x = vload_n(a[m] + whole, tail);
 #pragma GCC unroll 4
           for (int c = 0; c < NC; ++c) {
-            // Masked too: with taps clipped at the border what follows is another tap or column, maybe NaN.
+            // Masked too: with taps clipped at the border what follows is another tap or column,
+            // maybe NaN.
             acc[m][c] = vfma(x, vload_n(b + c * padded + whole, tail), acc[m][c]);
           }
         }
@@ -434,10 +452,14 @@ static void dot_rows(const GemmDotArgs<T>* p) {
 template <class T>
 static void gemm_dot(const GemmDotArgs<T>* p) {
   switch (p->columns) {
-    case 1: return dot_rows<T, 1>(p);
-    case 2: return dot_rows<T, 2>(p);
-    case 3: return dot_rows<T, 3>(p);
-    default: return dot_rows<T, 4>(p);
+    case 1:
+      return dot_rows<T, 1>(p);
+    case 2:
+      return dot_rows<T, 2>(p);
+    case 3:
+      return dot_rows<T, 3>(p);
+    default:
+      return dot_rows<T, 4>(p);
   }
 }
 

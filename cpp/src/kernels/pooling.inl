@@ -1,4 +1,5 @@
-// Pooling over contiguous channels. Bound by memory: one vector of channels passes over the whole window in registers.
+// Pooling over contiguous channels. Bound by memory: one vector of channels passes over the whole
+// window in registers.
 //
 // Included by isa_*.cpp after a simd/vec_*.h and epilogue.inl.
 
@@ -57,7 +58,8 @@ static void pool_average(const PoolBox<T>* box, const int64_t* const* counts, T 
         const T* cell = box->first + d * box->stride[0] + w * box->stride[2] + at;
         for (int64_t h = 0; h < box->extent[1]; ++h, cell += box->stride[1]) {
           Vec<T> x = load_some<T>(cell, lanes);
-          if (counts != nullptr) x = vdiv(x, vset(static_cast<T>(counts[0][d] * counts[1][h] * counts[2][w])));
+          if (counts != nullptr)
+            x = vdiv(x, vset(static_cast<T>(counts[0][d] * counts[1][h] * counts[2][w])));
           column = vadd(column, x);
         }
       }
@@ -67,7 +69,8 @@ static void pool_average(const PoolBox<T>* box, const int64_t* const* counts, T 
   });
 }
 
-// The gradient still to be given away passes from cell to cell; a maximum takes all of it and leaves zero.
+// The gradient still to be given away passes from cell to cell; a maximum takes all of it and
+// leaves zero.
 template <class T>
 static void pool_max_gradient(const MaxGradientArgs<T>* args) {
   const PoolBox<T>& box = args->box;
@@ -93,7 +96,8 @@ static void pool_max_gradient(const MaxGradientArgs<T>* args) {
 template <class T>
 static void pool_maximum_row(T* best, const T* row, int64_t n) {
   for_vectors<T>(n, [&](int64_t at, int lanes) {
-    store_some<T>(best + at, lanes, larger<T>(load_some<T>(best + at, lanes), load_some<T>(row + at, lanes)));
+    store_some<T>(best + at, lanes,
+                  larger<T>(load_some<T>(best + at, lanes), load_some<T>(row + at, lanes)));
   });
 }
 

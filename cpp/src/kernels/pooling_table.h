@@ -1,4 +1,5 @@
-// Kernels of max and average pooling: one window over all channels of a voxel, and rows. Plain data.
+// Kernels of max and average pooling: one window over all channels of a voxel, and rows. Plain
+// data.
 #pragma once
 
 #include <cstddef>
@@ -6,8 +7,9 @@
 
 namespace conv3d {
 
-// A box of cells, each `channels` contiguous elements. Cells are visited along the width outermost: rows of channels-first
-// tensors are reduced over depth and height first, and both layouts give the same bits.
+// A box of cells, each `channels` contiguous elements. Cells are visited along the width outermost:
+// rows of channels-first tensors are reduced over depth and height first, and both layouts give the
+// same bits.
 template <class T>
 struct PoolBox {
   const T* first;
@@ -16,8 +18,8 @@ struct PoolBox {
   int64_t channels;
 };
 
-// grad_input of the cells [store_begin, store_end) along the depth of the box receive the gradient if they are the window's
-// first maximum, in the order depth, height, width.
+// grad_input of the cells [store_begin, store_end) along the depth of the box receive the gradient
+// if they are the window's first maximum, in the order depth, height, width.
 template <class T>
 struct MaxGradientArgs {
   PoolBox<T> box;
@@ -30,7 +32,8 @@ struct MaxGradientArgs {
 template <class T>
 struct PoolingKernels {
   void (*maximum)(const PoolBox<T>* box, T* result);  // NaN if any is
-  // sum / count. `counts`, if not null, holds the cells' divisors per axis; each term is divided by their product instead.
+  // sum / count. `counts`, if not null, holds the cells' divisors per axis; each term is divided by
+  // their product instead.
   void (*average)(const PoolBox<T>* box, const int64_t* const* counts, T count, T* result);
   void (*max_gradient)(const MaxGradientArgs<T>* args);
   void (*maximum_row)(T* best, const T* row, int64_t n);  // best[i] = max(best[i], row[i])

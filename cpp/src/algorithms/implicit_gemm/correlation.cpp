@@ -12,9 +12,11 @@ AxisTaps forward_axis(int64_t in, int64_t out, int64_t k, int64_t s, int64_t d, 
   return {out, 0, 1, in, s, -p, d, k, 0, 1};
 }
 
-// Results i = r + s j take the taps k with (i + p - k d) divisible by s, from source index (i + p - k d) / s. With
-// g = gcd(d, s) these are k0, k0 + s / g, ...; counted backwards the source index grows by d / g from tap to tap.
-std::vector<AxisTaps> backward_phases(int64_t in, int64_t out, int64_t k, int64_t s, int64_t d, int64_t p) {
+// Results i = r + s j take the taps k with (i + p - k d) divisible by s, from source index (i + p -
+// k d) / s. With g = gcd(d, s) these are k0, k0 + s / g, ...; counted backwards the source index
+// grows by d / g from tap to tap.
+std::vector<AxisTaps> backward_phases(int64_t in, int64_t out, int64_t k, int64_t s, int64_t d,
+                                      int64_t p) {
   std::vector<AxisTaps> phases;
   const int64_t g = std::gcd(d, s), step = s / g;
   for (int64_t r = 0; r < std::min(s, in); ++r) {
@@ -68,8 +70,11 @@ std::vector<TapClass> tap_classes(const AxisTaps& axis, int64_t begin, int64_t e
   std::vector<TapClass> classes;
   for (int64_t o = begin; o < end;) {
     TapClass c{o, o + 1, axis.tap_begin(o), axis.tap_end(o)};
-    // The range of taps moves one way only: if it is the same at a later output, it is the same between. Double, then halve.
-    const auto same = [&](int64_t x) { return axis.tap_begin(x) == c.tap_begin && axis.tap_end(x) == c.tap_end; };
+    // The range of taps moves one way only: if it is the same at a later output, it is the same
+    // between. Double, then halve.
+    const auto same = [&](int64_t x) {
+      return axis.tap_begin(x) == c.tap_begin && axis.tap_end(x) == c.tap_end;
+    };
     int64_t low = o, high = end;  // same(low), !same(high) or high == end
     for (int64_t width = 1; low + width < end; width *= 2) {
       if (!same(low + width)) {
@@ -95,12 +100,14 @@ CorrelationProblem make_correlations(const Problem& p) {
   result.groups = p.groups;
   result.source_channels = result.backward ? p.oc : p.ic;
   result.result_channels = result.backward ? p.ic : p.oc;
-  const int64_t in[] = {p.iw, p.ih * p.iw, p.input_voxels()}, out[] = {p.ow, p.oh * p.ow, p.output_voxels()};
+  const int64_t in[] = {p.iw, p.ih * p.iw, p.input_voxels()},
+                out[] = {p.ow, p.oh * p.ow, p.output_voxels()};
   const int64_t* const source = result.backward ? out : in;
   const int64_t* const target = result.backward ? in : out;
   result.source_row = source[0], result.source_plane = source[1], result.source_voxels = source[2];
   result.result_row = target[0], result.result_plane = target[1], result.result_voxels = target[2];
-  const auto phases = [&](int64_t n_in, int64_t n_out, int64_t k, int64_t s, int64_t d, int64_t pad) {
+  const auto phases = [&](int64_t n_in, int64_t n_out, int64_t k, int64_t s, int64_t d,
+                          int64_t pad) {
     return result.backward ? backward_phases(n_in, n_out, k, s, d, pad)
                            : std::vector<AxisTaps>{forward_axis(n_in, n_out, k, s, d, pad)};
   };

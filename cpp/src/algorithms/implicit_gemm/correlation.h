@@ -1,10 +1,12 @@
 // The geometry that forward and backward_input share: dense correlations without holes.
 //
 //   result[first + step * o] = act(bias + sum over taps t and source channels of
-//                                  source[o * stride + origin + t * dilation] * filter[tap_first + t * tap_step])
+//                                  source[o * stride + origin + t * dilation] * filter[tap_first +
+//                                  t * tap_step])
 //
-// per axis, zeros outside the source. Forward is one correlation. backward_input with stride s is one per phase (the results
-// of index r modulo s per axis): a tap takes part in exactly one phase, so no zero is ever inserted or multiplied.
+// per axis, zeros outside the source. Forward is one correlation. backward_input with stride s is
+// one per phase (the results of index r modulo s per axis): a tap takes part in exactly one phase,
+// so no zero is ever inserted or multiplied.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +22,7 @@ struct AxisTaps {
   int64_t inputs;                    // extent of the source
   int64_t stride, origin, dilation;  // source index of output o and tap t
   int64_t taps;
-  int64_t tap_first, tap_step;       // filter index of tap t
+  int64_t tap_first, tap_step;  // filter index of tap t
 
   // Taps [begin, end) that meet the source at output o; empty if begin >= end.
   int64_t tap_begin(int64_t o) const;
@@ -43,12 +45,13 @@ struct Correlation {
 
 // A whole operation.
 struct CorrelationProblem {
-  std::vector<Correlation> parts;             // each has at least one tap; no result belongs to two
-  bool complete;                              // every result belongs to a part; else the others are act(bias)
-  bool backward;                            // source is grad_output, result is grad_input
+  std::vector<Correlation> parts;  // each has at least one tap; no result belongs to two
+  bool complete;                   // every result belongs to a part; else the others are act(bias)
+  bool backward;                   // source is grad_output, result is grad_input
   int64_t source_channels, result_channels;  // totals
   int64_t groups;
-  int64_t source_row, source_plane, source_voxels;  // pixels of the source's rows, planes and samples
+  int64_t source_row, source_plane,
+      source_voxels;  // pixels of the source's rows, planes and samples
   int64_t result_row, result_plane, result_voxels;
 };
 

@@ -1,21 +1,27 @@
-// Correlations (correlation.h) as batch-reduce GEMM: C[pixel][channel] = sum over taps of A_tap[pixel][k] B_tap[k][channel].
+// Correlations (correlation.h) as batch-reduce GEMM: C[pixel][channel] = sum over taps of
+// A_tap[pixel][k] B_tap[k][channel].
 //
-//   work item   a block of pixels (some rows of the result, or a piece of one) x a range of channel panels
-//   A           pixels of the source in place, one pointer per pixel and (depth, height) tap. Taps along the width are
-//               contiguous in channels-last memory: kw taps of c channels are one k of kw * c. Pixels at the left and right
-//               border meet fewer taps; pixels that meet the same taps form a class and are computed together, so nothing is
-//               padded and no border is multiplied. Above and below the volume pointers lead to a row of zeros.
+//   work item   a block of pixels (some rows of the result, or a piece of one) x a range of channel
+//   panels A           pixels of the source in place, one pointer per pixel and (depth, height)
+//   tap. Taps along the width are
+//               contiguous in channels-last memory: kw taps of c channels are one k of kw * c.
+//               Pixels at the left and right border meet fewer taps; pixels that meet the same taps
+//               form a class and are computed together, so nothing is padded and no border is
+//               multiplied. Above and below the volume pointers lead to a row of zeros.
 //   B           the filter, packed once as [group][panel][channel chunk][kd kh][kw][k][nr]
 //   C           the result, in place
 //
-// Channels-first tensors go through scratch block by block: the needed rows are transposed into it, chunk of channels by
-// chunk, and the block of results is transposed out. Arithmetic and order are those of channels-last.
+// Channels-first tensors go through scratch block by block: the needed rows are transposed into it,
+// chunk of channels by chunk, and the block of results is transposed out. Arithmetic and order are
+// those of channels-last.
 //
-// Order of sums: channel chunks, inside them chunks of (depth, height) taps that fit L1 together with their B, inside these
-// taps and channels in order. Each chunk is one chain of multiply-adds. Chunks depend on the filter and the caches' sizes only.
+// Order of sums: channel chunks, inside them chunks of (depth, height) taps that fit L1 together
+// with their B, inside these taps and channels in order. Each chunk is one chain of multiply-adds.
+// Chunks depend on the filter and the caches' sizes only.
 //
-// Source: the indirection buffer (Dukhan, The indirect convolution algorithm, 2019) and batch-reduce GEMM (Georganas et al.,
-// High-performance deep learning via a single building block, 2020), joined and without padding.
+// Source: the indirection buffer (Dukhan, The indirect convolution algorithm, 2019) and
+// batch-reduce GEMM (Georganas et al., High-performance deep learning via a single building block,
+// 2020), joined and without padding.
 #include "algorithms/implicit_gemm/correlation_plan.h"
 
 #include <algorithm>
@@ -34,14 +40,18 @@ namespace {
 
 // A chunk of k of one panel should stay in L1 beside the rows of A that stream past it.
 constexpr int64_t kChunkOfL1 = 2;  // 1 / 2
-// While all taps of a panel fit in this many L1 together, results stay in registers over all of them: the panel then comes
-// from L2 once per tile, which hardware prefetch hides, and C is not read back.
+// While all taps of a panel fit in this many L1 together, results stay in registers over all of
+// them: the panel then comes from L2 once per tile, which hardware prefetch hides, and C is not
+// read back.
 constexpr double kWholeInL1 = 1.5;
-constexpr int64_t kBlockPixels = 768;          // of a work item: pays for reading the filter from L2 or L3, and for borders
-constexpr int64_t kPointwiseBlockPixels = 96;  // one tap: results are written as whole rows while the filter stays in L2
+constexpr int64_t kBlockPixels =
+    768;  // of a work item: pays for reading the filter from L2 or L3, and for borders
+constexpr int64_t kPointwiseBlockPixels =
+    96;  // one tap: results are written as whole rows while the filter stays in L2
 constexpr int64_t kTableBytes = 64 << 10;         // of pointers per work item that are read
 constexpr int64_t kTableBytesSparse = 512 << 10;  // where only the border's pixels have pointers
-constexpr int64_t kStridedBelow = 2048;        // multiply-adds per pixel and (depth, height) tap: fewer do not pay for pointers
+constexpr int64_t kStridedBelow =
+    2048;  // multiply-adds per pixel and (depth, height) tap: fewer do not pay for pointers
 
 struct Panel {
   int64_t first;  // channel of the group
@@ -52,9 +62,9 @@ struct Panel {
 
 struct Part {
   Correlation c;
-  int64_t packed;                  // offset of its filter
-  int64_t rows, block_rows;        // rows of results (d, h), and of a block
-  int64_t columns, block_columns;  // of a row
+  int64_t packed;                     // offset of its filter
+  int64_t rows, block_rows;           // rows of results (d, h), and of a block
+  int64_t columns, block_columns;     // of a row
   int64_t row_blocks, column_blocks;  // row blocks of a plane, if blocks do not cross planes
   bool one_plane;  // blocks do not cross planes; else they may even cross samples
   bool strided;    // the inner class reads rows of pixels a constant apart
@@ -78,12 +88,13 @@ std::vector<Panel> make_panels(int64_t channels, int lanes, int max_vectors) {
   const int64_t vectors = ceil_div(channels, lanes), count = ceil_div(vectors, max_vectors);
   int64_t vector = 0;
   for (int64_t i = 0; i < count; ++i) {
-    // AVX2's single vectors make poor tiles: leave at most one of them, last. With four vectors split evenly.
+    // AVX2's single vectors make poor tiles: leave at most one of them, last. With four vectors
+    // split evenly.
     const int64_t take = max_vectors <= 2 ? std::min<int64_t>(max_vectors, vectors - vector)
                                           : ceil_div(vectors - vector, count - i);
     const int64_t first = vector * lanes;
-    panels.push_back({first, static_cast<int>(std::min(channels - first, take * lanes)), static_cast<int>(take), take * lanes,
-                      first});
+    panels.push_back({first, static_cast<int>(std::min(channels - first, take * lanes)),
+                      static_cast<int>(take), take * lanes, first});
     vector += take;
   }
   return panels;
@@ -94,14 +105,19 @@ class CorrelationPrepared final : public Prepared {
  public:
   CorrelationPrepared(const Problem& problem, const PlanContext& context);
 
-  size_t packed_filter_bytes() const override { return checked_bytes({packed_elements_, sizeof(T)}, "the packed filter"); }
+  size_t packed_filter_bytes() const override {
+    return checked_bytes({packed_elements_, sizeof(T)}, "the packed filter");
+  }
   std::string packed_filter_format() const override;
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override;
   const ScratchLedger& ledger() const override { return ledger_; }
-  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const override;
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+               int threads) const override;
   std::string detail() const override;
   double error_bound() const override;
-  int useful_threads() const override { return threads_that_pay(correlation_cost(problem_, context_)); }
+  int useful_threads() const override {
+    return threads_that_pay(correlation_cost(problem_, context_));
+  }
 
  private:
   // Rows are counted over the whole batch: row = (sample * d.outputs + d) * h.outputs + h.
@@ -110,7 +126,8 @@ class CorrelationPrepared final : public Prepared {
     int64_t group, row, row_end, column, column_end;
     size_t panel, panel_end;
   };
-  // A row of an item: output indices, source sample (first channel of the group) and first result of the row.
+  // A row of an item: output indices, source sample (first channel of the group) and first result
+  // of the row.
   struct Row {
     int64_t d, h;
     const T* source;
@@ -129,20 +146,26 @@ class CorrelationPrepared final : public Prepared {
   void choose_blocks(Part* part);
   void run_item(const Item& item, const Buffers& buffers, Thread* thread) const;
   void run_chunk(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk) const;
-  void run_rows(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk, size_t panel, int64_t g0, int64_t g1,
-                bool first, bool last) const;
+  void run_rows(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk,
+                size_t panel, int64_t g0, int64_t g1, bool first, bool last) const;
   void stage_source(const Item& item, Thread* thread, int64_t chunk) const;
   void unstage_result(const Item& item, Thread* thread) const;
   void find_rows(const Item& item, const Buffers& buffers, Thread* thread) const;
-  int64_t stage_row(const Part& part, const Thread& thread, int64_t td, int64_t th, int64_t row, int64_t ih) const;
+  int64_t stage_row(const Part& part, const Thread& thread, int64_t td, int64_t th, int64_t row,
+                    int64_t ih) const;
   int64_t stage_rows_per_plane(const Part& part, int64_t rows) const;
   bool stage_by_tap(const Part& part, int64_t rows) const;
   int64_t chunk_begin(int64_t chunk) const { return source_group_ * chunk / chunks_; }
   int64_t chunk_size(int64_t chunk) const { return chunk_begin(chunk + 1) - chunk_begin(chunk); }
   int64_t max_chunk() const { return ceil_div(source_group_, chunks_); }
-  GemmFinish<T> finish(const Buffers& b, bool first, bool last, int64_t channel, bool stream) const {
-    return {first ? 0 : 1, last ? 1 : 0, b.bias != nullptr ? static_cast<const T*>(b.bias) + channel : nullptr,
-            static_cast<int>(problem_.activation), static_cast<T>(problem_.leaky_relu_alpha), stream ? 1 : 0};
+  GemmFinish<T> finish(const Buffers& b, bool first, bool last, int64_t channel,
+                       bool stream) const {
+    return {first ? 0 : 1,
+            last ? 1 : 0,
+            b.bias != nullptr ? static_cast<const T*>(b.bias) + channel : nullptr,
+            static_cast<int>(problem_.activation),
+            static_cast<T>(problem_.leaky_relu_alpha),
+            stream ? 1 : 0};
   }
 
   Problem problem_;
@@ -152,14 +175,16 @@ class CorrelationPrepared final : public Prepared {
   std::vector<Part> parts_;
   std::vector<Panel> panels_;  // of one group's result channels
   bool channels_first_;
-  bool dot_;             // lanes along k instead of along channels
+  bool dot_;                             // lanes along k instead of along channels
   int64_t source_group_, result_group_;  // channels of a group
   int64_t padded_group_;                 // result channels in packed memory
   int64_t chunks_;                       // of source channels
   int64_t packed_elements_ = 0;
-  int64_t zeros_ = 0, table_size_ = 0, pixels_ = 0, stage_size_ = 0, block_size_ = 0, classes_ = 0, max_groups_ = 0;
+  int64_t zeros_ = 0, table_size_ = 0, pixels_ = 0, stage_size_ = 0, block_size_ = 0, classes_ = 0,
+          max_groups_ = 0;
   ScratchLedger ledger_;
-  int zeros_entry_ = -1, table_entry_ = -1, c_entry_ = -1, stage_entry_ = -1, block_entry_ = -1, offsets_entry_ = -1;
+  int zeros_entry_ = -1, table_entry_ = -1, c_entry_ = -1, stage_entry_ = -1, block_entry_ = -1,
+      offsets_entry_ = -1;
 };
 
 // What an item works with on one thread.
@@ -172,7 +197,7 @@ struct CorrelationPrepared<T>::Thread {
   ptrdiff_t* b_groups;
   const T** group_rows;  // strided form
   const T* zeros;
-  bool stream;           // the result is large and its rows are whole lines
+  bool stream;  // the result is large and its rows are whole lines
   std::vector<ClassRun> runs;
   std::vector<Row> rows;
   int64_t td_begin, td_end;  // taps along the depth that any row of the item meets
@@ -180,7 +205,10 @@ struct CorrelationPrepared<T>::Thread {
 
 template <class T>
 CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanContext& context)
-    : problem_(problem), context_(context), kernels_(kernels_of<T>(*context.kernels)), correlation_(make_correlations(problem)) {
+    : problem_(problem),
+      context_(context),
+      kernels_(kernels_of<T>(*context.kernels)),
+      correlation_(make_correlations(problem)) {
   channels_first_ = problem.layout == Layout::kChannelsFirst;
   source_group_ = correlation_.source_channels / correlation_.groups;
   result_group_ = correlation_.result_channels / correlation_.groups;
@@ -192,7 +220,8 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
   const int64_t widest = int64_t{kernels_.max_vectors} * kernels_.lanes;
   const int64_t k_of_chunk = std::max<int64_t>(64, l1 / kChunkOfL1 / widest);
   const int64_t channels_of_chunk = std::max<int64_t>(64, k_of_chunk / kw);
-  chunks_ = source_group_ * 2 <= channels_of_chunk * 3 ? 1 : ceil_div(source_group_, channels_of_chunk);
+  chunks_ =
+      source_group_ * 2 <= channels_of_chunk * 3 ? 1 : ceil_div(source_group_, channels_of_chunk);
 
   const bool can_merge = correlation_.groups == 1 && chunks_ == 1;
   dot_ = result_group_ <= kMaxDotColumns;
@@ -217,27 +246,33 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
     part.groups_per_call =
         static_cast<double>(part.groups * panel_of_group) <= kWholeInL1 * static_cast<double>(l1)
             ? part.groups
-            : std::clamp<int64_t>(l1 / kChunkOfL1 / std::max<int64_t>(1, panel_of_group), 1, part.groups);
+            : std::clamp<int64_t>(l1 / kChunkOfL1 / std::max<int64_t>(1, panel_of_group), 1,
+                                  part.groups);
     part.packed = packed_elements_;
     // The dot kernel pads k to whole vectors, once per (tap and) chunk.
     const int64_t pad = dot_ ? chunks_ * c.w.taps * kernels_.lanes : 0;
     packed_elements_ += checked_product(
-        {correlation_.groups, padded_group_, part.groups, c.w.taps * source_group_ + pad}, "the packed filter");
+        {correlation_.groups, padded_group_, part.groups, c.w.taps * source_group_ + pad},
+        "the packed filter");
     choose_blocks(&part);
     parts_.push_back(part);
   }
 
   zeros_entry_ = ledger_.book("gemm.zeros", checked_bytes({zeros_, sizeof(T)}, "zeros"), false);
-  table_entry_ = ledger_.book("gemm.pointers", checked_bytes({table_size_, sizeof(T*)}, "pointers"), true);
+  table_entry_ =
+      ledger_.book("gemm.pointers", checked_bytes({table_size_, sizeof(T*)}, "pointers"), true);
   c_entry_ = ledger_.book("gemm.results", checked_bytes({pixels_, sizeof(T*)}, "pointers"), true);
-  offsets_entry_ = ledger_.book("gemm.groups", checked_bytes({max_groups_, 2 * sizeof(T*)}, "offsets"), true);
+  offsets_entry_ =
+      ledger_.book("gemm.groups", checked_bytes({max_groups_, 2 * sizeof(T*)}, "offsets"), true);
   if (channels_first_) {
     stage_entry_ = ledger_.book("gemm.rows", checked_bytes({stage_size_, sizeof(T)}, "rows"), true);
-    block_entry_ = ledger_.book("gemm.block", checked_bytes({block_size_, sizeof(T)}, "results"), true);
+    block_entry_ =
+        ledger_.book("gemm.block", checked_bytes({block_size_, sizeof(T)}, "results"), true);
   }
 }
 
-// Staging by tap copies a row once per tap that reads it; by plane, all rows between the first and the last.
+// Staging by tap copies a row once per tap that reads it; by plane, all rows between the first and
+// the last.
 template <class T>
 bool CorrelationPrepared<T>::stage_by_tap(const Part& part, int64_t rows) const {
   const AxisTaps& h = part.c.h;
@@ -247,7 +282,8 @@ bool CorrelationPrepared<T>::stage_by_tap(const Part& part, int64_t rows) const 
 template <class T>
 int64_t CorrelationPrepared<T>::stage_rows_per_plane(const Part& part, int64_t rows) const {
   const AxisTaps& h = part.c.h;
-  return stage_by_tap(part, rows) ? rows * h.taps : (rows - 1) * h.stride + (h.taps - 1) * h.dilation + 1;
+  return stage_by_tap(part, rows) ? rows * h.taps
+                                  : (rows - 1) * h.stride + (h.taps - 1) * h.dilation + 1;
 }
 
 template <class T>
@@ -260,18 +296,24 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   const int64_t filter_bytes = padded_group_ * part->groups * c.w.taps * source_group_ * size;
   int64_t target = pointwise && filter_bytes * 2 <= l2 ? kPointwiseBlockPixels : kBlockPixels;
   const int64_t fold = part->merged ? c.w.taps : 1;
-  const bool short_rows = !dot_ && !channels_first_ && fold * max_chunk() * result_group_ < kStridedBelow;
+  const bool short_rows =
+      !dot_ && !channels_first_ && fold * max_chunk() * result_group_ < kStridedBelow;
   const int64_t table = short_rows ? kTableBytesSparse : kTableBytes;
-  target = std::clamp(table / 8 / std::max<int64_t>(1, part->groups), std::min(target, int64_t{24}), target);
+  target = std::clamp(table / 8 / std::max<int64_t>(1, part->groups), std::min(target, int64_t{24}),
+                      target);
   // Some dozens of work items, so that threads end together.
   target = std::min(target, std::max<int64_t>(48, ceil_div(part->rows * part->columns, 16)));
 
-  // The source that a block reads, and in channels-first also its results, shall stay in half of L2.
+  // The source that a block reads, and in channels-first also its results, shall stay in half of
+  // L2.
   const auto bytes = [&](int64_t rows, int64_t columns) {
-    const int64_t width = std::min(c.w.inputs, (columns - 1) * c.w.stride + (c.w.taps - 1) * c.w.dilation + 1);
-    const int64_t height = channels_first_ ? stage_rows_per_plane(*part, rows)
-                                           : std::min(c.h.inputs, (rows - 1) * c.h.stride + c.h.taps);
-    return size * (c.d.taps * height * width * max_chunk() + (channels_first_ ? rows * columns * result_group_ : 0));
+    const int64_t width =
+        std::min(c.w.inputs, (columns - 1) * c.w.stride + (c.w.taps - 1) * c.w.dilation + 1);
+    const int64_t height = channels_first_
+                               ? stage_rows_per_plane(*part, rows)
+                               : std::min(c.h.inputs, (rows - 1) * c.h.stride + c.h.taps);
+    return size * (c.d.taps * height * width * max_chunk() +
+                   (channels_first_ ? rows * columns * result_group_ : 0));
   };
   const int64_t budget = l2 * 5 / 8;
   int64_t columns = part->columns, rows = 1;
@@ -287,17 +329,20 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
     const int tile = dot_ ? 4 : kernels_.tap_rows[kernels_.max_vectors];
     if (c.w.taps > 1 && rows > tile) rows -= rows % tile;
   }
-  // Pieces of planes, planes innermost: of the d.taps planes that an item reads all but one stay in L2 for the next. Planes
-  // that are less than two blocks are not cut, and blocks of them may even take rows of several samples.
-  part->one_plane = channels_first_ || (c.d.taps > 1 && (c.h.outputs >= 2 * rows || part->column_blocks > 1));
+  // Pieces of planes, planes innermost: of the d.taps planes that an item reads all but one stay in
+  // L2 for the next. Planes that are less than two blocks are not cut, and blocks of them may even
+  // take rows of several samples.
+  part->one_plane =
+      channels_first_ || (c.d.taps > 1 && (c.h.outputs >= 2 * rows || part->column_blocks > 1));
   if (part->one_plane) rows = std::min(rows, c.h.outputs);
-  const int64_t most = part->one_plane || part->rows > rows ? (part->one_plane ? c.h.outputs : part->rows) : rows;
+  const int64_t most =
+      part->one_plane || part->rows > rows ? (part->one_plane ? c.h.outputs : part->rows) : rows;
   rows = std::max<int64_t>(1, ceil_div(most, std::max<int64_t>(1, ceil_div(most, rows))));
   part->block_rows = rows;
   part->row_blocks = part->one_plane ? ceil_div(c.h.outputs, rows) : 0;
 
-  part->strided = short_rows || (!dot_ && !channels_first_ && part->groups <= 3 && c.w.taps == 1 && c.w.stride == 1 &&
-                                 part->block_columns >= 24);
+  part->strided = short_rows || (!dot_ && !channels_first_ && part->groups <= 3 && c.w.taps == 1 &&
+                                 c.w.stride == 1 && part->block_columns >= 24);
 
   const int64_t pixels = part->block_rows * part->block_columns;
   pixels_ = std::max(pixels_, pixels);
@@ -308,9 +353,10 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   const int64_t reach = std::min((c.w.taps - 1) * c.w.dilation + 1, c.w.inputs);
   zeros_ = std::max(zeros_, (reach + 1) * stride + source_group_ + 16);
   if (channels_first_) {
-    const int64_t width =
-        std::min(c.w.inputs, (part->block_columns - 1) * c.w.stride + (c.w.taps - 1) * c.w.dilation + 1);
-    stage_size_ = std::max(stage_size_, c.d.taps * stage_rows_per_plane(*part, rows) * width * max_chunk());
+    const int64_t width = std::min(
+        c.w.inputs, (part->block_columns - 1) * c.w.stride + (c.w.taps - 1) * c.w.dilation + 1);
+    stage_size_ =
+        std::max(stage_size_, c.d.taps * stage_rows_per_plane(*part, rows) * width * max_chunk());
     block_size_ = std::max(block_size_, pixels * result_group_);
   }
 }
@@ -318,25 +364,32 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
 template <class T>
 std::string CorrelationPrepared<T>::packed_filter_format() const {
   // Everything that offsets in the packed filter depend on, beyond the filter's own shape.
-  std::string format = std::string("gemm_") + (correlation_.backward ? "backward" : "forward") + (dot_ ? "_dot" : "_nr") +
-                       std::to_string(kernels_.max_vectors * kernels_.lanes) + "_chunks" + std::to_string(chunks_);
+  std::string format = std::string("gemm_") + (correlation_.backward ? "backward" : "forward") +
+                       (dot_ ? "_dot" : "_nr") +
+                       std::to_string(kernels_.max_vectors * kernels_.lanes) + "_chunks" +
+                       std::to_string(chunks_);
   if (dot_) {
     for (const Part& part : parts_) format += part.merged ? "m" : "t";
   }
   if (correlation_.backward) {
-    // The phases of an axis follow from stride, dilation and padding; of fewer results than strides the last are missing.
+    // The phases of an axis follow from stride, dilation and padding; of fewer results than strides
+    // the last are missing.
     const Problem& p = problem_;
-    const int64_t axes[][4] = {{p.sd, p.dd, p.pd, p.id}, {p.sh, p.dh, p.ph, p.ih}, {p.sw, p.dw, p.pw, p.iw}};
+    const int64_t axes[][4] = {
+        {p.sd, p.dd, p.pd, p.id}, {p.sh, p.dh, p.ph, p.ih}, {p.sw, p.dw, p.pw, p.iw}};
     for (const auto& [s, d, pad, in] : axes) {
       format += "_s" + std::to_string(s);
-      if (s > 1) format += "d" + std::to_string(d) + "p" + std::to_string(pad % s) + "n" + std::to_string(std::min(s, in));
+      if (s > 1)
+        format += "d" + std::to_string(d) + "p" + std::to_string(pad % s) + "n" +
+                  std::to_string(std::min(s, in));
     }
   }
   return format;
 }
 
 template <class T>
-void CorrelationPrepared<T>::pack_filter(const void* filter_data, void* packed_data, ThreadPool& pool, int threads) const {
+void CorrelationPrepared<T>::pack_filter(const void* filter_data, void* packed_data,
+                                         ThreadPool& pool, int threads) const {
   const T* const filter = static_cast<const T*>(filter_data);
   T* const packed = static_cast<T*>(packed_data);
   const int64_t oc = problem_.oc, ic_group = problem_.ic / problem_.groups;
@@ -345,57 +398,72 @@ void CorrelationPrepared<T>::pack_filter(const void* filter_data, void* packed_d
   for (const Part& part : parts_) {
     const Correlation& c = part.c;
     const int64_t panels = static_cast<int64_t>(panels_.size());
-    const int64_t k_of_group = c.w.taps * source_group_ + (dot_ ? chunks_ * c.w.taps * kernels_.lanes : 0);
-    pool.parallel_for(correlation_.groups * panels, 1, threads, [&](int64_t begin, int64_t end, int) {
-      for (int64_t index = begin; index < end; ++index) {
-        const int64_t group = index / panels;
-        const Panel& panel = panels_[static_cast<size_t>(index % panels)];
-        T* const panel_base = packed + part.packed + part.groups * k_of_group * (group * padded_group_ + panel.base);
-        for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-          const int64_t first = chunk_begin(chunk), count = chunk_size(chunk);
-          const int64_t row = part.merged ? c.w.taps * count : count;
-          const int64_t padded = static_cast<int64_t>(round_up(static_cast<size_t>(row), static_cast<size_t>(kernels_.lanes)));
-          // Padding of the dot form is booked per chunk and tap; what a merged k does not need stays unused.
-          T* out = panel_base + part.groups * (c.w.taps * first + (dot_ ? chunk * c.w.taps * kernels_.lanes : 0)) * panel.width;
-          for (int64_t g = 0; g < part.groups; ++g) {
-            const int64_t kd_index = c.d.tap_first + g / c.h.taps * c.d.tap_step;
-            const int64_t kh_index = c.h.tap_first + g % c.h.taps * c.h.tap_step;
-            T* const group_out = out + g * (c.w.taps * count + (dot_ ? c.w.taps * kernels_.lanes : 0)) * panel.width;
-            for (int64_t t = 0; t < c.w.taps; ++t) {
-              const int64_t kw_index = c.w.tap_first + t * c.w.tap_step;
-              const T* const tap = filter + ((kd_index * kh + kh_index) * kw + kw_index) * ic_group * oc;
-              const auto element = [&](int64_t k, int64_t n) {  // source and result channel of the group
-                return backward ? tap[n * oc + group * source_group_ + k] : tap[k * oc + group * result_group_ + n];
-              };
-              if (dot_) {
-                for (int64_t n = 0; n < panel.columns; ++n) {
-                  T* const column = part.merged ? group_out + n * padded + t * count
-                                                : group_out + (t * panel.columns + n) * padded;
-                  for (int64_t k = 0; k < count; ++k) column[k] = element(first + k, n);
-                  if (!part.merged || t == c.w.taps - 1) {
-                    T* const column_end = part.merged ? group_out + (n + 1) * padded : column + padded;
-                    for (T* p = column + count; p < column_end; ++p) *p = T(0);
+    const int64_t k_of_group =
+        c.w.taps * source_group_ + (dot_ ? chunks_ * c.w.taps * kernels_.lanes : 0);
+    pool.parallel_for(
+        correlation_.groups * panels, 1, threads, [&](int64_t begin, int64_t end, int) {
+          for (int64_t index = begin; index < end; ++index) {
+            const int64_t group = index / panels;
+            const Panel& panel = panels_[static_cast<size_t>(index % panels)];
+            T* const panel_base = packed + part.packed +
+                                  part.groups * k_of_group * (group * padded_group_ + panel.base);
+            for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+              const int64_t first = chunk_begin(chunk), count = chunk_size(chunk);
+              const int64_t row = part.merged ? c.w.taps * count : count;
+              const int64_t padded = static_cast<int64_t>(
+                  round_up(static_cast<size_t>(row), static_cast<size_t>(kernels_.lanes)));
+              // Padding of the dot form is booked per chunk and tap; what a merged k does not need
+              // stays unused.
+              T* out = panel_base +
+                       part.groups *
+                           (c.w.taps * first + (dot_ ? chunk * c.w.taps * kernels_.lanes : 0)) *
+                           panel.width;
+              for (int64_t g = 0; g < part.groups; ++g) {
+                const int64_t kd_index = c.d.tap_first + g / c.h.taps * c.d.tap_step;
+                const int64_t kh_index = c.h.tap_first + g % c.h.taps * c.h.tap_step;
+                T* const group_out =
+                    out +
+                    g * (c.w.taps * count + (dot_ ? c.w.taps * kernels_.lanes : 0)) * panel.width;
+                for (int64_t t = 0; t < c.w.taps; ++t) {
+                  const int64_t kw_index = c.w.tap_first + t * c.w.tap_step;
+                  const T* const tap =
+                      filter + ((kd_index * kh + kh_index) * kw + kw_index) * ic_group * oc;
+                  const auto element = [&](int64_t k,
+                                           int64_t n) {  // source and result channel of the group
+                    return backward ? tap[n * oc + group * source_group_ + k]
+                                    : tap[k * oc + group * result_group_ + n];
+                  };
+                  if (dot_) {
+                    for (int64_t n = 0; n < panel.columns; ++n) {
+                      T* const column = part.merged ? group_out + n * padded + t * count
+                                                    : group_out + (t * panel.columns + n) * padded;
+                      for (int64_t k = 0; k < count; ++k) column[k] = element(first + k, n);
+                      if (!part.merged || t == c.w.taps - 1) {
+                        T* const column_end =
+                            part.merged ? group_out + (n + 1) * padded : column + padded;
+                        for (T* p = column + count; p < column_end; ++p) *p = T(0);
+                      }
+                    }
+                  } else {
+                    T* at = group_out + t * count * panel.width;
+                    for (int64_t k = 0; k < count; ++k, at += panel.width) {
+                      for (int64_t n = 0; n < panel.columns; ++n)
+                        at[n] = element(first + k, panel.first + n);
+                      for (int64_t n = panel.columns; n < panel.width; ++n) at[n] = T(0);
+                    }
                   }
-                }
-              } else {
-                T* at = group_out + t * count * panel.width;
-                for (int64_t k = 0; k < count; ++k, at += panel.width) {
-                  for (int64_t n = 0; n < panel.columns; ++n) at[n] = element(first + k, panel.first + n);
-                  for (int64_t n = panel.columns; n < panel.width; ++n) at[n] = T(0);
                 }
               }
             }
           }
-        }
-      }
-    });
+        });
   }
 }
 
 // Where the staged source row `ih` lies that tap (td, th) of the item's row number `row` reads.
 template <class T>
-int64_t CorrelationPrepared<T>::stage_row(const Part& part, const Thread& thread, int64_t td, int64_t th, int64_t row,
-                                          int64_t ih) const {
+int64_t CorrelationPrepared<T>::stage_row(const Part& part, const Thread& thread, int64_t td,
+                                          int64_t th, int64_t row, int64_t ih) const {
   const AxisTaps& h = part.c.h;
   const int64_t plane = td * stage_rows_per_plane(part, part.block_rows);
   if (stage_by_tap(part, part.block_rows)) return plane + th * part.block_rows + row;
@@ -409,17 +477,21 @@ void CorrelationPrepared<T>::stage_source(const Item& item, Thread* thread, int6
   const Correlation& c = part.c;
   const int64_t count = chunk_size(chunk), first = chunk_begin(chunk);
   const int64_t left = std::max<int64_t>(0, item.column * c.w.stride + c.w.origin);
-  const int64_t right =
-      std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin + (c.w.taps - 1) * c.w.dilation + 1);
+  const int64_t right = std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin +
+                                                 (c.w.taps - 1) * c.w.dilation + 1);
   if (right <= left) return;
   const T* const sample = thread->rows[0].source;
   const int64_t od = thread->rows[0].d;
   const bool by_tap = stage_by_tap(part, part.block_rows);
   const auto copy = [&](int64_t id, int64_t ih, int64_t slot) {
-    const T* const row = sample + first * correlation_.source_voxels + id * correlation_.source_plane +
-                         ih * correlation_.source_row + left;
-    const TransposeArgs<T> args = {row, correlation_.source_voxels, thread->stage + slot * (right - left) * count, count,
-                                   count, right - left};
+    const T* const row = sample + first * correlation_.source_voxels +
+                         id * correlation_.source_plane + ih * correlation_.source_row + left;
+    const TransposeArgs<T> args = {row,
+                                   correlation_.source_voxels,
+                                   thread->stage + slot * (right - left) * count,
+                                   count,
+                                   count,
+                                   right - left};
     kernels_.transpose(&args);
   };
   for (int64_t td = thread->td_begin; td < thread->td_end; ++td) {
@@ -428,12 +500,14 @@ void CorrelationPrepared<T>::stage_source(const Item& item, Thread* thread, int6
       for (int64_t th = 0; th < c.h.taps; ++th) {
         for (size_t row = 0; row < thread->rows.size(); ++row) {
           const int64_t ih = thread->rows[row].h * c.h.stride + c.h.origin + th * c.h.dilation;
-          if (ih >= 0 && ih < c.h.inputs) copy(id, ih, stage_row(part, *thread, td, th, static_cast<int64_t>(row), ih));
+          if (ih >= 0 && ih < c.h.inputs)
+            copy(id, ih, stage_row(part, *thread, td, th, static_cast<int64_t>(row), ih));
         }
       }
     } else {
       const int64_t top = thread->rows.front().h * c.h.stride + c.h.origin;
-      const int64_t bottom = thread->rows.back().h * c.h.stride + c.h.origin + (c.h.taps - 1) * c.h.dilation + 1;
+      const int64_t bottom =
+          thread->rows.back().h * c.h.stride + c.h.origin + (c.h.taps - 1) * c.h.dilation + 1;
       for (int64_t ih = std::max<int64_t>(0, top); ih < std::min(c.h.inputs, bottom); ++ih)
         copy(id, ih, stage_row(part, *thread, td, 0, 0, ih));
     }
@@ -445,47 +519,57 @@ void CorrelationPrepared<T>::unstage_result(const Item& item, Thread* thread) co
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const int64_t channel = panels_[item.panel].first;
-  const int64_t channels = panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - channel;
+  const int64_t channels =
+      panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - channel;
   const int64_t width = item.column_end - item.column;
   const T* in = thread->block;
   for (size_t row = 0; row < thread->rows.size(); ++row, in += width * channels) {
-    T* const out = thread->rows[row].result + channel * correlation_.result_voxels + item.column * c.w.step;
+    T* const out =
+        thread->rows[row].result + channel * correlation_.result_voxels + item.column * c.w.step;
     if (c.w.step == 1) {
-      const TransposeArgs<T> args = {in, channels, out, correlation_.result_voxels, width, channels};
+      const TransposeArgs<T> args = {in,    channels, out, correlation_.result_voxels,
+                                     width, channels};
       kernels_.transpose(&args);
     } else {
       for (int64_t n = 0; n < channels; ++n)
-        for (int64_t i = 0; i < width; ++i) out[n * correlation_.result_voxels + i * c.w.step] = in[i * channels + n];
+        for (int64_t i = 0; i < width; ++i)
+          out[n * correlation_.result_voxels + i * c.w.step] = in[i * channels + n];
     }
   }
 }
 
 template <class T>
-void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const {
-  const int64_t result_bytes =
-      buffers.batch * correlation_.result_voxels * correlation_.result_channels * static_cast<int64_t>(sizeof(T));
+void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch,
+                                     ThreadPool& pool, int threads) const {
+  const int64_t result_bytes = buffers.batch * correlation_.result_voxels *
+                               correlation_.result_channels * static_cast<int64_t>(sizeof(T));
   if (result_bytes == 0) return;
   T* const result = static_cast<T*>(buffers.result);
   if (!correlation_.complete) {
     // Results that no tap reaches. Written before the others, whole rows at a time.
     const bool first = channels_first_;
-    const int64_t channels = correlation_.result_channels, run = first ? correlation_.result_voxels : 1;
+    const int64_t channels = correlation_.result_channels,
+                  run = first ? correlation_.result_voxels : 1;
     const int64_t lines = buffers.batch * (first ? channels : correlation_.result_voxels);
-    pool.parallel_for(lines, 1 + 65536 / (first ? run : channels), threads, [&](int64_t begin, int64_t end, int) {
-      for (int64_t line = begin; line < end; ++line) {
-        if (first) {
-          T value = buffers.bias != nullptr ? static_cast<const T*>(buffers.bias)[line % channels] : T(0);
-          kernels_.activate(&value, 1, static_cast<int>(problem_.activation), static_cast<T>(problem_.leaky_relu_alpha));
-          std::fill(result + line * run, result + (line + 1) * run, value);
-        } else {
-          T* const pixel = result + line * channels;
-          for (int64_t n = 0; n < channels; ++n)
-            pixel[n] = buffers.bias != nullptr ? static_cast<const T*>(buffers.bias)[n] : T(0);
-          kernels_.activate(pixel, channels, static_cast<int>(problem_.activation),
-                            static_cast<T>(problem_.leaky_relu_alpha));
-        }
-      }
-    });
+    pool.parallel_for(
+        lines, 1 + 65536 / (first ? run : channels), threads, [&](int64_t begin, int64_t end, int) {
+          for (int64_t line = begin; line < end; ++line) {
+            if (first) {
+              T value = buffers.bias != nullptr
+                            ? static_cast<const T*>(buffers.bias)[line % channels]
+                            : T(0);
+              kernels_.activate(&value, 1, static_cast<int>(problem_.activation),
+                                static_cast<T>(problem_.leaky_relu_alpha));
+              std::fill(result + line * run, result + (line + 1) * run, value);
+            } else {
+              T* const pixel = result + line * channels;
+              for (int64_t n = 0; n < channels; ++n)
+                pixel[n] = buffers.bias != nullptr ? static_cast<const T*>(buffers.bias)[n] : T(0);
+              kernels_.activate(pixel, channels, static_cast<int>(problem_.activation),
+                                static_cast<T>(problem_.leaky_relu_alpha));
+            }
+          }
+        });
   }
   if (parts_.empty()) return;
 
@@ -497,22 +581,25 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
   for (const Part& part : parts_)
     first_item.push_back(first_item.back() +
                          correlation_.groups * part.column_blocks *
-                             (part.one_plane ? buffers.batch * part.row_blocks * part.c.d.outputs
-                                             : ceil_div(buffers.batch * part.rows, part.block_rows)));
+                             (part.one_plane
+                                  ? buffers.batch * part.row_blocks * part.c.d.outputs
+                                  : ceil_div(buffers.batch * part.rows, part.block_rows)));
   const int64_t panels = static_cast<int64_t>(panels_.size());
   const int64_t wanted = threads > 1 ? 4 * int64_t{threads} : 1;
-  const int64_t splits = std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(1, first_item.back())), 1, panels);
+  const int64_t splits =
+      std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(1, first_item.back())), 1, panels);
 
   // Rows of whole lines, and more of them than the caches hold: past the caches.
   const int64_t line = 64;
-  const bool stream = result_bytes > static_cast<int64_t>(context_.cpu->l2_bytes) && !channels_first_ &&
-                      reinterpret_cast<uintptr_t>(result) % line == 0 &&
+  const bool stream = result_bytes > static_cast<int64_t>(context_.cpu->l2_bytes) &&
+                      !channels_first_ && reinterpret_cast<uintptr_t>(result) % line == 0 &&
                       correlation_.result_channels * static_cast<int64_t>(sizeof(T)) % line == 0 &&
                       result_group_ * static_cast<int64_t>(sizeof(T)) % line == 0;
 
   const int64_t items = first_item.back() * splits;
   // Neighbours on one thread, for what they share in L2.
-  const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : std::max<int64_t>(1, items);
+  const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads}))
+                                    : std::max<int64_t>(1, items);
   pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
     Thread thread{};
     thread.table = scratch.get<T*>(table_entry_, id);
@@ -558,23 +645,27 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
 }
 
 template <class T>
-void CorrelationPrepared<T>::find_rows(const Item& item, const Buffers& buffers, Thread* thread) const {
+void CorrelationPrepared<T>::find_rows(const Item& item, const Buffers& buffers,
+                                       Thread* thread) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
-  const T* const source = static_cast<const T*>(correlation_.backward ? buffers.grad_output : buffers.input) +
-                          item.group * source_group_ * (channels_first_ ? correlation_.source_voxels : 1);
-  T* const result = static_cast<T*>(buffers.result) + item.group * result_group_ * (channels_first_ ? correlation_.result_voxels : 1);
+  const T* const source =
+      static_cast<const T*>(correlation_.backward ? buffers.grad_output : buffers.input) +
+      item.group * source_group_ * (channels_first_ ? correlation_.source_voxels : 1);
+  T* const result = static_cast<T*>(buffers.result) +
+                    item.group * result_group_ * (channels_first_ ? correlation_.result_voxels : 1);
   const int64_t pixel = channels_first_ ? 1 : correlation_.result_channels;
   thread->rows.clear();
   thread->td_begin = c.d.taps;
   thread->td_end = 0;
   for (int64_t index = item.row; index < item.row_end; ++index) {
     const int64_t plane = index / c.h.outputs, sample = plane / c.d.outputs;
-    Row row{plane % c.d.outputs, index % c.h.outputs, source + sample * correlation_.source_voxels * correlation_.source_channels,
-            nullptr};
+    Row row{plane % c.d.outputs, index % c.h.outputs,
+            source + sample * correlation_.source_voxels * correlation_.source_channels, nullptr};
     row.result = result + sample * correlation_.result_voxels * correlation_.result_channels +
                  ((c.d.first + row.d * c.d.step) * correlation_.result_plane +
-                  (c.h.first + row.h * c.h.step) * correlation_.result_row + c.w.first) * pixel;
+                  (c.h.first + row.h * c.h.step) * correlation_.result_row + c.w.first) *
+                     pixel;
     thread->td_begin = std::min(thread->td_begin, c.d.tap_begin(row.d));
     thread->td_end = std::max(thread->td_end, c.d.tap_end(row.d));
     thread->rows.push_back(row);
@@ -584,15 +675,17 @@ void CorrelationPrepared<T>::find_rows(const Item& item, const Buffers& buffers,
 
 // Pointers of an item's pixels and results, then its chunks.
 template <class T>
-void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, Thread* thread) const {
+void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers,
+                                      Thread* thread) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   find_rows(item, buffers, thread);
   const int64_t block_channel = panels_[item.panel].first;
-  const int64_t block_channels = panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - block_channel;
+  const int64_t block_channels =
+      panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - block_channel;
   const int64_t left = std::max<int64_t>(0, item.column * c.w.stride + c.w.origin);
-  const int64_t right =
-      std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin + (c.w.taps - 1) * c.w.dilation + 1);
+  const int64_t right = std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin +
+                                                 (c.w.taps - 1) * c.w.dilation + 1);
 
   thread->runs.clear();
   T** table = thread->table;
@@ -615,25 +708,30 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
         T* pixel = thread->rows[static_cast<size_t>(row)].result + taps.begin * step;
         if (channels_first_) {
           step = block_channels;
-          pixel = thread->block + (row * (item.column_end - item.column) + taps.begin - item.column) * step - block_channel;
+          pixel = thread->block +
+                  (row * (item.column_end - item.column) + taps.begin - item.column) * step -
+                  block_channel;
         }
         for (int64_t i = 0; i < run.width; ++i) *at++ = pixel + i * step;
       }
-      const int64_t first_column = taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation;
-      // Pointers into staged rows do not change from chunk to chunk only if the chunks are of one size: pixels lie one chunk
-      // apart. They are made per chunk there.
+      const int64_t first_column =
+          taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation;
+      // Pointers into staged rows do not change from chunk to chunk only if the chunks are of one
+      // size: pixels lie one chunk apart. They are made per chunk there.
       if (!channels_first_) {
         for (int64_t g = thread->td_begin * c.h.taps; g < thread->td_end * c.h.taps; ++g) {
           T** to = table + (g - thread->td_begin * c.h.taps) * run.pixels;
-          const int64_t d_offset = c.d.origin + g / c.h.taps * c.d.dilation, h_offset = c.h.origin + g % c.h.taps * c.h.dilation;
+          const int64_t d_offset = c.d.origin + g / c.h.taps * c.d.dilation,
+                        h_offset = c.h.origin + g % c.h.taps * c.h.dilation;
           for (const Row& row : thread->rows) {
             const int64_t id = row.d * c.d.stride + d_offset, ih = row.h * c.h.stride + h_offset;
             if (id < 0 || id >= c.d.inputs || ih < 0 || ih >= c.h.inputs) {
               for (int64_t i = 0; i < run.width; ++i) *to++ = const_cast<T*>(thread->zeros);
               continue;
             }
-            T* pixel = const_cast<T*>(row.source) + (id * correlation_.source_plane + ih * correlation_.source_row + first_column) *
-                                                    correlation_.source_channels;
+            T* pixel = const_cast<T*>(row.source) + (id * correlation_.source_plane +
+                                                     ih * correlation_.source_row + first_column) *
+                                                        correlation_.source_channels;
             const int64_t step = c.w.stride * correlation_.source_channels;
             for (int64_t i = 0; i < run.width; ++i, pixel += step) *to++ = pixel;
           }
@@ -650,10 +748,12 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
       const int64_t count = chunk_size(chunk);
       for (const ClassRun& run : thread->runs) {
         T** to = run.table;
-        const int64_t first_column = run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation - left;
+        const int64_t first_column =
+            run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation - left;
         for (int64_t g = thread->td_begin * c.h.taps; g < thread->td_end * c.h.taps; ++g) {
           for (int64_t row = 0; row < run.rows; ++row) {
-            const int64_t ih = thread->rows[static_cast<size_t>(row)].h * c.h.stride + c.h.origin + g % c.h.taps * c.h.dilation;
+            const int64_t ih = thread->rows[static_cast<size_t>(row)].h * c.h.stride + c.h.origin +
+                               g % c.h.taps * c.h.dilation;
             const bool inside = ih >= 0 && ih < c.h.inputs && run.taps.tap_end > run.taps.tap_begin;
             T* pixel = const_cast<T*>(thread->zeros);
             int64_t step = 0;
@@ -673,27 +773,31 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers, 
 }
 
 template <class T>
-void CorrelationPrepared<T>::run_chunk(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk) const {
+void CorrelationPrepared<T>::run_chunk(const Item& item, const Buffers& buffers, Thread* thread,
+                                       int64_t chunk) const {
   const Part& part = *item.part;
-  const int64_t groups_begin = thread->td_begin * part.c.h.taps, groups_end = thread->td_end * part.c.h.taps;
+  const int64_t groups_begin = thread->td_begin * part.c.h.taps,
+                groups_end = thread->td_end * part.c.h.taps;
   for (size_t panel = item.panel; panel < item.panel_end; ++panel) {
-    // Calls are cut at multiples of groups_per_call whatever part of the taps meets the source, so that sums do not depend
-    // on how the work is divided into items.
+    // Calls are cut at multiples of groups_per_call whatever part of the taps meets the source, so
+    // that sums do not depend on how the work is divided into items.
     const int64_t per = part.groups_per_call;
     int64_t call = groups_begin / per;
     const int64_t call_end = std::max(call + 1, ceil_div(groups_end, per));
     for (const int64_t call_first = call; call < call_end; ++call) {
-      const int64_t g0 = std::max(groups_begin, call * per), g1 = std::min(groups_end, (call + 1) * per);
-      run_rows(item, buffers, thread, chunk, panel, g0, std::max(g0, g1), chunk == 0 && call == call_first,
-               chunk == chunks_ - 1 && call == call_end - 1);
+      const int64_t g0 = std::max(groups_begin, call * per),
+                    g1 = std::min(groups_end, (call + 1) * per);
+      run_rows(item, buffers, thread, chunk, panel, g0, std::max(g0, g1),
+               chunk == 0 && call == call_first, chunk == chunks_ - 1 && call == call_end - 1);
     }
   }
 }
 
 // One kernel call per class (strided: per row) for groups [g0, g1) of a chunk.
 template <class T>
-void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk, size_t panel_index,
-                                      int64_t g0, int64_t g1, bool first, bool last) const {
+void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, Thread* thread,
+                                      int64_t chunk, size_t panel_index, int64_t g0, int64_t g1,
+                                      bool first, bool last) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const Panel& panel = panels_[panel_index];
@@ -706,8 +810,10 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
                      part.groups * c.w.taps * (chunk_begin(chunk) + chunk * pad) * panel.width;
   const int64_t b_step = c.w.taps * (count + pad) * panel.width;
   const bool stream = thread->stream && first && last && panel.columns == panel.width &&
-                      panel.width * static_cast<int64_t>(sizeof(T)) % 64 == 0 && problem_.activation <= Activation::kRelu;
-  const GemmFinish<T> finish_args = finish(buffers, first, last, item.group * result_group_ + panel.first, stream);
+                      panel.width * static_cast<int64_t>(sizeof(T)) % 64 == 0 &&
+                      problem_.activation <= Activation::kRelu;
+  const GemmFinish<T> finish_args =
+      finish(buffers, first, last, item.group * result_group_ + panel.first, stream);
   const ptrdiff_t a_offset = channels_first_ ? 0 : chunk_begin(chunk);
 
   for (const ClassRun& run : thread->runs) {
@@ -715,7 +821,8 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
     const int64_t used = taps > 0 ? g1 - g0 : 0;
     if (dot_) {
       const int64_t row = part.merged ? c.w.taps * count : count;
-      const int64_t padded = static_cast<int64_t>(round_up(static_cast<size_t>(row), static_cast<size_t>(kernels_.lanes)));
+      const int64_t padded = static_cast<int64_t>(
+          round_up(static_cast<size_t>(row), static_cast<size_t>(kernels_.lanes)));
       GemmDotArgs<T> args{};
       args.rows = run.pixels;
       args.columns = panel.columns;
@@ -726,7 +833,8 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
       args.a_group = run.pixels;
       args.a_offset = a_offset;
       args.a_tap = c.w.dilation * pixel;
-      args.b = b + (part.merged ? run.taps.tap_begin * count : run.taps.tap_begin * panel.columns * padded);
+      args.b = b + (part.merged ? run.taps.tap_begin * count
+                                : run.taps.tap_begin * panel.columns * padded);
       args.b_column = padded;
       args.b_tap = panel.columns * padded;
       for (int64_t g = g0; g < g1; ++g) thread->b_groups[g - g0] = g * b_step;
@@ -760,7 +868,8 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
       continue;
     }
     // Row by row: a tap is either inside for all pixels of a row or for none.
-    const int64_t column = run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation;
+    const int64_t column =
+        run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation;
     args.rows = run.width;
     args.a = thread->group_rows;
     args.a_row = c.w.stride * correlation_.source_channels;
@@ -773,8 +882,9 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
         const int64_t ih = row.h * c.h.stride + c.h.origin + th * c.h.dilation;
         if (++th == c.h.taps) th = 0, ++td;
         if (id < 0 || id >= c.d.inputs || ih < 0 || ih >= c.h.inputs) continue;
-        thread->group_rows[groups] = row.source + (id * correlation_.source_plane + ih * correlation_.source_row + column) *
-                                                      correlation_.source_channels;
+        thread->group_rows[groups] =
+            row.source + (id * correlation_.source_plane + ih * correlation_.source_row + column) *
+                             correlation_.source_channels;
         thread->b_groups[groups++] = g * b_step;
       }
       args.groups = groups;
@@ -789,47 +899,59 @@ std::string CorrelationPrepared<T>::detail() const {
   std::string text = dot_ ? "gemm_dot" : parts_.size() > 1 ? "gemm_phases" : "gemm_taps";
   if (parts_.empty()) return text + ", no taps";
   const Part& part = parts_[0];
-  text += ", blocks of " + std::to_string(part.block_rows) + "x" + std::to_string(part.block_columns) + " pixels, " +
-          std::to_string(panels_.size()) + " panels, " + std::to_string(chunks_) + " channel chunks, " +
-          std::to_string(part.groups_per_call) + " of " + std::to_string(part.groups) + " taps a call";
+  text += ", blocks of " + std::to_string(part.block_rows) + "x" +
+          std::to_string(part.block_columns) + " pixels, " + std::to_string(panels_.size()) +
+          " panels, " + std::to_string(chunks_) + " channel chunks, " +
+          std::to_string(part.groups_per_call) + " of " + std::to_string(part.groups) +
+          " taps a call";
   if (parts_.size() > 1) text += ", " + std::to_string(parts_.size()) + " phases";
   return text;
 }
 
-// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, and in practice by its square root.
+// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, and in practice by its
+// square root.
 template <class T>
 double CorrelationPrepared<T>::error_bound() const {
   const double unit = std::is_same_v<T, float> ? 0x1p-24 : 0x1p-53;
   const Problem& p = problem_;
-  const double length = static_cast<double>(std::max<int64_t>(1, p.kd * p.kh * p.kw * source_group_));
+  const double length =
+      static_cast<double>(std::max<int64_t>(1, p.kd * p.kh * p.kw * source_group_));
   return unit * std::min(length, 8 + 2 * std::max(1.0, length / 16));
 }
 
 }  // namespace
 
 std::unique_ptr<Prepared> prepare_correlation(const Problem& problem, const PlanContext& context) {
-  if (problem.dtype == DType::kFloat64) return std::make_unique<CorrelationPrepared<double>>(problem, context);
+  if (problem.dtype == DType::kFloat64)
+    return std::make_unique<CorrelationPrepared<double>>(problem, context);
   return std::make_unique<CorrelationPrepared<float>>(problem, context);
 }
 
-// Multiply-adds at the rate of tiles of the panels' widths, or the memory traffic, whichever takes longer.
+// Multiply-adds at the rate of tiles of the panels' widths, or the memory traffic, whichever takes
+// longer.
 double correlation_cost(const Problem& problem, const PlanContext& context) {
   const bool f64 = problem.dtype == DType::kFloat64;
   const int lanes = f64 ? context.kernels->gemm.f64.lanes : context.kernels->gemm.f32.lanes;
   const bool backward = problem.direction == Direction::kBackwardInput;
-  const double result_group = static_cast<double>((backward ? problem.ic : problem.oc) / problem.groups);
-  const double source_group = static_cast<double>((backward ? problem.oc : problem.ic) / problem.groups);
+  const double result_group =
+      static_cast<double>((backward ? problem.ic : problem.oc) / problem.groups);
+  const double source_group =
+      static_cast<double>((backward ? problem.oc : problem.ic) / problem.groups);
   const double size = f64 ? 8 : 4;
-  const bool dot = result_group <= kMaxDotColumns && source_group * static_cast<double>(problem.kw) >= 2 * lanes;
-  // Vectors that are not full, and k loops too short for their overhead (measured: 3 per tap 75 %, 64 93 %).
+  const bool dot =
+      result_group <= kMaxDotColumns && source_group * static_cast<double>(problem.kw) >= 2 * lanes;
+  // Vectors that are not full, and k loops too short for their overhead (measured: 3 per tap 75 %,
+  // 64 93 %).
   const double vectors = std::max(1.0, std::ceil(result_group / lanes));
   const double fill = dot ? 0.7 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   const double k = source_group * static_cast<double>(problem.kw);
   const double efficiency = 0.9 * std::max(fill, 1e-3) * k / (k + 1.0);
   const double bytes =
-      size * static_cast<double>(problem.input_elements() + problem.output_elements() + problem.filter_elements());
+      size * static_cast<double>(problem.input_elements() + problem.output_elements() +
+                                 problem.filter_elements());
   const double layout = problem.layout == Layout::kChannelsFirst ? 1.1 : 1.0;
-  const double arithmetic = layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
+  const double arithmetic =
+      layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
   const int threads = std::max(1, context.threads);
   return 1e-6 + std::max(arithmetic, bytes / kMemoryBytes) / threads;
 }

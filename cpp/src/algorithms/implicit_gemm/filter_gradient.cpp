@@ -2,16 +2,19 @@
 //
 //   grad_filter[tap][i][c] = sum_{n, o} input[n, o s - p + tap d, i] * grad_output[n, o, c]
 //
-//   k           output voxels, a chunk of some rows (of one sample) at a time: one chain of multiply-adds per chunk
-//   rows        input channels; for few of them all (tap along the width, channel) pairs, which are contiguous
-//   columns     output channels, packed chunk by chunk into panels. For few of them the two change places
+//   k           output voxels, a chunk of some rows (of one sample) at a time: one chain of
+//   multiply-adds per chunk rows        input channels; for few of them all (tap along the width,
+//   channel) pairs, which are contiguous columns     output channels, packed chunk by chunk into
+//   panels. For few of them the two change places
 //
 // A tap meets a contiguous range of each output row, so nothing is padded.
 //
-// The filter is cut into portions (taps, input channels, output channels) whose partial sums stay near L2, and the chunks into
-// at most kSegments segments; a work item is one portion of one segment. Chunks are summed in a cascade: every kRadix sums
-// of one level are one term of the next, so the error grows with the logarithm of the volume. Segments are added pairwise.
-// All of this follows from the problem and the caches' sizes, so the bits do not depend on the number of threads.
+// The filter is cut into portions (taps, input channels, output channels) whose partial sums stay
+// near L2, and the chunks into at most kSegments segments; a work item is one portion of one
+// segment. Chunks are summed in a cascade: every kRadix sums of one level are one term of the next,
+// so the error grows with the logarithm of the volume. Segments are added pairwise. All of this
+// follows from the problem and the caches' sizes, so the bits do not depend on the number of
+// threads.
 //
 // Source: pairwise and cascade summation, Higham, The accuracy of floating point summation, 1993.
 #include "algorithms/implicit_gemm/filter_gradient.h"
@@ -29,17 +32,20 @@
 namespace conv3d::implicit_gemm {
 namespace {
 
-// A panel of a chunk (256 pixels x 16 floats) takes half of a 32 KB L1; adding a tile to memory costs 3 % of its multiply-adds.
+// A panel of a chunk (256 pixels x 16 floats) takes half of a 32 KB L1; adding a tile to memory
+// costs 3 % of its multiply-adds.
 constexpr int64_t kChunkPixels = 256;
 constexpr int64_t kRadix = 8;
-constexpr int kLevels = 5;            // 8^5 chunks of 256 pixels; beyond, the last level is a plain sum
+constexpr int kLevels = 5;  // 8^5 chunks of 256 pixels; beyond, the last level is a plain sum
 constexpr int64_t kSegments = 8;
 constexpr int64_t kChunksOfSegment = 4;
 constexpr int64_t kSegmentBytes = 4 << 20;  // of all segments' sums together
-// Below this many columns times taps along the width, packing the input costs more than its pixels' distance in memory.
+// Below this many columns times taps along the width, packing the input costs more than its pixels'
+// distance in memory.
 constexpr int64_t kPackedProducts = 96;
-constexpr int64_t kMergedChannels = 8;      // at most so many input channels make poor tiles on their own
-constexpr int64_t kSwappedChannels = 4;     // at most so many output channels make poor panels
+constexpr int64_t kMergedChannels =
+    8;  // at most so many input channels make poor tiles on their own
+constexpr int64_t kSwappedChannels = 4;  // at most so many output channels make poor panels
 
 template <class T>
 const GemmKernels<T>& kernels_of(const KernelTable& table) {
@@ -56,7 +62,9 @@ struct Range {
 };
 
 // Piece `index` of `count` nearly equal pieces of [0, n).
-Range piece(int64_t n, int64_t index, int64_t count) { return {n * index / count, n * (index + 1) / count}; }
+Range piece(int64_t n, int64_t index, int64_t count) {
+  return {n * index / count, n * (index + 1) / count};
+}
 
 template <class T>
 class FilterGradientPrepared final : public Prepared {
@@ -67,15 +75,18 @@ class FilterGradientPrepared final : public Prepared {
   std::string packed_filter_format() const override { return "none"; }
   void pack_filter(const void*, void*, ThreadPool&, int) const override {}
   const ScratchLedger& ledger() const override { return ledger_; }
-  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const override;
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+               int threads) const override;
   std::string detail() const override;
   double error_bound() const override;
-  int useful_threads() const override { return threads_that_pay(filter_gradient_cost(problem_, context_)); }
+  int useful_threads() const override {
+    return threads_that_pay(filter_gradient_cost(problem_, context_));
+  }
 
  private:
   struct Portion {
     int64_t group;
-    Range taps;  // (d, h) taps
+    Range taps;    // (d, h) taps
     Range ic, oc;  // channels of the group
   };
   struct Chunk {
@@ -83,17 +94,20 @@ class FilterGradientPrepared final : public Prepared {
     Range rows, columns;  // (d, h) rows of the output, columns of each
   };
   struct Thread {
-    T* levels;   // [kLevels][portion]
-    T* panels;   // the chunk's grad_output: [panel][pixel][width]
-    T* rows;     // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_], or, not packed and
-                 // channels first, [row][pixel][channel]
+    T* levels;  // [kLevels][portion]
+    T* panels;  // the chunk's grad_output: [panel][pixel][width]
+    T* rows;  // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_],
+              // or, not packed and channels first, [row][pixel][channel]
     std::vector<const T*> a, b;
   };
 
   Portion portion_at(int64_t index) const;
   Chunk chunk_at(int64_t index) const;
-  int64_t portion_elements(const Portion& p) const { return p.taps.size() * p_.kw * p.ic.size() * p.oc.size(); }
-  void pack_panels(const Portion& portion, const Chunk& chunk, const T* grad_output, Thread* thread) const;
+  int64_t portion_elements(const Portion& p) const {
+    return p.taps.size() * p_.kw * p.ic.size() * p.oc.size();
+  }
+  void pack_panels(const Portion& portion, const Chunk& chunk, const T* grad_output,
+                   Thread* thread) const;
   void pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const;
   void add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
@@ -116,7 +130,8 @@ class FilterGradientPrepared final : public Prepared {
 };
 
 template <class T>
-FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem, const PlanContext& context)
+FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
+                                                  const PlanContext& context)
     : problem_(problem), context_(context), kernels_(kernels_of<T>(*context.kernels)) {
   const Problem& p = problem;
   channels_first_ = p.layout == Layout::kChannelsFirst;
@@ -125,7 +140,8 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem, const 
   swapped_ = ocg_ <= kSwappedChannels && icg_ > ocg_;
   merged_ = p.kw > 1 && p.dw == 1 && p.groups == 1 && icg_ <= kMergedChannels && !swapped_;
 
-  chunk_columns_ = std::max<int64_t>(1, p.ow > kChunkPixels * 3 / 2 ? ceil_div(p.ow, ceil_div(p.ow, kChunkPixels)) : p.ow);
+  chunk_columns_ = std::max<int64_t>(
+      1, p.ow > kChunkPixels * 3 / 2 ? ceil_div(p.ow, ceil_div(p.ow, kChunkPixels)) : p.ow);
   column_chunks_ = ceil_div(p.ow, chunk_columns_);
   chunk_rows_ = std::max<int64_t>(1, kChunkPixels / chunk_columns_);
   const int64_t rows = std::max<int64_t>(1, p.od * p.oh);
@@ -134,52 +150,63 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem, const 
   row_chunks_ = ceil_div(rows, chunk_rows_);
 
   // Portions: as many (d, h) taps, output and input channels as the levels' sums leave room for.
-  const int64_t room = std::max<int64_t>(
-      2048, 2 * static_cast<int64_t>(context.cpu->l2_bytes) / kLevels / static_cast<int64_t>(sizeof(T)));
+  const int64_t room = std::max<int64_t>(2048, 2 * static_cast<int64_t>(context.cpu->l2_bytes) /
+                                                   kLevels / static_cast<int64_t>(sizeof(T)));
   const int64_t lanes = kernels_.lanes, taps = p.kd * p.kh;
   const int64_t width = kernels_.plane_vectors[kernels_.plane_rows] * lanes;
   ic_pieces_ = oc_pieces_ = tap_pieces_ = 1;
   if (channels_first_) ic_pieces_ = ceil_div(icg_, 128);  // of the staged rows
   const auto size = [&] {
-    return ceil_div(taps, tap_pieces_) * p.kw * ceil_div(icg_, ic_pieces_) * ceil_div(ocg_, oc_pieces_);
+    return ceil_div(taps, tap_pieces_) * p.kw * ceil_div(icg_, ic_pieces_) *
+           ceil_div(ocg_, oc_pieces_);
   };
   while (size() > room && tap_pieces_ < p.kd) tap_pieces_ = p.kd;
   while (size() > room && tap_pieces_ < taps) tap_pieces_ = std::min(taps, tap_pieces_ * 2);
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= 2 * width) oc_pieces_ *= 2;
   while (size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 48) ic_pieces_ *= 2;
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= lanes) oc_pieces_ *= 2;
-  while (size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 1 && ic_pieces_ * 2 <= icg_) ic_pieces_ *= 2;
+  while (size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 1 && ic_pieces_ * 2 <= icg_)
+    ic_pieces_ *= 2;
   max_portion_ = size();
 
   // Of the filter alone: pieces differ from layout to layout.
   const int64_t filter_bytes = p.filter_elements() * static_cast<int64_t>(sizeof(T));
-  segments_ = std::clamp<int64_t>(2 * kSegments * room / std::max<int64_t>(1, p.filter_elements()), 1, kSegments);
+  segments_ = std::clamp<int64_t>(2 * kSegments * room / std::max<int64_t>(1, p.filter_elements()),
+                                  1, kSegments);
   segments_ = std::clamp<int64_t>(kSegmentBytes / std::max<int64_t>(1, filter_bytes), 1, segments_);
 
   const int64_t max_ic = ceil_div(icg_, ic_pieces_), max_oc = ceil_div(ocg_, oc_pieces_);
   width_ = panel_width(merged_ ? p.kw * max_ic : max_ic);
   const int64_t pixels = chunk_rows_ * chunk_columns_;
-  levels_entry_ = ledger_.book("gemm.sums", checked_bytes({kLevels, max_portion_, sizeof(T)}, "sums"), true);
-  panels_entry_ = ledger_.book(
-      "gemm.panels", checked_bytes({pixels, max_oc + width_, sizeof(T)}, "panels"), true);
+  levels_entry_ =
+      ledger_.book("gemm.sums", checked_bytes({kLevels, max_portion_, sizeof(T)}, "sums"), true);
+  panels_entry_ = ledger_.book("gemm.panels",
+                               checked_bytes({pixels, max_oc + width_, sizeof(T)}, "panels"), true);
   const int64_t staged_width = std::min(p.iw, (chunk_columns_ - 1) * p.sw + (p.kw - 1) * p.dw + 1);
   packed_ = !merged_ && !swapped_ && max_oc * p.kw >= kPackedProducts;
-  tile_ = static_cast<int64_t>(round_up(static_cast<size_t>(kernels_.plane_rows), 8 / (sizeof(T) / 4)));
-  const int64_t staged_channels = packed_ ? ceil_div(max_ic, kernels_.plane_rows) * tile_ : channels_first_ ? max_ic : 0;
-  rows_entry_ =
-      ledger_.book("gemm.rows", checked_bytes({chunk_rows_, staged_width, staged_channels, sizeof(T)}, "rows"), true);
+  tile_ =
+      static_cast<int64_t>(round_up(static_cast<size_t>(kernels_.plane_rows), 8 / (sizeof(T) / 4)));
+  const int64_t staged_channels = packed_           ? ceil_div(max_ic, kernels_.plane_rows) * tile_
+                                  : channels_first_ ? max_ic
+                                                    : 0;
+  rows_entry_ = ledger_.book(
+      "gemm.rows", checked_bytes({chunk_rows_, staged_width, staged_channels, sizeof(T)}, "rows"),
+      true);
   segments_entry_ = ledger_.book(
-      "gemm.segments", checked_bytes({segments_ - 1, p.filter_elements(), sizeof(T)}, "segments"), false);
+      "gemm.segments", checked_bytes({segments_ - 1, p.filter_elements(), sizeof(T)}, "segments"),
+      false);
 }
 
 template <class T>
 int64_t FilterGradientPrepared<T>::panel_width(int64_t rows) const {
   if (swapped_) return ocg_;
-  return int64_t{kernels_.lanes} * kernels_.plane_vectors[std::min<int64_t>(rows, kernels_.plane_rows)];
+  return int64_t{kernels_.lanes} *
+         kernels_.plane_vectors[std::min<int64_t>(rows, kernels_.plane_rows)];
 }
 
 template <class T>
-typename FilterGradientPrepared<T>::Portion FilterGradientPrepared<T>::portion_at(int64_t index) const {
+typename FilterGradientPrepared<T>::Portion FilterGradientPrepared<T>::portion_at(
+    int64_t index) const {
   Portion portion{};
   portion.ic = piece(icg_, index % ic_pieces_, ic_pieces_);
   index /= ic_pieces_;
@@ -203,7 +230,8 @@ typename FilterGradientPrepared<T>::Chunk FilterGradientPrepared<T>::chunk_at(in
 }
 
 template <class T>
-void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const {
+void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch,
+                                        ThreadPool& pool, int threads) const {
   const T* const input = static_cast<const T*>(buffers.input);
   const T* const grad_output = static_cast<const T*>(buffers.grad_output);
   T* const result = static_cast<T*>(buffers.result);
@@ -226,7 +254,8 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
       const int64_t segment = index / portions, size = portion_elements(portion);
       const Range range = piece(chunks, segment, segments);
       int levels = 1;  // that this many chunks fill
-      for (int64_t unit = range.size() / kRadix; unit > 0 && levels < kLevels; unit /= kRadix) ++levels;
+      for (int64_t unit = range.size() / kRadix; unit > 0 && levels < kLevels; unit /= kRadix)
+        ++levels;
       std::fill(thread.levels, thread.levels + levels * size, T(0));
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Chunk chunk = chunk_at(i);
@@ -241,23 +270,29 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
       }
       for (int level = 0; level + 1 < levels; ++level)
         kernels_.add(thread.levels + (level + 1) * size, thread.levels + level * size, size);
-      write_portion(portion, thread.levels + (levels - 1) * size, segment == 0 ? result : others + (segment - 1) * elements);
+      write_portion(portion, thread.levels + (levels - 1) * size,
+                    segment == 0 ? result : others + (segment - 1) * elements);
     }
   });
   if (segments == 1) return;
   const int64_t block = 4096;
-  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 18) / (block * segments), threads, [&](int64_t begin, int64_t end, int) {
-    const int64_t first = begin * block, count = std::min(elements, end * block) - first;
-    const auto slot = [&](int64_t s) { return (s == 0 ? result : others + (s - 1) * elements) + first; };
-    for (int64_t step = 1; step < segments; step *= 2)
-      for (int64_t s = 0; s + step < segments; s += 2 * step) kernels_.add(slot(s), slot(s + step), count);
-  });
+  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 18) / (block * segments), threads,
+                    [&](int64_t begin, int64_t end, int) {
+                      const int64_t first = begin * block,
+                                    count = std::min(elements, end * block) - first;
+                      const auto slot = [&](int64_t s) {
+                        return (s == 0 ? result : others + (s - 1) * elements) + first;
+                      };
+                      for (int64_t step = 1; step < segments; step *= 2)
+                        for (int64_t s = 0; s + step < segments; s += 2 * step)
+                          kernels_.add(slot(s), slot(s + step), count);
+                    });
 }
 
 // The chunk's grad_output, channels of the portion: [panel][pixel][width].
 template <class T>
-void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk& chunk, const T* grad_output,
-                                            Thread* thread) const {
+void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk& chunk,
+                                            const T* grad_output, Thread* thread) const {
   const int64_t voxels = p_.output_voxels(), pixels = chunk.rows.size() * chunk.columns.size();
   const int64_t first = portion.group * ocg_ + portion.oc.begin, channels = portion.oc.size();
   const T* const sample = grad_output + chunk.sample * voxels * p_.oc;
@@ -265,12 +300,14 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
   const bool whole = chunk.columns.size() == p_.ow;
   const int64_t runs = whole ? 1 : chunk.rows.size(), run = whole ? pixels : chunk.columns.size();
   for (int64_t panel = 0; panel * width_ < channels; ++panel) {
-    const int64_t channel = first + panel * width_, count = std::min(width_, channels - panel * width_);
+    const int64_t channel = first + panel * width_,
+                  count = std::min(width_, channels - panel * width_);
     for (int64_t r = 0; r < runs; ++r) {
       const int64_t voxel = (chunk.rows.begin + r) * p_.ow + chunk.columns.begin;
       T* const to = thread->panels + panel * pixels * width_ + r * run * width_;
       if (channels_first_) {
-        const TransposeArgs<T> args = {sample + channel * voxels + voxel, voxels, to, width_, count, run};
+        const TransposeArgs<T> args = {
+            sample + channel * voxels + voxel, voxels, to, width_, count, run};
         kernels_.transpose(&args);
       } else {
         const T* from = sample + voxel * p_.oc + channel;
@@ -283,11 +320,13 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
 
 // One row of pixels to tiles of channels: to[tile][pixel][tile_].
 template <class T>
-void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const {
+void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t channels, T* to,
+                                         int64_t tile_stride) const {
   const int64_t per_tile = kernels_.plane_rows;
   if (channels_first_) {
     for (int64_t m = 0; m < channels; m += per_tile) {
-      const TransposeArgs<T> args = {row + m * p_.input_voxels(), p_.input_voxels(), to + m / per_tile * tile_stride, tile_,
+      const TransposeArgs<T> args = {row + m * p_.input_voxels(),      p_.input_voxels(),
+                                     to + m / per_tile * tile_stride,  tile_,
                                      std::min(per_tile, channels - m), pixels};
       kernels_.transpose(&args);
     }
@@ -298,7 +337,8 @@ void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t c
     T* tile = to;
     const T* from = row;
     if (per_tile == 6) {  // a size known while compiling is moved in registers
-      for (int64_t m = 0; m < whole; ++m, from += 6, tile += tile_stride) std::memcpy(tile, from, 6 * sizeof(T));
+      for (int64_t m = 0; m < whole; ++m, from += 6, tile += tile_stride)
+        std::memcpy(tile, from, 6 * sizeof(T));
     } else {
       for (int64_t m = 0; m < whole; ++m, from += per_tile, tile += tile_stride)
         std::memcpy(tile, from, static_cast<size_t>(per_tile) * sizeof(T));
@@ -307,18 +347,22 @@ void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t c
   }
 }
 
-// Adds the chunk's part to level 0: sums[tap][tap along w][input channel][output channel], swapped: [...][output][input].
+// Adds the chunk's part to level 0: sums[tap][tap along w][input channel][output channel], swapped:
+// [...][output][input].
 template <class T>
-void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const {
+void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& chunk,
+                                          const T* input, Thread* thread) const {
   const Problem& p = p_;
   const int64_t per_tap = portion.ic.size() * portion.oc.size();
   const T* const sample = input + chunk.sample * p.input_voxels() * p.ic;
   const int64_t first = portion.group * icg_ + portion.ic.begin;
   const int64_t left = std::max<int64_t>(0, chunk.columns.begin * p.sw - p.pw);
-  const int64_t right = std::min(p.iw, (chunk.columns.end - 1) * p.sw - p.pw + (p.kw - 1) * p.dw + 1);
+  const int64_t right =
+      std::min(p.iw, (chunk.columns.end - 1) * p.sw - p.pw + (p.kw - 1) * p.dw + 1);
   const int64_t pixel = packed_ ? tile_ : channels_first_ ? portion.ic.size() : p.ic;
   const int64_t per_tile = kernels_.plane_rows;
-  const int64_t tile_stride = packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ : per_tile;
+  const int64_t tile_stride =
+      packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ : per_tile;
   // Output columns of the chunk at which tap t along the width meets the input.
   const auto columns_of = [&](int64_t t) {
     const int64_t at = t * p.dw - p.pw;
@@ -331,28 +375,36 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
 
   for (int64_t tap = portion.taps.begin; tap < portion.taps.end; ++tap) {
     T* const sums = thread->levels + (tap - portion.taps.begin) * p.kw * per_tap;
-    // Input rows that the tap meets; a[] holds their first pixel (channels first: pixel `left`), b[] the panel's row.
+    // Input rows that the tap meets; a[] holds their first pixel (channels first: pixel `left`),
+    // b[] the panel's row.
     int64_t rows = 0;
     for (int64_t r = chunk.rows.begin; r < chunk.rows.end; ++r) {
-      const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd, ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
+      const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
+                    ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
       if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih || right <= left) continue;
       const int64_t voxel = (id * p.ih + ih) * p.iw;
       if (packed_) {
         T* const to = thread->rows + rows * (right - left) * tile_;
-        pack_row(channels_first_ ? sample + first * p.input_voxels() + voxel + left : sample + (voxel + left) * p.ic + first,
+        pack_row(channels_first_ ? sample + first * p.input_voxels() + voxel + left
+                                 : sample + (voxel + left) * p.ic + first,
                  right - left, portion.ic.size(), to, tile_stride);
         thread->a[static_cast<size_t>(rows)] = to - left * tile_;
       } else if (channels_first_) {
         T* const to = thread->rows + rows * (right - left) * portion.ic.size();
-        const TransposeArgs<T> args = {sample + first * p.input_voxels() + voxel + left, p.input_voxels(), to,
-                                       portion.ic.size(), portion.ic.size(), right - left};
+        const TransposeArgs<T> args = {sample + first * p.input_voxels() + voxel + left,
+                                       p.input_voxels(),
+                                       to,
+                                       portion.ic.size(),
+                                       portion.ic.size(),
+                                       right - left};
         kernels_.transpose(&args);
         thread->a[static_cast<size_t>(rows)] = to - left * pixel;
       } else {
         thread->a[static_cast<size_t>(rows)] = sample + voxel * p.ic + first;
       }
       thread->b[static_cast<size_t>(rows)] =
-          thread->panels + ((r - chunk.rows.begin) * chunk.columns.size() - chunk.columns.begin) * width_;
+          thread->panels +
+          ((r - chunk.rows.begin) * chunk.columns.size() - chunk.columns.begin) * width_;
       ++rows;
     }
     if (rows == 0) continue;
@@ -361,11 +413,13 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     args.groups = static_cast<int>(rows);
     args.load_c = 1;
     const int64_t panel_stride = chunk.rows.size() * chunk.columns.size() * width_;
-    // sums[m][n] += sum over the rows and columns `range`; m counts what is contiguous in the input from pixel `at` on.
+    // sums[m][n] += sum over the rows and columns `range`; m counts what is contiguous in the input
+    // from pixel `at` on.
     const auto multiply = [&](Range range, int64_t at, int64_t count, T* c) {
       if (range.size() == 0) return;
       args.k = range.size();
-      const ptrdiff_t input_offset = (range.begin * p.sw + at) * pixel, panel_offset = range.begin * width_;
+      const ptrdiff_t input_offset = (range.begin * p.sw + at) * pixel,
+                      panel_offset = range.begin * width_;
       if (swapped_) {
         args.a = thread->b.data();
         args.a_k = width_;
@@ -398,7 +452,8 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     };
 
     if (!merged_ || portion.ic.size() != icg_) {
-      for (int64_t t = 0; t < p.kw; ++t) multiply(columns_of(t), t * p.dw - p.pw, portion.ic.size(), sums + t * per_tap);
+      for (int64_t t = 0; t < p.kw; ++t)
+        multiply(columns_of(t), t * p.dw - p.pw, portion.ic.size(), sums + t * per_tap);
       continue;
     }
     // Columns at which all taps meet the input, as one product; the others tap by tap.
@@ -420,17 +475,21 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
 }
 
 template <class T>
-void FilterGradientPrepared<T>::write_portion(const Portion& portion, const T* sums, T* filter) const {
+void FilterGradientPrepared<T>::write_portion(const Portion& portion, const T* sums,
+                                              T* filter) const {
   const int64_t per_tap = portion.ic.size() * portion.oc.size();
   for (int64_t tap = portion.taps.begin; tap < portion.taps.end; ++tap) {
     for (int64_t t = 0; t < p_.kw; ++t, sums += per_tap) {
-      T* const to = filter + ((tap * p_.kw + t) * icg_ + portion.ic.begin) * p_.oc + portion.group * ocg_ + portion.oc.begin;
+      T* const to = filter + ((tap * p_.kw + t) * icg_ + portion.ic.begin) * p_.oc +
+                    portion.group * ocg_ + portion.oc.begin;
       if (swapped_) {
-        const TransposeArgs<T> args = {sums, portion.ic.size(), to, p_.oc, portion.oc.size(), portion.ic.size()};
+        const TransposeArgs<T> args = {sums,  portion.ic.size(), to,
+                                       p_.oc, portion.oc.size(), portion.ic.size()};
         kernels_.transpose(&args);
       } else {
         for (int64_t i = 0; i < portion.ic.size(); ++i)
-          std::memcpy(to + i * p_.oc, sums + i * portion.oc.size(), static_cast<size_t>(portion.oc.size()) * sizeof(T));
+          std::memcpy(to + i * p_.oc, sums + i * portion.oc.size(),
+                      static_cast<size_t>(portion.oc.size()) * sizeof(T));
       }
     }
   }
@@ -438,10 +497,12 @@ void FilterGradientPrepared<T>::write_portion(const Portion& portion, const T* s
 
 template <class T>
 std::string FilterGradientPrepared<T>::detail() const {
-  return std::string(swapped_ ? "gemm_voxels_swapped" : merged_ ? "gemm_voxels_merged" : "gemm_voxels") + ", chunks of " +
-         std::to_string(chunk_rows_) + "x" + std::to_string(chunk_columns_) + " pixels, " +
-         std::to_string(p_.groups * tap_pieces_ * ic_pieces_ * oc_pieces_) + " portions, " + std::to_string(segments_) +
-         " segments";
+  return std::string(swapped_  ? "gemm_voxels_swapped"
+                     : merged_ ? "gemm_voxels_merged"
+                               : "gemm_voxels") +
+         ", chunks of " + std::to_string(chunk_rows_) + "x" + std::to_string(chunk_columns_) +
+         " pixels, " + std::to_string(p_.groups * tap_pieces_ * ic_pieces_ * oc_pieces_) +
+         " portions, " + std::to_string(segments_) + " segments";
 }
 
 // One chain per chunk, then the cascade.
@@ -453,21 +514,27 @@ double FilterGradientPrepared<T>::error_bound() const {
 
 }  // namespace
 
-std::unique_ptr<Prepared> prepare_filter_gradient(const Problem& problem, const PlanContext& context) {
-  if (problem.dtype == DType::kFloat64) return std::make_unique<FilterGradientPrepared<double>>(problem, context);
+std::unique_ptr<Prepared> prepare_filter_gradient(const Problem& problem,
+                                                  const PlanContext& context) {
+  if (problem.dtype == DType::kFloat64)
+    return std::make_unique<FilterGradientPrepared<double>>(problem, context);
   return std::make_unique<FilterGradientPrepared<float>>(problem, context);
 }
 
 double filter_gradient_cost(const Problem& problem, const PlanContext& context) {
   const bool f64 = problem.dtype == DType::kFloat64;
   const int lanes = f64 ? context.kernels->gemm.f64.lanes : context.kernels->gemm.f32.lanes;
-  const double columns = static_cast<double>(problem.oc / problem.groups), rows = static_cast<double>(problem.ic / problem.groups);
-  const double fill = columns / (std::ceil(columns / lanes) * lanes) * std::min(1.0, (rows + 2) / 8);
+  const double columns = static_cast<double>(problem.oc / problem.groups),
+               rows = static_cast<double>(problem.ic / problem.groups);
+  const double fill =
+      columns / (std::ceil(columns / lanes) * lanes) * std::min(1.0, (rows + 2) / 8);
   const double efficiency = 0.82 * std::max(columns <= kSwappedChannels ? 0.5 : fill, 1e-3);
-  const double bytes = (f64 ? 8.0 : 4.0) * static_cast<double>(problem.input_elements() + problem.output_elements() +
-                                                               problem.filter_elements());
+  const double bytes =
+      (f64 ? 8.0 : 4.0) * static_cast<double>(problem.input_elements() + problem.output_elements() +
+                                              problem.filter_elements());
   const double layout = problem.layout == Layout::kChannelsFirst ? 1.2 : 1.0;
-  const double arithmetic = layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
+  const double arithmetic =
+      layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
   return 1e-6 + std::max(arithmetic, bytes / kMemoryBytes) / std::max(1, context.threads);
 }
 

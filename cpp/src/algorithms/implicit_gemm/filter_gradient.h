@@ -7,7 +7,8 @@
 
 namespace conv3d::implicit_gemm {
 
-std::unique_ptr<Prepared> prepare_filter_gradient(const Problem& problem, const PlanContext& context);
+std::unique_ptr<Prepared> prepare_filter_gradient(const Problem& problem,
+                                                  const PlanContext& context);
 double filter_gradient_cost(const Problem& problem, const PlanContext& context);
 
 }  // namespace conv3d::implicit_gemm

@@ -13,14 +13,16 @@ class GemmDirect final : public Algorithm {
   const char* name() const override { return "gemm_direct"; }
   const char* family() const override { return "gemm"; }
   std::string why_not(const Problem& problem, const PlanContext&) const override {
-    if (problem.direction == Direction::kBackwardFilter) return "computes forward and backward_input";
+    if (problem.direction == Direction::kBackwardFilter)
+      return "computes forward and backward_input";
     if (!is_direct_dtype(problem.dtype)) return "computes in float32 and float64";
     return "";
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
     return implicit_gemm::correlation_cost(problem, context);
   }
-  std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
+  std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                    const PlanContext& context) const override {
     return implicit_gemm::prepare_correlation(problem, context);
   }
 };
@@ -37,7 +39,8 @@ class GemmFilterGradient final : public Algorithm {
   double cost(const Problem& problem, const PlanContext& context) const override {
     return implicit_gemm::filter_gradient_cost(problem, context);
   }
-  std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
+  std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                    const PlanContext& context) const override {
     return implicit_gemm::prepare_filter_gradient(problem, context);
   }
 };

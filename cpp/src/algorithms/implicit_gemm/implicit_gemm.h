@@ -1,4 +1,5 @@
-// Convolution as batch-reduce GEMM over filter taps, without im2col: pixels are read where they lie.
+// Convolution as batch-reduce GEMM over filter taps, without im2col: pixels are read where they
+// lie.
 #pragma once
 
 #include "algorithms/algorithm.h"
