@@ -31,7 +31,8 @@ inline ProblemSpec parse_problem(const std::string& text) {
     }
     const size_t digits_start = at;
     while (at < text.size() && text[at] >= '0' && text[at] <= '9') ++at;
-    if (name.empty() || digits_start == at || !numbers.emplace(name, std::stoll(text.substr(digits_start, at - digits_start))).second) {
+    if (name.empty() || digits_start == at ||
+        !numbers.emplace(name, std::stoll(text.substr(digits_start, at - digits_start))).second) {
       throw std::invalid_argument("malformed problem: " + text);
     }
   }
@@ -46,7 +47,8 @@ inline ProblemSpec parse_problem(const std::string& text) {
     return value;
   };
   const auto take3 = [&](const std::string& prefix, int64_t missing) {
-    return Extent3{take(prefix + "d", missing), take(prefix + "h", missing), take(prefix + "w", missing)};
+    return Extent3{take(prefix + "d", missing), take(prefix + "h", missing),
+                   take(prefix + "w", missing)};
   };
   ProblemSpec spec;
   spec.batch = take("mb", -1);
@@ -64,7 +66,8 @@ inline ProblemSpec parse_problem(const std::string& text) {
   } else {
     spec.padding = padding == "same" ? Padding::kSame : Padding::kValid;
   }
-  if (!numbers.empty()) throw std::invalid_argument("unknown part " + numbers.begin()->first + " in " + text);
+  if (!numbers.empty())
+    throw std::invalid_argument("unknown part " + numbers.begin()->first + " in " + text);
   return spec;
 }
 

@@ -42,12 +42,9 @@ class Block {
 
 inline int64_t result_elements(const Problem& p) {
   switch (p.direction) {
-    case Direction::kForward:
-      return p.output_elements();
-    case Direction::kBackwardInput:
-      return p.input_elements();
-    default:
-      return p.filter_elements();
+    case Direction::kForward: return p.output_elements();
+    case Direction::kBackwardInput: return p.input_elements();
+    default: return p.filter_elements();
   }
 }
 

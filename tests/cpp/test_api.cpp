@@ -1,4 +1,5 @@
-// api/: the C interface and its C++ face, as a user sees them: no header of the inside is included here.
+// api/: the C interface and its C++ face, as a user sees them: no header of the inside
+// is included here.
 #include <doctest/doctest.h>
 
 #include <conv3d/conv3d.hpp>
@@ -35,7 +36,7 @@ TEST_CASE("a convolution through the C++ face") {
   b.filter = filter.data();
   b.result = output.data();
   plan.execute(b);
-  CHECK(output[0] == 2 * 8);                          // a corner sees eight voxels
+  CHECK(output[0] == 2 * 8);                           // a corner sees eight voxels
   CHECK(output[((1 * 4 + 1) * 4 + 1) * 3] == 2 * 27);  // the inside all of them
   const conv3d::PackedFilter packed = plan.pack(filter.data());
   CHECK(packed.bytes() > 0);
@@ -97,7 +98,8 @@ TEST_CASE("errors carry a status and a message") {
   d = small_desc();
   d.batch = INT64_MAX;
   CHECK(status_of([&] { conv3d::Problem{d}; }) == CONV3D_OUT_OF_MEMORY);
-  CHECK(status_of([&] { conv3d::Plan(conv3d::Problem(small_desc()), "nothing"); }) == CONV3D_INVALID_ARGUMENT);
+  CHECK(status_of([&] { conv3d::Plan(conv3d::Problem(small_desc()), "nothing"); }) ==
+        CONV3D_INVALID_ARGUMENT);
   CHECK(conv3d_problem_create(nullptr, nullptr) == CONV3D_INVALID_ARGUMENT);
   CHECK(conv3d_plan_create(nullptr, nullptr, nullptr) == CONV3D_INVALID_ARGUMENT);
   CHECK(conv3d_plan_execute(nullptr, nullptr) == CONV3D_INVALID_ARGUMENT);

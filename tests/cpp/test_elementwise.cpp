@@ -182,20 +182,11 @@ void check_pointwise(int64_t n, const KernelTable& table) {
     for (size_t i = 0; i < out.size(); ++i) {
       T v = 0;
       switch (op) {
-        case 0:
-          v = y[i] > 0 ? g[i] : T(0);
-          break;
-        case 1:
-          v = y[i] > 0 ? g[i] : g[i] * alpha;
-          break;
-        case 2:
-          v = g[i] * (y[i] * (one - y[i]));
-          break;
-        case 3:
-          v = g[i] * (one - y[i] * y[i]);
-          break;
-        default:
-          v = g[i] + y[i];
+        case 0: v = y[i] > 0 ? g[i] : T(0); break;
+        case 1: v = y[i] > 0 ? g[i] : g[i] * alpha; break;
+        case 2: v = g[i] * (y[i] * (one - y[i])); break;
+        case 3: v = g[i] * (one - y[i] * y[i]); break;
+        default: v = g[i] + y[i];
       }
       wrong += !(out[i] == v || (out[i] != out[i] && v != v));
     }

@@ -134,12 +134,8 @@ ProblemSpec random_spec(Random& r, double limit) {
                               ? 1
                               : std::max<int64_t>(1, covers - s.pad_before[a] - s.pad_after[a]);
     switch (r.pick(0, 3)) {
-      case 0:
-        s.batch = std::min<int64_t>(s.batch, 1);
-        break;
-      case 1:
-        s.input[a] = std::max(least, s.input[a] / 2);
-        break;
+      case 0: s.batch = std::min<int64_t>(s.batch, 1); break;
+      case 1: s.input[a] = std::max(least, s.input[a] / 2); break;
       case 2:
         s.input_channels = std::max<int64_t>(1, s.input_channels / s.groups / 2) * s.groups;
         break;
@@ -168,15 +164,9 @@ ProblemSpec in_direction(ProblemSpec s, Direction direction) {
 
 void store(double value, DType dtype, void* to, int64_t i) {
   switch (dtype) {
-    case DType::kFloat32:
-      static_cast<float*>(to)[i] = static_cast<float>(value);
-      break;
-    case DType::kFloat64:
-      static_cast<double*>(to)[i] = value;
-      break;
-    case DType::kFloat16:
-      static_cast<Half*>(to)[i] = to_half(static_cast<float>(value));
-      break;
+    case DType::kFloat32: static_cast<float*>(to)[i] = static_cast<float>(value); break;
+    case DType::kFloat64: static_cast<double*>(to)[i] = value; break;
+    case DType::kFloat16: static_cast<Half*>(to)[i] = to_half(static_cast<float>(value)); break;
     case DType::kBFloat16:
       static_cast<BFloat16*>(to)[i] = to_bfloat16(static_cast<float>(value));
       break;
@@ -185,14 +175,10 @@ void store(double value, DType dtype, void* to, int64_t i) {
 
 double load(DType dtype, const void* from, int64_t i) {
   switch (dtype) {
-    case DType::kFloat32:
-      return static_cast<double>(static_cast<const float*>(from)[i]);
-    case DType::kFloat64:
-      return static_cast<const double*>(from)[i];
-    case DType::kFloat16:
-      return static_cast<double>(to_float(static_cast<const Half*>(from)[i]));
-    default:
-      return static_cast<double>(to_float(static_cast<const BFloat16*>(from)[i]));
+    case DType::kFloat32: return static_cast<double>(static_cast<const float*>(from)[i]);
+    case DType::kFloat64: return static_cast<const double*>(from)[i];
+    case DType::kFloat16: return static_cast<double>(to_float(static_cast<const Half*>(from)[i]));
+    default: return static_cast<double>(to_float(static_cast<const BFloat16*>(from)[i]));
   }
 }
 
@@ -219,12 +205,9 @@ struct Tensor {
 
 int64_t result_elements(const Problem& p) {
   switch (p.direction) {
-    case Direction::kForward:
-      return p.output_elements();
-    case Direction::kBackwardInput:
-      return p.input_elements();
-    default:
-      return p.filter_elements();
+    case Direction::kForward: return p.output_elements();
+    case Direction::kBackwardInput: return p.input_elements();
+    default: return p.filter_elements();
   }
 }
 
@@ -415,8 +398,7 @@ TEST_CASE("the three directions are adjoint") {
   }
 }
 
-// --- pooling
-// ----------------------------------------------------------------------------------------------------------
+// --- pooling -------------------------------------------------------------------------------------
 
 // Calls f(index of an output, indices of its window's cells in order).
 template <class F>

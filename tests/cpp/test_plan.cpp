@@ -1,5 +1,6 @@
-// plan/ and algorithms/: every algorithm of the registry, on every instruction set that runs here, in every direction, against
-// the reference; and what a plan adds: selection, conversions of layout and dtype, packed filters, degenerate batches.
+// plan/ and algorithms/: every algorithm of the registry, on every instruction set that runs here,
+// in every direction, against the reference; and what a plan adds: selection, conversions of layout
+// and dtype, packed filters, degenerate batches.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -25,9 +26,11 @@
 namespace conv3d {
 namespace {
 
-constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput, Direction::kBackwardFilter};
+constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput,
+                                     Direction::kBackwardFilter};
 
-// The tensors of one problem, as T, filled with small integers: sums of products are then exact in float and double.
+// The tensors of one problem, as T, filled with small integers: sums of products are then
+// exact in float and double.
 template <class T>
 struct Tensors {
   explicit Tensors(const Problem& p, unsigned seed = 1)
@@ -55,8 +58,8 @@ size_t result_elements(const Problem& p) {
 
 // What an algorithm computes, given scratch and a result full of NaN.
 template <class T>
-std::vector<T> compute(const Algorithm& algorithm, const Problem& p, const PlanContext& context, const Tensors<T>& t, int threads,
-                       double* bound = nullptr) {
+std::vector<T> compute(const Algorithm& algorithm, const Problem& p, const PlanContext& context,
+                       const Tensors<T>& t, int threads, double* bound = nullptr) {
   Problem sample = p;
   sample.mb = 1;
   const auto prepared = algorithm.prepare(sample, context);
@@ -64,7 +67,8 @@ std::vector<T> compute(const Algorithm& algorithm, const Problem& p, const PlanC
   ThreadPool& pool = default_thread_pool();
   Workspace packed(prepared->packed_filter_bytes());
   if (packed.data() != nullptr) std::memset(packed.data(), 0xff, prepared->packed_filter_bytes());
-  if (p.direction != Direction::kBackwardFilter) prepared->pack_filter(t.filter.data(), packed.data(), pool, threads);
+  if (p.direction != Direction::kBackwardFilter)
+    prepared->pack_filter(t.filter.data(), packed.data(), pool, threads);
   const size_t bytes = prepared->ledger().total_bytes(threads);
   Workspace scratch(bytes);
   if (scratch.data() != nullptr) std::memset(scratch.data(), 0xff, bytes);
@@ -91,7 +95,8 @@ template <class T>
 double relative_error(const std::vector<T>& got, const std::vector<T>& wanted) {
   double error = 0;
   for (size_t i = 0; i < got.size(); ++i) {
-    const double difference = std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[i]));
+    const double difference =
+        std::abs(static_cast<double>(got[i]) - static_cast<double>(wanted[i]));
     if (std::isnan(difference)) return difference;
     error = std::max(error, difference);
   }
@@ -117,15 +122,17 @@ void check_algorithms(const ProblemSpec& spec, const std::string& line) {
       Problem sample = p;
       sample.mb = 1;
       if (!algorithm.why_not(sample, context).empty()) continue;
-      const std::string name = std::string(algorithm.name()) + " on " + tables.items[i]->name + ": " + p.to_string() + " of " + line;
+      const std::string name = std::string(algorithm.name()) + " on " + tables.items[i]->name +
+                               ": " + p.to_string() + " of " + line;
       INFO(name);
       CHECK(algorithm.cost(sample, context) > 0);
       double bound = 0;
       const std::vector<T> one = compute<T>(algorithm, p, context, t, 1, &bound);
       const double error = relative_error(one, wanted);
       if (algorithm.family() == std::string("winograd")) {
-        // The bound is on the sum; no activation is steeper than 1, but it may make the largest output smaller. Among very
-        // few outputs all may be small, while errors go with the size of the tile's terms: only sanity is asked there.
+        // The bound is on the sum; no activation is steeper than 1, but it may make the largest
+        // output smaller. Among very few outputs all may be small, while errors go with the size of
+        // the tile's terms: only sanity is asked there.
         CHECK(error * largest(wanted) <= bound * largest_sum * (wanted.size() < 100 ? 100 : 1));
       } else if (spec.activation == Activation::kSigmoid || spec.activation == Activation::kTanh) {
         CHECK(error <= 2e-6);
@@ -141,17 +148,19 @@ void check_algorithms(const ProblemSpec& spec, const std::string& line) {
 template <class F>
 void for_each_problem(const std::vector<std::string>& sets, F fn) {
   for (const std::string& set : sets) {
-    for (const std::string& line : testing::problem_set(set)) fn(testing::parse_problem(line), line);
+    for (const std::string& line : testing::problem_set(set))
+      fn(testing::parse_problem(line), line);
   }
 }
 
 TEST_CASE("every algorithm agrees with the reference in float32, all directions") {
-  for_each_problem({"smoke", "edges", "strided", "dilated"}, [](ProblemSpec spec, const std::string& line) {
-    for (Direction direction : kDirections) {
-      spec.direction = direction;
-      check_algorithms<float>(spec, line);
-    }
-  });
+  for_each_problem({"smoke", "edges", "strided", "dilated"},
+                   [](ProblemSpec spec, const std::string& line) {
+                     for (Direction direction : kDirections) {
+                       spec.direction = direction;
+                       check_algorithms<float>(spec, line);
+                     }
+                   });
 }
 
 TEST_CASE("channels first and float64") {
@@ -200,7 +209,8 @@ std::vector<double> naive_forward(const Problem& p, const Tensors<double>& t) {
                                 w = ow * p.sw - p.pw + kw * p.dw;
                   if (d < 0 || d >= p.id || h < 0 || h >= p.ih || w < 0 || w >= p.iw) continue;
                   for (int64_t i = 0; i < icg; ++i) {
-                    const int64_t x = ((((n * p.id + d) * p.ih + h) * p.iw + w) * p.ic) + c / ocg * icg + i;
+                    const int64_t x =
+                        ((((n * p.id + d) * p.ih + h) * p.iw + w) * p.ic) + c / ocg * icg + i;
                     const int64_t f = (((kd * p.kh + kh) * p.kw + kw) * icg + i) * p.oc + c;
                     y[at] += t.input[static_cast<size_t>(x)] * t.filter[static_cast<size_t>(f)];
                   }
@@ -217,20 +227,21 @@ double dot(const std::vector<double>& a, const std::vector<double>& b) {
 TEST_CASE("the reference equals a plain loop, and its gradients are adjoint") {
   const KernelTableList tables = kernel_tables();
   const PlanContext context{tables.items[tables.size - 1], &cpu_info(), 1};
-  for_each_problem({"smoke", "edges", "strided", "dilated"}, [&](ProblemSpec spec, const std::string& line) {
-    CAPTURE(line);
-    spec.dtype = DType::kFloat64;
-    Problem p = make_problem(spec);
-    const Tensors<double> t(p);
-    const std::vector<double> y = compute<double>(reference_algorithm(), p, context, t, 2);
-    CHECK(y == naive_forward(p, t));
-    // <dy, conv(x, w)> = <dx, x> = <dw, w>; all are integers, so equal to the last bit.
-    p.direction = Direction::kBackwardInput;
-    const double forward = dot(t.grad_output, y);
-    CHECK(dot(compute<double>(reference_algorithm(), p, context, t, 2), t.input) == forward);
-    p.direction = Direction::kBackwardFilter;
-    CHECK(dot(compute<double>(reference_algorithm(), p, context, t, 2), t.filter) == forward);
-  });
+  for_each_problem(
+      {"smoke", "edges", "strided", "dilated"}, [&](ProblemSpec spec, const std::string& line) {
+        CAPTURE(line);
+        spec.dtype = DType::kFloat64;
+        Problem p = make_problem(spec);
+        const Tensors<double> t(p);
+        const std::vector<double> y = compute<double>(reference_algorithm(), p, context, t, 2);
+        CHECK(y == naive_forward(p, t));
+        // <dy, conv(x, w)> = <dx, x> = <dw, w>; all are integers, so equal to the last bit.
+        p.direction = Direction::kBackwardInput;
+        const double forward = dot(t.grad_output, y);
+        CHECK(dot(compute<double>(reference_algorithm(), p, context, t, 2), t.input) == forward);
+        p.direction = Direction::kBackwardFilter;
+        CHECK(dot(compute<double>(reference_algorithm(), p, context, t, 2), t.filter) == forward);
+      });
 }
 
 template <class T>
@@ -255,7 +266,8 @@ Status status_of(const Problem& p, const std::string& algorithm) {
 }
 
 TEST_CASE("a forced algorithm is used or refused, never replaced") {
-  const Problem p = make_problem(testing::parse_problem("mb1_ic3id9ih10iw11_oc4_kd5kh5kw5_sd3sh3sw3_same"));
+  const Problem p =
+      make_problem(testing::parse_problem("mb1_ic3id9ih10iw11_oc4_kd5kh5kw5_sd3sh3sw3_same"));
   CHECK(Plan(p, "reference").facts().algorithm == "reference");
   CHECK(status_of(p, "no_such_algorithm") == Status::kInvalidArgument);
   const AlgorithmList list = algorithm_list();
@@ -285,18 +297,19 @@ TEST_CASE("the choice does not depend on the batch") {
 }
 
 TEST_CASE("the reference is the last resort and not a habit") {
-  for_each_problem({"smoke", "edges", "strided", "dilated", "networks"}, [](ProblemSpec spec, const std::string& line) {
-    CAPTURE(line);
-    for (Direction direction : kDirections) {
-      spec.direction = direction;
-      for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
-        spec.dtype = dtype;
-        const Problem p = make_problem(spec);
-        if (p.flops() < 1e6) continue;
-        CHECK(Plan(p, "auto").facts().family != "reference");
-      }
-    }
-  });
+  for_each_problem({"smoke", "edges", "strided", "dilated", "networks"},
+                   [](ProblemSpec spec, const std::string& line) {
+                     CAPTURE(line);
+                     for (Direction direction : kDirections) {
+                       spec.direction = direction;
+                       for (DType dtype : {DType::kFloat32, DType::kFloat64}) {
+                         spec.dtype = dtype;
+                         const Problem p = make_problem(spec);
+                         if (p.flops() < 1e6) continue;
+                         CHECK(Plan(p, "auto").facts().family != "reference");
+                       }
+                     }
+                   });
 }
 
 TEST_CASE("strict accuracy takes no winograd") {
@@ -358,7 +371,8 @@ TEST_CASE("float16 and bfloat16 equal float32 rounded at the end") {
             }
             return to;
           };
-          const std::vector<uint16_t> input = narrow(t.input), filter = narrow(t.filter), grad = narrow(t.grad_output);
+          const std::vector<uint16_t> input = narrow(t.input), filter = narrow(t.filter),
+                                      grad = narrow(t.grad_output);
           std::vector<uint16_t> result(wanted.size());
           PlanBuffers b;
           b.input = input.data();
@@ -427,7 +441,8 @@ TEST_CASE("empty batches, empty volumes and missing tensors") {
 }
 
 TEST_CASE("every failing allocation is an error, leaks nothing, and the next call works") {
-  const Problem p = make_problem(testing::parse_problem("mb2_ic4id7ih8iw9_oc8_kd3kh3kw3_sd1sh1sw1_same"));
+  const Problem p =
+      make_problem(testing::parse_problem("mb2_ic4id7ih8iw9_oc8_kd3kh3kw3_sd1sh1sw1_same"));
   const Tensors<float> t(p);
   std::vector<float> wanted(result_elements(p)), result(result_elements(p));
   ThreadPool& pool = default_thread_pool();
@@ -460,9 +475,11 @@ TEST_CASE("tensors are converted between layouts and dtypes") {
   std::vector<uint16_t> middle(from.size());
   std::vector<float> back(from.size());
   ThreadPool& pool = default_thread_pool();
-  const TensorForm last{DType::kFloat32, Layout::kChannelsLast}, first{DType::kFloat16, Layout::kChannelsFirst};
+  const TensorForm last{DType::kFloat32, Layout::kChannelsLast},
+      first{DType::kFloat16, Layout::kChannelsFirst};
   convert_tensor(from.data(), last, middle.data(), first, batch, voxels, channels, pool, 2);
-  CHECK(to_float(Half{middle[static_cast<size_t>(3 * voxels + 5)]}) == from[static_cast<size_t>(5 * channels + 3)]);
+  CHECK(to_float(Half{middle[static_cast<size_t>(3 * voxels + 5)]}) ==
+        from[static_cast<size_t>(5 * channels + 3)]);
   convert_tensor(middle.data(), first, back.data(), last, batch, voxels, channels, pool, 2);
   CHECK(from == back);
 }

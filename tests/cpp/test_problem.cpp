@@ -18,7 +18,9 @@ namespace {
 
 constexpr int64_t kMax = std::numeric_limits<int64_t>::max();
 
-ProblemSpec simple() { return testing::parse_problem("mb1_ic4id8ih8iw8_oc6_kd3kh3kw3_sd1sh1sw1_valid"); }
+ProblemSpec simple() {
+  return testing::parse_problem("mb1_ic4id8ih8iw8_oc6_kd3kh3kw3_sd1sh1sw1_valid");
+}
 
 // The status and message with which a spec is refused; kOk if it is accepted.
 Status refusal(const ProblemSpec& spec, std::string* message = nullptr) {
@@ -50,9 +52,11 @@ TEST_CASE("SAME and VALID are TensorFlow's") {
           CHECK(same.pad_before == total / 2);
           CHECK(same.pad_after == total - total / 2);
           if (e > n) {
-            CHECK_THROWS_AS(resolve_axis("filter", "depth", n, k, s, d, Padding::kValid, 0, 0), Error);
+            CHECK_THROWS_AS(resolve_axis("filter", "depth", n, k, s, d, Padding::kValid, 0, 0),
+                            Error);
           } else {
-            CHECK(resolve_axis("filter", "depth", n, k, s, d, Padding::kValid, 9, 9).output == (n - e + 1 + s - 1) / s);
+            CHECK(resolve_axis("filter", "depth", n, k, s, d, Padding::kValid, 9, 9).output ==
+                  (n - e + 1 + s - 1) / s);
           }
           const Axis padded = resolve_axis("filter", "depth", n, k, s, d, Padding::kExplicit, e, 1);
           CHECK(padded.output == (n + e + 1 - e) / s + 1);
@@ -91,15 +95,21 @@ TEST_CASE("bad values are refused by name") {
   invalid([](ProblemSpec& s) { s.groups = 3; }, "groups");
   invalid([](ProblemSpec& s) { s.groups = 4; }, "output channels");
   invalid([](ProblemSpec& s) { s.padding = Padding::kExplicit, s.pad_before[2] = -1; }, "padding");
-  invalid([](ProblemSpec& s) { s.padding = Padding::kExplicit, s.pad_before[2] = kMax - 4; }, "padding");
+  invalid([](ProblemSpec& s) { s.padding = Padding::kExplicit, s.pad_before[2] = kMax - 4; },
+          "padding");
   invalid([](ProblemSpec& s) { s.padding = static_cast<Padding>(7); }, "padding");
   invalid([](ProblemSpec& s) { s.dtype = static_cast<DType>(-1); }, "dtype");
-  invalid([](ProblemSpec& s) { s.direction = Direction::kBackwardFilter, s.with_bias = true; }, "bias");
-  invalid([](ProblemSpec& s) { s.padding = Padding::kSame, s.kernel[0] = 3, s.dilation[0] = kMax / 2; }, "'same'");
+  invalid([](ProblemSpec& s) { s.direction = Direction::kBackwardFilter, s.with_bias = true; },
+          "bias");
+  invalid(
+      [](ProblemSpec& s) { s.padding = Padding::kSame, s.kernel[0] = 3, s.dilation[0] = kMax / 2; },
+      "'same'");
 }
 
 TEST_CASE("sizes beyond int64 are refused before they are multiplied") {
-  const auto huge = [](ProblemSpec& s) { s.input = {int64_t{1} << 31, int64_t{1} << 31, int64_t{1} << 31}; };
+  const auto huge = [](ProblemSpec& s) {
+    s.input = {int64_t{1} << 31, int64_t{1} << 31, int64_t{1} << 31};
+  };
   CHECK(refusal_after(huge) == Status::kOutOfMemory);
   CHECK(refusal_after([](ProblemSpec& s) { s.batch = kMax; }) == Status::kOutOfMemory);
   CHECK(refusal_after([](ProblemSpec& s) { s.input_channels = kMax; }) == Status::kOutOfMemory);
@@ -114,7 +124,9 @@ TEST_CASE("sizes beyond int64 are refused before they are multiplied") {
   };
   CHECK(refusal_after(half) == Status::kInvalidArgument);
   // An empty batch of impossible volumes holds nothing, but its extents are refused all the same.
-  const auto empty = [](ProblemSpec& s) { s.batch = 0, s.input = {int64_t{1} << 31, int64_t{1} << 31, 4}; };
+  const auto empty = [](ProblemSpec& s) {
+    s.batch = 0, s.input = {int64_t{1} << 31, int64_t{1} << 31, 4};
+  };
   CHECK(refusal_after(empty) == Status::kInvalidArgument);
 }
 
@@ -182,16 +194,17 @@ TEST_CASE("float16 and bfloat16 are converted exactly and rounded to nearest eve
     if (to_half(f).bits != bits) FAIL_CHECK("float16 ", bits, " came back as ", to_half(f).bits);
     const BFloat16 b{static_cast<uint16_t>(bits)};
     const float g = to_float(b);
-    if (g == g && to_bfloat16(g).bits != bits) FAIL_CHECK("bfloat16 ", bits, " came back as ", to_bfloat16(g).bits);
+    if (g == g && to_bfloat16(g).bits != bits)
+      FAIL_CHECK("bfloat16 ", bits, " came back as ", to_bfloat16(g).bits);
   }
   CHECK(to_float(Half{0x3c00}) == 1.0f);
   CHECK(to_float(Half{0x0001}) == 0x1p-24f);
   CHECK(to_half(65504.0f).bits == 0x7bff);
   CHECK(to_half(65519.0f).bits == 0x7bff);
   CHECK(to_half(65520.0f).bits == 0x7c00);
-  CHECK(to_half(1.0f + 0x1p-11f).bits == 0x3c00);           // a tie goes to even
+  CHECK(to_half(1.0f + 0x1p-11f).bits == 0x3c00);  // a tie goes to even
   CHECK(to_half(1.0f + 3 * 0x1p-11f).bits == 0x3c02);
-  CHECK(to_half(0x1p-25f).bits == 0);                       // half of the least: to even
+  CHECK(to_half(0x1p-25f).bits == 0);  // half of the least: to even
   CHECK(to_half(0x1.8p-25f).bits == 1);
   CHECK(to_half(-0.0f).bits == 0x8000);
   CHECK(to_bfloat16(1.0f + 0x1p-8f).bits == 0x3f80);
@@ -216,7 +229,8 @@ TEST_CASE("pooling problems whose codes or sizes mean nothing are refused") {
   };
   CHECK(status([](PoolSpec& s) { s.layout = static_cast<Layout>(2); }) == Status::kInvalidArgument);
   CHECK(status([](PoolSpec& s) {
-          s.padding = static_cast<Padding>(3);  // not to be taken for explicit, whose pads are bounded
+          s.padding =
+              static_cast<Padding>(3);  // not to be taken for explicit, whose pads are bounded
           s.pad_before[1] = 1000;
         }) == Status::kInvalidArgument);
   // Products without their zero factors must fit too.

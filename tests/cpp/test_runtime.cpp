@@ -97,7 +97,8 @@ TEST_CASE("nested calls run inline and exceptions come back") {
   CHECK(sum.load() == 80);
   for (int threads : {1, 4}) {
     CHECK_THROWS_AS(default_thread_pool().parallel_for(
-                        1000, 1, threads, [](int64_t, int64_t, int) { throw std::runtime_error("from a chunk"); }),
+                        1000, 1, threads,
+                        [](int64_t, int64_t, int) { throw std::runtime_error("from a chunk"); }),
                     std::runtime_error);
   }
   check_coverage(default_thread_pool(), 1000, 1, 4);
@@ -153,8 +154,9 @@ TEST_CASE("a caller's own pool") {
   };
   CallerPool real(4, threads, nullptr);
   check_coverage(real, 1000, 7, 4);
-  CHECK_THROWS_AS(real.parallel_for(100, 1, 4, [](int64_t, int64_t, int) { throw std::runtime_error("x"); }),
-                  std::runtime_error);
+  CHECK_THROWS_AS(
+      real.parallel_for(100, 1, 4, [](int64_t, int64_t, int) { throw std::runtime_error("x"); }),
+      std::runtime_error);
 }
 
 #if defined(__unix__) && !UNDER_TSAN
@@ -176,7 +178,8 @@ TEST_CASE("fork between calls and during another thread's call") {
     if (child == 0) {
       alarm(20);  // a deadlock shows as a signal
       std::atomic<int64_t> sum{0};
-      default_thread_pool().parallel_for(1000, 1, 4, [&](int64_t begin, int64_t end, int) { sum += end - begin; });
+      default_thread_pool().parallel_for(
+          1000, 1, 4, [&](int64_t begin, int64_t end, int) { sum += end - begin; });
       Workspace scratch(1 << 16);
       _exit(sum.load() == 1000 ? 0 : 1);
     }
@@ -194,7 +197,8 @@ TEST_CASE("thread counts from the environment") {
   CHECK(parse_threads("4") == 4);
   CHECK(parse_threads(" 4 ") == 4);
   CHECK(parse_threads("1024") == 1024);
-  for (const char* bad : {"", "abc", "0", "-1", "1e9", "4x", "99999999999999999999", "1025", "3.5"}) {
+  for (const char* bad :
+       {"", "abc", "0", "-1", "1e9", "4x", "99999999999999999999", "1025", "3.5"}) {
     CAPTURE(bad);
     CHECK(parse_threads(bad) == 0);
   }
@@ -217,12 +221,15 @@ TEST_CASE("cgroup quotas are rounded down, and at least one") {
 TEST_CASE("features need the processor and the system") {
   constexpr unsigned kLeaf1 = (1u << 12) | (1u << 28) | (1u << 29);
   constexpr unsigned kLeaf7 = (1u << 5) | (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31);
-  constexpr unsigned kAll = kCpuAvx2 | kCpuFma | kCpuF16c | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl;
+  constexpr unsigned kAll =
+      kCpuAvx2 | kCpuFma | kCpuF16c | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl;
   CHECK(features_from_cpuid(kLeaf1, kLeaf7, 0xe7) == kAll);
-  CHECK(features_from_cpuid(kLeaf1, kLeaf7, 0x07) == (kCpuAvx2 | kCpuFma | kCpuF16c));  // zmm not saved
+  CHECK(features_from_cpuid(kLeaf1, kLeaf7, 0x07) ==
+        (kCpuAvx2 | kCpuFma | kCpuF16c));  // zmm not saved
   CHECK(features_from_cpuid(kLeaf1, kLeaf7, 0x67) == (kCpuAvx2 | kCpuFma | kCpuF16c));
-  CHECK(features_from_cpuid(kLeaf1, kLeaf7, 0x01) == 0);                                // ymm not saved
-  CHECK(features_from_cpuid(kLeaf1, 1u << 5, 0xe7) == (kCpuAvx2 | kCpuFma | kCpuF16c));  // masked by a hypervisor
+  CHECK(features_from_cpuid(kLeaf1, kLeaf7, 0x01) == 0);  // ymm not saved
+  CHECK(features_from_cpuid(kLeaf1, 1u << 5, 0xe7) ==
+        (kCpuAvx2 | kCpuFma | kCpuF16c));  // masked by a hypervisor
   CHECK(features_from_cpuid(0, kLeaf7, 0xe7) == 0);
   const CpuInfo& cpu = cpu_info();
   CHECK(cpu.usable_threads >= 1);
@@ -233,7 +240,8 @@ TEST_CASE("features need the processor and the system") {
 
 TEST_CASE("the scratch ledger keeps entries apart and aligned") {
   ScratchLedger ledger;
-  const int a = ledger.book("a", 100, true), b = ledger.book("b", 10, false), c = ledger.book("c", 1, true);
+  const int a = ledger.book("a", 100, true), b = ledger.book("b", 10, false),
+            c = ledger.book("c", 1, true);
   CHECK(ledger.shared_bytes() == 64);
   CHECK(ledger.bytes_per_thread() == 192);
   CHECK(ledger.total_bytes(3) == 64 + 3 * 192);

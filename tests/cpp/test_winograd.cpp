@@ -1,5 +1,5 @@
-// algorithms/winograd and kernels/winograd_*: matrices, transforms, the algorithm against float64, its stated accuracy, and
-// the same bits whatever the threads, blocks, layout, batch and alignment.
+// algorithms/winograd and kernels/winograd_*: matrices, transforms, the algorithm against float64,
+// its stated accuracy, and the same bits whatever the threads, blocks, layout, batch and alignment.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 #include "algorithms/winograd/filter.h"
 #include "algorithms/winograd/geometry.h"
 #include "algorithms/winograd/winograd.h"
-#include "kernels/cook_toom.h"
 #include "emulation/tables.h"
+#include "kernels/cook_toom.h"
 #include "kernels/dispatch.h"
 #include "problem_sets.h"
 #include "run_algorithm.h"
@@ -30,7 +30,7 @@ using testing::Tensors;
 
 PlanContext context_of(const KernelTable& table) { return {&table, &cpu_info(), 1}; }
 
-// --- matrices ---------------------------------------------------------------------------------------------------------
+// --- matrices ------------------------------------------------------------------------------------
 
 struct MatrixSet {
   int m, r, n;
@@ -57,11 +57,17 @@ template <int M, int R>
 MatrixSet matrix_set() {
   constexpr int kN = M + R - 1;
   static constexpr auto d = as_doubles<M, R>();
-  return {M, R, kN, {&d.a[0][0], &d.a[0][0] + M * kN}, {&d.g[0][0], &d.g[0][0] + kN * R}, {&d.b[0][0], &d.b[0][0] + kN * kN}};
+  return {M,
+          R,
+          kN,
+          {&d.a[0][0], &d.a[0][0] + M * kN},
+          {&d.g[0][0], &d.g[0][0] + kN * R},
+          {&d.b[0][0], &d.b[0][0] + kN * kN}};
 }
 
 const std::vector<MatrixSet>& matrix_sets() {
-  static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(), matrix_set<2, 3>(), matrix_set<3, 3>(), matrix_set<4, 3>(),
+  static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(), matrix_set<2, 3>(),
+                                              matrix_set<3, 3>(), matrix_set<4, 3>(),
                                               matrix_set<2, 5>(), matrix_set<3, 5>()};
   return sets;
 }
@@ -72,7 +78,8 @@ const MatrixSet& matrices(int m, int r) {
   throw std::logic_error("no such F(m, r)");
 }
 
-TEST_CASE("winograd: y = A^T [(G g) . (B^T d)] is the correlation, and the library packs with this G") {
+TEST_CASE(
+    "winograd: y = A^T [(G g) . (B^T d)] is the correlation, and the library packs with this G") {
   std::mt19937 random(3);
   std::normal_distribution<double> normal;
   for (const MatrixSet& s : matrix_sets()) {
@@ -100,10 +107,11 @@ TEST_CASE("winograd: y = A^T [(G g) . (B^T d)] is the correlation, and the libra
   CHECK(winograd::filter_matrix(4, 1) == nullptr);
 }
 
-// --- transforms -------------------------------------------------------------------------------------------------------
+// --- transforms ----------------------------------------------------------------------------------
 
 // x[d][h][w] -> (M0 x M1 x M2) x, matrices [rows][columns].
-std::vector<double> apply3(const std::vector<double>& x, const int in[3], const int out[3], const std::vector<double>* const m[3]) {
+std::vector<double> apply3(const std::vector<double>& x, const int in[3], const int out[3],
+                           const std::vector<double>* const m[3]) {
   std::vector<double> y(static_cast<size_t>(out[0]) * out[1] * out[2]);
   for (int a = 0; a < out[0]; ++a)
     for (int b = 0; b < out[1]; ++b)
@@ -112,7 +120,8 @@ std::vector<double> apply3(const std::vector<double>& x, const int in[3], const 
         for (int i = 0; i < in[0]; ++i)
           for (int j = 0; j < in[1]; ++j)
             for (int k = 0; k < in[2]; ++k)
-              sum += (*m[0])[a * in[0] + i] * (*m[1])[b * in[1] + j] * (*m[2])[c * in[2] + k] * x[(i * in[1] + j) * in[2] + k];
+              sum += (*m[0])[a * in[0] + i] * (*m[1])[b * in[1] + j] * (*m[2])[c * in[2] + k] *
+                     x[(i * in[1] + j) * in[2] + k];
         y[(a * out[1] + b) * out[2] + c] = sum;
       }
   return y;
@@ -121,10 +130,12 @@ std::vector<double> apply3(const std::vector<double>& x, const int in[3], const 
 struct Axis3 {
   int m[3], r[3];
 };
-const Axis3 kTransformShapes[] = {{{4, 4, 4}, {3, 3, 3}}, {{2, 3, 4}, {3, 3, 3}}, {{1, 4, 2}, {1, 3, 3}}, {{4, 1, 1}, {3, 1, 1}},
-                                  {{2, 2, 2}, {5, 5, 5}}, {{3, 2, 3}, {5, 5, 5}}, {{1, 1, 3}, {1, 1, 3}}};
+const Axis3 kTransformShapes[] = {
+    {{4, 4, 4}, {3, 3, 3}}, {{2, 3, 4}, {3, 3, 3}}, {{1, 4, 2}, {1, 3, 3}}, {{4, 1, 1}, {3, 1, 1}},
+    {{2, 2, 2}, {5, 5, 5}}, {{3, 2, 3}, {5, 5, 5}}, {{1, 1, 3}, {1, 1, 3}}};
 
-TEST_CASE("winograd: input transform against float64, borders as zeros, neighbours sharing columns") {
+TEST_CASE(
+    "winograd: input transform against float64, borders as zeros, neighbours sharing columns") {
   std::mt19937 random(5);
   std::normal_distribution<float> normal;
   for (const KernelTable* table : runnable_tables())
@@ -143,7 +154,8 @@ TEST_CASE("winograd: input transform against float64, borders as zeros, neighbou
           }
           const int points = n[0] * n[1] * n[2];
           // Beyond the group's channels lies NaN: a lane that is read shows.
-          std::vector<float> image(static_cast<size_t>(extent[0]) * extent[1] * extent[2] * 16, std::numeric_limits<float>::quiet_NaN());
+          std::vector<float> image(static_cast<size_t>(extent[0]) * extent[1] * extent[2] * 16,
+                                   std::numeric_limits<float>::quiet_NaN());
           for (size_t i = 0; i < image.size(); ++i)
             if (static_cast<int>(i % 16) < channels) image[i] = normal(random);
           const ptrdiff_t position = tiles * 16 + 16;
@@ -172,13 +184,16 @@ TEST_CASE("winograd: input transform against float64, borders as zeros, neighbou
             for (int c = 0; c < channels; ++c) {
               std::vector<double> window(points);
               for (int i = 0; i < points; ++i) {
-                const int d = origin + i / (n[1] * n[2]), h = origin + i / n[2] % n[1], w = origin + tile * shape.m[2] + i % n[2];
-                const bool inside = d >= 0 && d < extent[0] && h >= 0 && h < extent[1] && w >= 0 && w < extent[2];
+                const int d = origin + i / (n[1] * n[2]), h = origin + i / n[2] % n[1],
+                          w = origin + tile * shape.m[2] + i % n[2];
+                const bool inside =
+                    d >= 0 && d < extent[0] && h >= 0 && h < extent[1] && w >= 0 && w < extent[2];
                 window[i] = inside ? image[((d * extent[1] + h) * extent[2] + w) * 16 + c] : 0.0;
               }
               const std::vector<double> u = apply3(window, n, n, b);
               for (int p = 0; p < points; ++p) {
-                const double difference = std::abs(u[p] - block.as<float>()[p * position + tile * 16 + c]);
+                const double difference =
+                    std::abs(u[p] - block.as<float>()[p * position + tile * 16 + c]);
                 worst = std::max(worst, std::isnan(difference) ? 1e30 : difference);
               }
             }
@@ -204,10 +219,13 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
               a[i] = &matrices(shape.m[i], shape.r[i]).a;
             }
             const int points = n[0] * n[1] * n[2], tiles = 2;
-            const int extent[3] = {shape.m[0], std::max(1, shape.m[1] - 1), 2 * shape.m[2] - (shape.m[2] > 1)};
+            const int extent[3] = {shape.m[0], std::max(1, shape.m[1] - 1),
+                                   2 * shape.m[2] - (shape.m[2] > 1)};
             const ptrdiff_t position = tiles * 16 + 16;
-            Block block(points * position * sizeof(float)), result(extent[0] * extent[1] * extent[2] * 16 * sizeof(float));
-            for (int i = 0; i < points * position; ++i) block.as<float>()[i] = 0.1f * normal(random);
+            Block block(points * position * sizeof(float)),
+                result(extent[0] * extent[1] * extent[2] * 16 * sizeof(float));
+            for (int i = 0; i < points * position; ++i)
+              block.as<float>()[i] = 0.1f * normal(random);
             std::fill_n(result.as<float>(), extent[0] * extent[1] * extent[2] * 16, -77.0f);
             alignas(64) float bias[16];
             for (float& x : bias) x = normal(random);
@@ -239,12 +257,15 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
             for (int tile = 0; tile < tiles; ++tile)
               for (int c = 0; c < 16; ++c) {
                 std::vector<double> m(points);
-                for (int p = 0; p < points; ++p) m[p] = block.as<float>()[p * position + tile * 16 + c];
+                for (int p = 0; p < points; ++p)
+                  m[p] = block.as<float>()[p * position + tile * 16 + c];
                 const std::vector<double> y = apply3(m, n, shape.m, a);
                 for (int i = 0; i < shape.m[0] * shape.m[1] * shape.m[2]; ++i) {
-                  const int d = i / (shape.m[1] * shape.m[2]), h = i / shape.m[2] % shape.m[1], w = tile * shape.m[2] + i % shape.m[2];
+                  const int d = i / (shape.m[1] * shape.m[2]), h = i / shape.m[2] % shape.m[1],
+                            w = tile * shape.m[2] + i % shape.m[2];
                   if (d >= extent[0] || h >= extent[1] || w >= extent[2]) continue;
-                  const double got = result.as<float>()[((d * extent[1] + h) * extent[2] + w) * 16 + c];
+                  const double got =
+                      result.as<float>()[((d * extent[1] + h) * extent[2] + w) * 16 + c];
                   if (c >= channels) {
                     CHECK(got == -77.0);  // not written
                     continue;
@@ -261,7 +282,7 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
           }
 }
 
-// --- the algorithm ----------------------------------------------------------------------------------------------------
+// --- the algorithm -------------------------------------------------------------------------------
 
 std::vector<double> exact_result(const Problem& p, const Tensors<float>& tensors) {
   Problem wide = p;
@@ -274,8 +295,10 @@ std::vector<double> exact_result(const Problem& p, const Tensors<float>& tensors
   return testing::run_algorithm(reference_algorithm(), wide, context_of(kernel_table()), t, 2);
 }
 
-// max|error| / max|result|. A handful of results may all be small by chance; then their spread stands in for the maximum.
-double relative_error(const std::vector<float>& got, const std::vector<double>& want, double spread) {
+// max|error| / max|result|. A handful of results may all be small by chance; then their spread
+// stands in for the maximum.
+double relative_error(const std::vector<float>& got, const std::vector<double>& want,
+                      double spread) {
   double worst = 0, largest = 2 * spread;
   for (size_t i = 0; i < want.size(); ++i) {
     const double error = std::abs(static_cast<double>(got[i]) - want[i]);
@@ -286,18 +309,24 @@ double relative_error(const std::vector<float>& got, const std::vector<double>& 
 }
 
 double spread_of(const Problem& p) {
-  const double channels = static_cast<double>(p.direction == Direction::kBackwardInput ? p.oc : p.ic);
+  const double channels =
+      static_cast<double>(p.direction == Direction::kBackwardInput ? p.oc : p.ic);
   return std::sqrt(channels * static_cast<double>(p.kd * p.kh * p.kw));
 }
 
 // Problems whose blocks are cut at every kind of edge.
-const char* const kProblems[] = {
-    "mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_same",     "mb1_ic3id6ih9iw10_oc5_kd3kh3kw3_sd1sh1sw1_valid",
-    "mb1_ic17id6ih6iw13_oc19_kd3kh3kw3_sd1sh1sw1_same",    "mb1_ic33id5ih7iw6_oc16_kd3kh3kw3_sd1sh1sw1_pd2ph1pw0_qd0qh1qw2",
-    "mb1_ic4id1ih1iw1_oc3_kd3kh3kw3_sd1sh1sw1_same",       "mb3_ic9id2ih3iw21_oc48_kd3kh3kw3_sd1sh1sw1_same",
-    "mb1_ic20id6ih9iw11_oc7_kd1kh3kw3_sd1sh1sw1_same",     "mb1_ic20id9ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
-    "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",       "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
-    "mb1_ic300id4ih5iw5_oc40_kd3kh3kw3_sd1sh1sw1_same",    "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6"};
+const char* const kProblems[] = {"mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic3id6ih9iw10_oc5_kd3kh3kw3_sd1sh1sw1_valid",
+                                 "mb1_ic17id6ih6iw13_oc19_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic33id5ih7iw6_oc16_kd3kh3kw3_sd1sh1sw1_pd2ph1pw0_qd0qh1qw2",
+                                 "mb1_ic4id1ih1iw1_oc3_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb3_ic9id2ih3iw21_oc48_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic20id6ih9iw11_oc7_kd1kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic20id9ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+                                 "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
+                                 "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
+                                 "mb1_ic300id4ih5iw5_oc40_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6"};
 
 std::vector<Problem> problems_in_all_forms(const char* text) {
   std::vector<Problem> problems;
@@ -313,7 +342,9 @@ std::vector<Problem> problems_in_all_forms(const char* text) {
   return problems;
 }
 
-TEST_CASE("winograd: every tile shape against float64, both directions and layouts, every instruction set") {
+TEST_CASE(
+    "winograd: every tile shape against float64, both directions and layouts, every instruction "
+    "set") {
   const AlgorithmList algorithms = winograd_algorithms();
   std::vector<int> served(algorithms.size);
   for (const char* text : kProblems)
@@ -340,13 +371,15 @@ TEST_CASE("winograd: every tile shape against float64, both directions and layou
   }
 }
 
-TEST_CASE("winograd: the stated error bound holds for Gaussian and for post-ReLU data of 1 to 512 channels") {
+TEST_CASE(
+    "winograd: the stated error bound holds for Gaussian and for post-ReLU data of 1 to 512 "
+    "channels") {
   const AlgorithmList algorithms = winograd_algorithms();
   for (const char* kernel : {"kd3kh3kw3", "kd1kh3kw3", "kd3kh1kw1", "kd5kh5kw5"})
     for (int channels : {1, 4, 16, 64, 256, 512})
       for (bool relu : {false, true}) {
-        const Problem p = make_problem(testing::parse_problem("mb1_ic" + std::to_string(channels) + "id8ih9iw9_oc8_" + kernel +
-                                                              "_sd1sh1sw1_same"));
+        const Problem p = make_problem(testing::parse_problem(
+            "mb1_ic" + std::to_string(channels) + "id8ih9iw9_oc8_" + kernel + "_sd1sh1sw1_same"));
         Tensors<float> tensors(p, 21u + channels, false);
         if (relu)
           for (float& x : tensors.input) x = std::max(x, 0.0f);
@@ -359,7 +392,8 @@ TEST_CASE("winograd: the stated error bound holds for Gaussian and for post-ReLU
           CAPTURE(relu);
           CAPTURE(algorithm.name());
           const double bound = algorithm.prepare(p, context)->error_bound();
-          const double error = relative_error(testing::run_algorithm(algorithm, p, context, tensors, 2), want, 0);
+          const double error =
+              relative_error(testing::run_algorithm(algorithm, p, context, tensors, 2), want, 0);
           CHECK(error <= bound);
           CHECK(error >= bound / 60);  // a bound that nothing comes near states nothing
         }
@@ -367,8 +401,10 @@ TEST_CASE("winograd: the stated error bound holds for Gaussian and for post-ReLU
 }
 
 TEST_CASE("winograd: F(2, 3) of even whole numbers is exact") {
-  // Its constants are 1 and 1/2, the latter three times: filters in multiples of eight leave whole numbers everywhere.
-  const Problem p = make_problem(testing::parse_problem("mb1_ic24id6ih7iw9_oc17_kd3kh3kw3_sd1sh1sw1_same"));
+  // Its constants are 1 and 1/2, the latter three times: filters in multiples of eight leave
+  // whole numbers everywhere.
+  const Problem p =
+      make_problem(testing::parse_problem("mb1_ic24id6ih7iw9_oc17_kd3kh3kw3_sd1sh1sw1_same"));
   Tensors<float> tensors(p);
   for (float& x : tensors.filter) x *= 8;
   const std::vector<double> want = exact_result(p, tensors);
@@ -376,8 +412,10 @@ TEST_CASE("winograd: F(2, 3) of even whole numbers is exact") {
   for (int i = 0; i < algorithms.size; ++i) {
     if (std::string(algorithms.items[i]->name()) != "winograd_f2x2x2") continue;
     for (const KernelTable* table : runnable_tables()) {
-      const std::vector<float> got = testing::run_algorithm(*algorithms.items[i], p, context_of(*table), tensors, 2);
-      CHECK(std::equal(got.begin(), got.end(), want.begin(), [](float a, double b) { return static_cast<double>(a) == b; }));
+      const std::vector<float> got =
+          testing::run_algorithm(*algorithms.items[i], p, context_of(*table), tensors, 2);
+      CHECK(std::equal(got.begin(), got.end(), want.begin(),
+                       [](float a, double b) { return static_cast<double>(a) == b; }));
     }
   }
 }
@@ -386,9 +424,11 @@ TEST_CASE("winograd: F(2, 3) of even whole numbers is exact") {
 std::vector<float> channels_last(const Problem& p, const std::vector<float>& x) {
   if (p.layout == Layout::kChannelsLast) return x;
   const bool backward = p.direction == Direction::kBackwardInput;
-  const size_t channels = backward ? p.ic : p.oc, voxels = backward ? p.input_voxels() : p.output_voxels();
+  const size_t channels = backward ? p.ic : p.oc,
+               voxels = backward ? p.input_voxels() : p.output_voxels();
   std::vector<float> y(x.size());
-  for (size_t i = 0; i < x.size(); ++i) y[(i / channels / voxels * voxels + i % voxels) * channels + i / voxels % channels] = x[i];
+  for (size_t i = 0; i < x.size(); ++i)
+    y[(i / channels / voxels * voxels + i % voxels) * channels + i / voxels % channels] = x[i];
   return y;
 }
 
@@ -404,7 +444,8 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
     const auto transpose = [](const std::vector<float>& x, size_t channels, size_t voxels) {
       std::vector<float> y(x.size());
       for (size_t i = 0; i < x.size(); ++i)
-        y[(i / channels / voxels * channels + i % channels) * voxels + i / channels % voxels] = x[i];
+        y[(i / channels / voxels * channels + i % channels) * voxels + i / channels % voxels] =
+            x[i];
       return y;
     };
     transposed.input = transpose(tensors.input, p.ic, p.input_voxels());
@@ -419,9 +460,11 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
       const char* family() const override { return "winograd"; }
       std::string why_not(const Problem&, const PlanContext&) const override { return {}; }
       double cost(const Problem&, const PlanContext&) const override { return 0; }
-      std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
+      std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                        const PlanContext& context) const override {
         return winograd::prepare(problem, context, shape,
-                                 winograd::make_blocking(winograd::make_geometry(problem, shape), staged, tiles, context));
+                                 winograd::make_blocking(winograd::make_geometry(problem, shape),
+                                                         staged, tiles, context));
       }
     };
     for (const KernelTable* table : runnable_tables()) {
@@ -438,7 +481,8 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
               fixed.staged = staged;
               fixed.tiles = tiles;
               const std::vector<float> got = channels_last(
-                  *form, testing::run_algorithm(fixed, *form, context_of(*table), form == &p ? tensors : transposed, threads));
+                  *form, testing::run_algorithm(fixed, *form, context_of(*table),
+                                                form == &p ? tensors : transposed, threads));
               if (want.empty()) want = got;
               CHECK(std::memcmp(want.data(), got.data(), want.size() * sizeof(float)) == 0);
             }
@@ -455,7 +499,8 @@ const Algorithm& entry(const std::string& name) {
 
 TEST_CASE("winograd: same bits for any batch split and alignment, and an empty batch") {
   const PlanContext context = context_of(kernel_table());
-  const Problem p = make_problem(testing::parse_problem("mb3_ic32id6ih9iw10_oc32_kd3kh3kw3_sd1sh1sw1_same"));
+  const Problem p =
+      make_problem(testing::parse_problem("mb3_ic32id6ih9iw10_oc32_kd3kh3kw3_sd1sh1sw1_same"));
   const Tensors<float> tensors(p, 41, false);
   const Algorithm& algorithm = entry("winograd_f4x4x4");
   const std::vector<float> want = testing::run_algorithm(algorithm, p, context, tensors, 2);
@@ -473,9 +518,11 @@ TEST_CASE("winograd: same bits for any batch split and alignment, and an empty b
       buffers.packed_filter = packed.data();
       buffers.result = result.as<float>() + shift;
       buffers.batch = 1;
-      prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()), default_thread_pool(), 1);
+      prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()), default_thread_pool(),
+                        1);
       CHECK(result.intact());
-      CHECK(std::memcmp(want.data() + sample * out, result.as<float>() + shift, out * sizeof(float)) == 0);
+      CHECK(std::memcmp(want.data() + sample * out, result.as<float>() + shift,
+                        out * sizeof(float)) == 0);
     }
   }
   Buffers none;
@@ -486,12 +533,14 @@ TEST_CASE("winograd: same bits for any batch split and alignment, and an empty b
 
 TEST_CASE("winograd: a NaN or Inf spoils exactly the tiles whose windows hold it") {
   const PlanContext context = context_of(kernel_table());
-  const Problem p = make_problem(testing::parse_problem("mb1_ic20id10ih11iw13_oc18_kd3kh3kw3_sd1sh1sw1_same"));
+  const Problem p =
+      make_problem(testing::parse_problem("mb1_ic20id10ih11iw13_oc18_kd3kh3kw3_sd1sh1sw1_same"));
   Tensors<float> tensors(p, 51, false);
   const Algorithm& algorithm = entry("winograd_f4x4x4");
   const std::vector<float> clean = testing::run_algorithm(algorithm, p, context, tensors, 2);
   const int64_t at[3] = {5, 3, 8};
-  for (float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+  for (float value :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     Tensors<float> bad = tensors;
     bad.input[((at[0] * p.ih + at[1]) * p.iw + at[2]) * p.ic + 7] = value;
     const std::vector<float> got = testing::run_algorithm(algorithm, p, context, bad, 2);
@@ -509,7 +558,8 @@ TEST_CASE("winograd: a NaN or Inf spoils exactly the tiles whose windows hold it
           for (int64_t c = 0; c < p.oc; ++c) {
             const size_t i = static_cast<size_t>(((d * p.oh + h) * p.ow + w) * p.oc + c);
             if (!in_window) {
-              if (std::memcmp(&got[i], &clean[i], sizeof(float)) != 0) FAIL("changed outside the tiles");
+              if (std::memcmp(&got[i], &clean[i], sizeof(float)) != 0)
+                FAIL("changed outside the tiles");
             } else {
               spoiled += !std::isfinite(got[i]);
               if (in_reach && std::isfinite(got[i])) FAIL("finite where the direct sum is not");
@@ -527,9 +577,11 @@ TEST_CASE("winograd: the workspace does not grow with the volume or the batch, a
       size_t bytes[2];
       int i = 0;
       for (const char* volume : {"id64ih64iw64", "id512ih512iw512"}) {
-        ProblemSpec spec = testing::parse_problem(std::string("mb1_") + channels + volume + "_oc" + (channels + 2) + "_kd3kh3kw3_sd1sh1sw1_same");
+        ProblemSpec spec = testing::parse_problem(std::string("mb1_") + channels + volume + "_oc" +
+                                                  (channels + 2) + "_kd3kh3kw3_sd1sh1sw1_same");
         spec.layout = layout;
-        const std::unique_ptr<Prepared> prepared = entry("winograd_f4x4x4").prepare(make_problem(spec), context);
+        const std::unique_ptr<Prepared> prepared =
+            entry("winograd_f4x4x4").prepare(make_problem(spec), context);
         bytes[i++] = prepared->ledger().bytes_per_thread();
         CAPTURE(channels);
         const size_t l2 = std::max<size_t>(cpu_info().l2_bytes, size_t{256} << 10);
@@ -550,14 +602,23 @@ TEST_CASE("winograd: says what it does not compute") {
   const auto same = [](ProblemSpec&) {};
   const char* plain = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same";
   CHECK(reason(plain, same).empty());
-  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("stride") != std::string::npos);
-  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd1dh2dw1_same", same).find("dilation") != std::string::npos);
-  CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") != std::string::npos);
-  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd1kh3kw3_sd1sh1sw1_same", same).find("F(4, 1)") != std::string::npos);
-  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd7kh7kw7_sd1sh1sw1_same", same).find("F(4, 7)") != std::string::npos);
-  CHECK(reason(plain, [](ProblemSpec& s) { s.accuracy = Accuracy::kStrict; }).find("strict") != std::string::npos);
-  CHECK(reason(plain, [](ProblemSpec& s) { s.dtype = DType::kFloat64; }).find("float32") != std::string::npos);
-  CHECK(reason(plain, [](ProblemSpec& s) { s.direction = Direction::kBackwardFilter; }).find("forward") != std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("stride") !=
+        std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd1dh2dw1_same", same).find("dilation") !=
+        std::string::npos);
+  CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") !=
+        std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd1kh3kw3_sd1sh1sw1_same", same).find("F(4, 1)") !=
+        std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd7kh7kw7_sd1sh1sw1_same", same).find("F(4, 7)") !=
+        std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.accuracy = Accuracy::kStrict; }).find("strict") !=
+        std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.dtype = DType::kFloat64; }).find("float32") !=
+        std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) {
+          s.direction = Direction::kBackwardFilter;
+        }).find("forward") != std::string::npos);
 }
 
 }  // namespace

@@ -1,16 +1,18 @@
 /* 3-D convolution and pooling on CPUs: the C interface.
  *
- *   problem  shapes, strides, padding, direction        conv3d_problem_create
- *   plan     the problem with everything decided        conv3d_plan_create      immutable, shared by threads
- *   execute  a plan, tensors, a number of threads       conv3d_plan_execute     safe from many threads at once
+ *   problem  shapes, strides, padding, direction     conv3d_problem_create
+ *   plan     the problem with everything decided     conv3d_plan_create: immutable, for all threads
+ *   execute  a plan, tensors, a number of threads    conv3d_plan_execute: by many threads at once
  *
  * Tensors are dense. Activations are [batch][depth][height][width][channels] (channels last) or
- * [batch][channels][depth][height][width] (channels first); filters are always [kd][kh][kw][in_channels / groups][out_channels].
- * Sums are those of TensorFlow's Conv3D: cross-correlation, the filter is not flipped.
+ * [batch][channels][depth][height][width] (channels first); filters are always
+ * [kd][kh][kw][in_channels / groups][out_channels]. Sums are those of TensorFlow's Conv3D:
+ * cross-correlation, the filter is not flipped.
  *
- * Every struct starts with its size in bytes, set by the caller (CONV3D_INIT), so that later versions can grow it.
- * Every function that can fail returns a status; conv3d_last_error() then tells this thread what was wrong.
- * Handles may be destroyed in any order; NULL may be destroyed. No function prints, aborts or throws.
+ * Every struct starts with its size in bytes, set by the caller (CONV3D_INIT), so that later
+ * versions can grow it. Every function that can fail returns a status; conv3d_last_error() then
+ * tells this thread what was wrong. Handles may be destroyed in any order; NULL may be destroyed.
+ * No function prints, aborts or throws.
  */
 #ifndef CONV3D_CONV3D_H
 #define CONV3D_CONV3D_H
@@ -26,14 +28,14 @@ extern "C" {
 #endif
 
 /* Sets a struct to zeros and its size: conv3d_problem_desc d; CONV3D_INIT(d); */
-#define CONV3D_INIT(object)                                            \
-  do {                                                                 \
-    size_t conv3d_i_;                                                  \
-    unsigned char* conv3d_p_ = (unsigned char*)&(object);              \
-    for (conv3d_i_ = 0; conv3d_i_ < sizeof(object); ++conv3d_i_) {     \
-      conv3d_p_[conv3d_i_] = 0;                                        \
-    }                                                                  \
-    (object).size = sizeof(object);                                    \
+#define CONV3D_INIT(object)                                        \
+  do {                                                             \
+    size_t conv3d_i_;                                              \
+    unsigned char* conv3d_p_ = (unsigned char*)&(object);          \
+    for (conv3d_i_ = 0; conv3d_i_ < sizeof(object); ++conv3d_i_) { \
+      conv3d_p_[conv3d_i_] = 0;                                    \
+    }                                                              \
+    (object).size = sizeof(object);                                \
   } while (0)
 
 typedef enum conv3d_status {
@@ -44,14 +46,28 @@ typedef enum conv3d_status {
   CONV3D_INTERNAL = 4          /* a defect of this library */
 } conv3d_status;
 
-/* The message of this thread's last failed call: names the argument, what was given and what is accepted. */
+/* The message of this thread's last failed call: names the argument, what was given and what is
+ * accepted. */
 CONV3D_API const char* conv3d_last_error(void);
 CONV3D_API const char* conv3d_version(void);
 
-typedef enum conv3d_direction { CONV3D_FORWARD = 0, CONV3D_BACKWARD_INPUT = 1, CONV3D_BACKWARD_FILTER = 2 } conv3d_direction;
-typedef enum conv3d_dtype { CONV3D_FLOAT32 = 0, CONV3D_FLOAT64 = 1, CONV3D_FLOAT16 = 2, CONV3D_BFLOAT16 = 3 } conv3d_dtype;
+typedef enum conv3d_direction {
+  CONV3D_FORWARD = 0,
+  CONV3D_BACKWARD_INPUT = 1,
+  CONV3D_BACKWARD_FILTER = 2
+} conv3d_direction;
+typedef enum conv3d_dtype {
+  CONV3D_FLOAT32 = 0,
+  CONV3D_FLOAT64 = 1,
+  CONV3D_FLOAT16 = 2,
+  CONV3D_BFLOAT16 = 3
+} conv3d_dtype;
 typedef enum conv3d_layout { CONV3D_CHANNELS_LAST = 0, CONV3D_CHANNELS_FIRST = 1 } conv3d_layout;
-typedef enum conv3d_padding { CONV3D_VALID = 0, CONV3D_SAME = 1, CONV3D_EXPLICIT = 2 } conv3d_padding;
+typedef enum conv3d_padding {
+  CONV3D_VALID = 0,
+  CONV3D_SAME = 1,
+  CONV3D_EXPLICIT = 2
+} conv3d_padding;
 typedef enum conv3d_activation {
   CONV3D_NO_ACTIVATION = 0,
   CONV3D_RELU = 1,
@@ -65,18 +81,20 @@ typedef enum conv3d_accuracy {
   CONV3D_ACCURACY_FAST = 2     /* as default, until there is hardware bfloat16 support */
 } conv3d_accuracy;
 
-/* --- threads ---------------------------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
-/* What calls use that name no number of threads. Starts as CONV3D_NUM_THREADS, else OMP_NUM_THREADS, else
- * min(affinity, cgroup quota rounded down, physical cores). */
+/* What calls use that name no number of threads. Starts as CONV3D_NUM_THREADS, else
+ * OMP_NUM_THREADS, else min(affinity, cgroup quota rounded down, physical cores). */
 CONV3D_API int conv3d_get_num_threads(void);
 CONV3D_API void conv3d_set_num_threads(int threads); /* clamped to 1 .. 1024 */
-/* Floating-point operations a second that `threads` threads reach with float32 FMAs and nothing else, for about `seconds` (at
- * most 10): what a share of the machine's peak is a share of. */
-CONV3D_API conv3d_status conv3d_measure_fma_peak(int threads, double seconds, double* operations_per_second);
+/* Floating-point operations a second that `threads` threads reach with float32 FMAs and nothing
+ * else, for about `seconds` (at most 10): what a share of the machine's peak is a share of. */
+CONV3D_API conv3d_status conv3d_measure_fma_peak(int threads, double seconds,
+                                                 double* operations_per_second);
 
-/* The caller's own threads. `parallel_for` must call task(task_context, i) once for every i in [0, tasks), on any threads,
- * and return when all have returned. `tasks` is at most max_threads. It may run them one after the other. */
+/* The caller's own threads. `parallel_for` must call task(task_context, i) once for every i in [0,
+ * tasks), on any threads, and return when all have returned. `tasks` is at most max_threads. It may
+ * run them one after the other. */
 typedef void (*conv3d_task)(void* task_context, int i);
 typedef struct conv3d_thread_pool_desc {
   size_t size;
@@ -85,12 +103,14 @@ typedef struct conv3d_thread_pool_desc {
   void* context;
 } conv3d_thread_pool_desc;
 typedef struct conv3d_thread_pool conv3d_thread_pool;
-CONV3D_API conv3d_status conv3d_thread_pool_create(const conv3d_thread_pool_desc* desc, conv3d_thread_pool** pool);
+CONV3D_API conv3d_status conv3d_thread_pool_create(const conv3d_thread_pool_desc* desc,
+                                                   conv3d_thread_pool** pool);
 CONV3D_API void conv3d_thread_pool_destroy(conv3d_thread_pool* pool); /* no call may be using it */
 
-/* --- problems ----------------------------------------------------------------------------------------------------------*/
+/* --- problems --------------------------------------------------------------------------------- */
 
-/* The sizes describe the forward convolution, whatever the direction. Triples are depth, height, width. */
+/* The sizes describe the forward convolution, whatever the direction. Triples are depth, height,
+ * width. */
 typedef struct conv3d_problem_desc {
   size_t size;
   conv3d_direction direction;
@@ -99,7 +119,8 @@ typedef struct conv3d_problem_desc {
   conv3d_padding padding;
   conv3d_activation activation; /* of the computed tensor; not for CONV3D_BACKWARD_FILTER */
   conv3d_accuracy accuracy;
-  int with_bias; /* one number per channel of the computed tensor is added; not for CONV3D_BACKWARD_FILTER */
+  int with_bias; /* one number per channel of the computed tensor is added; not for
+                    CONV3D_BACKWARD_FILTER */
   int64_t batch;
   int64_t groups;
   int64_t input_channels;
@@ -122,16 +143,21 @@ typedef struct conv3d_problem_info {
 } conv3d_problem_info;
 
 typedef struct conv3d_problem conv3d_problem;
-CONV3D_API conv3d_status conv3d_problem_create(const conv3d_problem_desc* desc, conv3d_problem** problem);
+CONV3D_API conv3d_status conv3d_problem_create(const conv3d_problem_desc* desc,
+                                               conv3d_problem** problem);
 CONV3D_API void conv3d_problem_destroy(conv3d_problem* problem);
-CONV3D_API conv3d_status conv3d_problem_get_info(const conv3d_problem* problem, conv3d_problem_info* info);
-CONV3D_API const char* conv3d_problem_text(const conv3d_problem* problem); /* lives as long as the problem */
+CONV3D_API conv3d_status conv3d_problem_get_info(const conv3d_problem* problem,
+                                                 conv3d_problem_info* info);
+CONV3D_API const char* conv3d_problem_text(
+    const conv3d_problem* problem); /* lives as long as the problem */
 
-/* --- plans -------------------------------------------------------------------------------------------------------------*/
+/* --- plans ------------------------------------------------------------------------------------ */
 
-/* `algorithm`: NULL or "auto", "reference", "gemm", "winograd", or a name that conv3d_plan_get_info reports. */
+/* `algorithm`: NULL or "auto", "reference", "gemm", "winograd", or a name that conv3d_plan_get_info
+ * reports. */
 typedef struct conv3d_plan conv3d_plan;
-CONV3D_API conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm, conv3d_plan** plan);
+CONV3D_API conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm,
+                                            conv3d_plan** plan);
 CONV3D_API void conv3d_plan_destroy(conv3d_plan* plan);
 
 /* Strings live as long as the plan. */
@@ -150,7 +176,8 @@ typedef struct conv3d_plan_info {
   int candidates;
 } conv3d_plan_info;
 /* For a call with `batch` samples on at most `threads` threads (0: the default). */
-CONV3D_API conv3d_status conv3d_plan_get_info(const conv3d_plan* plan, int64_t batch, int threads, conv3d_plan_info* info);
+CONV3D_API conv3d_status conv3d_plan_get_info(const conv3d_plan* plan, int64_t batch, int threads,
+                                              conv3d_plan_info* info);
 
 typedef struct conv3d_candidate {
   size_t size;
@@ -158,33 +185,38 @@ typedef struct conv3d_candidate {
   double seconds;     /* estimated, for one sample on one thread; negative: cannot serve */
   const char* reason; /* why not, or a remark; may be empty */
 } conv3d_candidate;
-CONV3D_API conv3d_status conv3d_plan_get_candidate(const conv3d_plan* plan, int index, conv3d_candidate* candidate);
+CONV3D_API conv3d_status conv3d_plan_get_candidate(const conv3d_plan* plan, int index,
+                                                   conv3d_candidate* candidate);
 
-/* A filter packed once for many calls. Serves every plan of the same filter shape that chose the same packing. */
+/* A filter packed once for many calls. Serves every plan of the same filter shape that chose the
+ * same packing. */
 typedef struct conv3d_packed_filter conv3d_packed_filter;
-CONV3D_API conv3d_status conv3d_plan_pack_filter(const conv3d_plan* plan, const void* filter, conv3d_packed_filter** packed);
+CONV3D_API conv3d_status conv3d_plan_pack_filter(const conv3d_plan* plan, const void* filter,
+                                                 conv3d_packed_filter** packed);
 CONV3D_API void conv3d_packed_filter_destroy(conv3d_packed_filter* packed);
 CONV3D_API size_t conv3d_packed_filter_bytes(const conv3d_packed_filter* packed);
-CONV3D_API int conv3d_packed_filter_fits(const conv3d_packed_filter* packed, const conv3d_plan* plan);
+CONV3D_API int conv3d_packed_filter_fits(const conv3d_packed_filter* packed,
+                                         const conv3d_plan* plan);
 
 typedef struct conv3d_buffers {
   size_t size;
-  int64_t batch;             /* any; a plan serves every batch */
-  const void* input;         /* forward and backward_filter */
-  const void* filter;        /* forward and backward_input, or packed_filter */
-  const void* grad_output;   /* backward_input and backward_filter */
-  const void* bias;          /* if the problem has one */
-  void* result;              /* output, grad_input or grad_filter; overlaps nothing */
+  int64_t batch;           /* any; a plan serves every batch */
+  const void* input;       /* forward and backward_filter */
+  const void* filter;      /* forward and backward_input, or packed_filter */
+  const void* grad_output; /* backward_input and backward_filter */
+  const void* bias;        /* if the problem has one */
+  void* result;            /* output, grad_input or grad_filter; overlaps nothing */
   const conv3d_packed_filter* packed_filter;
-  int num_threads;           /* 0: the default */
-  conv3d_thread_pool* pool;  /* NULL: the library's own */
+  int num_threads;          /* 0: the default */
+  conv3d_thread_pool* pool; /* NULL: the library's own */
 } conv3d_buffers;
-CONV3D_API conv3d_status conv3d_plan_execute(const conv3d_plan* plan, const conv3d_buffers* buffers);
+CONV3D_API conv3d_status conv3d_plan_execute(const conv3d_plan* plan,
+                                             const conv3d_buffers* buffers);
 
-/* --- pooling -----------------------------------------------------------------------------------------------------------*/
+/* --- pooling ---------------------------------------------------------------------------------- */
 
-/* Padding cells never win a maximum and are never counted in an average. Max pooling's gradient goes to the first maximum
- * of its window. */
+/* Padding cells never win a maximum and are never counted in an average. Max pooling's gradient
+ * goes to the first maximum of its window. */
 typedef enum conv3d_pooling { CONV3D_MAX_POOLING = 0, CONV3D_AVG_POOLING = 1 } conv3d_pooling;
 typedef struct conv3d_pool_desc {
   size_t size;
@@ -203,16 +235,19 @@ typedef struct conv3d_pool_desc {
 /* The checked output extents, without computing anything. */
 CONV3D_API conv3d_status conv3d_pool_output(const conv3d_pool_desc* desc, int64_t output[3]);
 /* num_threads 0: the default; pool NULL: the library's own. */
-CONV3D_API conv3d_status conv3d_pool_forward(const conv3d_pool_desc* desc, const void* input, void* output, int num_threads,
+CONV3D_API conv3d_status conv3d_pool_forward(const conv3d_pool_desc* desc, const void* input,
+                                             void* output, int num_threads,
                                              conv3d_thread_pool* pool);
 /* `input` and `output` are read by max pooling only and may be NULL for average pooling. */
-CONV3D_API conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, const void* input, const void* output,
-                                              const void* grad_output, void* grad_input, int num_threads,
+CONV3D_API conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, const void* input,
+                                              const void* output, const void* grad_output,
+                                              void* grad_input, int num_threads,
                                               conv3d_thread_pool* pool);
 
-/* --- between convolutions: float32 and float64, any number of threads gives the same bits -----------------------------------*/
+/* --- between convolutions: float32 and float64, any number of threads gives the same bits ----- */
 
-/* A dense tensor [outer][channels][inner]: inner is 1 for channels last, outer the batch for channels first. */
+/* A dense tensor [outer][channels][inner]: inner is 1 for channels last, outer the batch for
+ * channels first. */
 typedef struct conv3d_channel_view {
   size_t size;
   conv3d_dtype dtype;
@@ -221,17 +256,21 @@ typedef struct conv3d_channel_view {
   int64_t inner;
 } conv3d_channel_view;
 /* mean and (biased) variance by channel; variance may be NULL. */
-CONV3D_API conv3d_status conv3d_channel_moments(const conv3d_channel_view* view, const void* x, void* mean, void* variance,
-                                                int num_threads, conv3d_thread_pool* pool);
+CONV3D_API conv3d_status conv3d_channel_moments(const conv3d_channel_view* view, const void* x,
+                                                void* mean, void* variance, int num_threads,
+                                                conv3d_thread_pool* pool);
 /* sum[c] = sum x; and if y is not NULL: product[c] = sum x (y - center[c]). */
-CONV3D_API conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x, const void* y,
-                                             const void* center, void* sum, void* product, int num_threads,
+CONV3D_API conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x,
+                                             const void* y, const void* center, void* sum,
+                                             void* product, int num_threads,
                                              conv3d_thread_pool* pool);
-/* out = x scale[c] + y scale_y[c] + shift[c], then max(0, .) if relu. NULL terms and factors are left out; y needs both
- * factors. out may be x or y. */
-CONV3D_API conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void* x, const void* scale,
-                                               const void* y, const void* scale_y, const void* shift, int relu, void* out,
-                                               int num_threads, conv3d_thread_pool* pool);
+/* out = x scale[c] + y scale_y[c] + shift[c], then max(0, .) if relu. NULL terms and factors are
+ * left out; y needs both factors. out may be x or y. */
+CONV3D_API conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void* x,
+                                               const void* scale, const void* y,
+                                               const void* scale_y, const void* shift, int relu,
+                                               void* out, int num_threads,
+                                               conv3d_thread_pool* pool);
 
 typedef enum conv3d_pointwise_op {
   CONV3D_RELU_GRAD = 0,       /* a where b > 0, else 0 */
@@ -241,17 +280,20 @@ typedef enum conv3d_pointwise_op {
   CONV3D_ADD = 4              /* a + b */
 } conv3d_pointwise_op;
 /* out[i] = op(a[i], b[i]), i < n; out may be a or b. */
-CONV3D_API conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n, const void* a,
-                                          const void* b, double parameter, void* out, int num_threads,
-                                          conv3d_thread_pool* pool);
+CONV3D_API conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n,
+                                          const void* a, const void* b, double parameter, void* out,
+                                          int num_threads, conv3d_thread_pool* pool);
 
-/* Rows of `classes` elements. With y NULL: out = softmax(x); else the gradient (x - sum x y) y, x the gradient of y. */
-CONV3D_API conv3d_status conv3d_softmax(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x, const void* y,
-                                        void* out, int num_threads, conv3d_thread_pool* pool);
+/* Rows of `classes` elements. With y NULL: out = softmax(x); else the gradient (x - sum x y) y, x
+ * the gradient of y. */
+CONV3D_API conv3d_status conv3d_softmax(conv3d_dtype dtype, int64_t rows, int64_t classes,
+                                        const void* x, const void* y, void* out, int num_threads,
+                                        conv3d_thread_pool* pool);
 /* loss[r] = log sum exp x[r] - x[r][labels[r]]; grad = softmax(x) - one_hot(labels). */
-CONV3D_API conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x,
-                                                     const int64_t* labels, void* loss, void* grad, int num_threads,
-                                                     conv3d_thread_pool* pool);
+CONV3D_API conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows,
+                                                     int64_t classes, const void* x,
+                                                     const int64_t* labels, void* loss, void* grad,
+                                                     int num_threads, conv3d_thread_pool* pool);
 
 /* One step over n elements, g the gradient and p the four numbers of the rule:
  *   gradient descent  var - p0 g
@@ -259,7 +301,8 @@ CONV3D_API conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t
  *   RMSProp           s += (1 - p3)(g^2 - s);  m = p1 m + p0 g / sqrt(s + p2);  var - m
  *   Adam              m += (1 - p1)(g - m);  s += (1 - p3)(g^2 - s);  var - p0 m / (sqrt(s) + p2)
  *                     Nesterov: (1 - p1) g + p1 m in the place of the last m
- * slot0 is m of momentum and Adam and s of RMSProp; slot1 the other. New arrays may be the old ones. */
+ * slot0 is m of momentum and Adam and s of RMSProp; slot1 the other. New arrays may be the old
+ * ones. */
 typedef enum conv3d_optimizer_rule {
   CONV3D_GRADIENT_DESCENT = 0,
   CONV3D_MOMENTUM = 1,
@@ -278,11 +321,12 @@ typedef struct conv3d_optimizer_arrays {
   void* new_slot0;
   void* new_slot1;
 } conv3d_optimizer_arrays;
-CONV3D_API conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dtype, int64_t n,
-                                               const double numbers[4], const conv3d_optimizer_arrays* arrays,
+CONV3D_API conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dtype,
+                                               int64_t n, const double numbers[4],
+                                               const conv3d_optimizer_arrays* arrays,
                                                int num_threads, conv3d_thread_pool* pool);
 
-/* --- the machine and the process ---------------------------------------------------------------------------------------*/
+/* --- the machine and the process -------------------------------------------------------------- */
 
 typedef struct conv3d_machine_info {
   size_t size;
@@ -308,10 +352,11 @@ CONV3D_API conv3d_status conv3d_check_memory(size_t bytes, const char* what);
 CONV3D_API size_t conv3d_workspace_cache_bytes(void); /* kept for the next call */
 CONV3D_API void conv3d_clear_workspace_cache(void);
 
-/* One line per call if CONV3D_VERBOSE is set or conv3d_set_verbose(1) was called; sink NULL: stderr. The sink is called
- * from the threads that call this library. */
+/* One line per call if CONV3D_VERBOSE is set or conv3d_set_verbose(1) was called; sink NULL:
+ * stderr. The sink is called from the threads that call this library. */
 CONV3D_API void conv3d_set_verbose(int on);
-CONV3D_API void conv3d_set_verbose_sink(void (*sink)(const char* line, void* context), void* context);
+CONV3D_API void conv3d_set_verbose_sink(void (*sink)(const char* line, void* context),
+                                        void* context);
 
 #ifdef __cplusplus
 }

@@ -23,12 +23,14 @@
 #include "conv3d/conv3d.h"
 
 namespace conv3d {
-// The library's own sources have types of the same names inside `conv3d`; the inline namespace keeps the two apart.
+// The library's own sources have types of the same names inside `conv3d`; the inline
+// namespace keeps the two apart.
 inline namespace api {
 
 class Error : public std::runtime_error {
  public:
-  Error(conv3d_status status, const std::string& message) : std::runtime_error(message), status_(status) {}
+  Error(conv3d_status status, const std::string& message)
+      : std::runtime_error(message), status_(status) {}
   conv3d_status status() const noexcept { return status_; }
 
  private:
@@ -88,7 +90,8 @@ class Problem {
 
 class PackedFilter {
  public:
-  explicit PackedFilter(conv3d_packed_filter* handle) : handle_(handle, conv3d_packed_filter_destroy) {}
+  explicit PackedFilter(conv3d_packed_filter* handle)
+      : handle_(handle, conv3d_packed_filter_destroy) {}
   std::size_t bytes() const { return conv3d_packed_filter_bytes(get()); }
   const conv3d_packed_filter* get() const noexcept { return handle_.get(); }
 
@@ -99,15 +102,18 @@ class PackedFilter {
 // The caller's own threads, for Buffers::pool.
 class ThreadPool {
  public:
-  // parallel_for(tasks, task) calls task(i) once for every i in [0, tasks) and returns when all have returned.
+  // parallel_for(tasks, task) calls task(i) once for every i in [0, tasks) and returns
+  // when all have returned.
   using ParallelFor = std::function<void(int tasks, const std::function<void(int)>& task)>;
-  ThreadPool(int max_threads, ParallelFor parallel_for) : call_(std::make_unique<ParallelFor>(std::move(parallel_for))) {
+  ThreadPool(int max_threads, ParallelFor parallel_for)
+      : call_(std::make_unique<ParallelFor>(std::move(parallel_for))) {
     conv3d_thread_pool_desc desc;
     CONV3D_INIT(desc);
     desc.max_threads = max_threads;
     desc.context = call_.get();
     desc.parallel_for = [](void* context, int tasks, conv3d_task task, void* task_context) {
-      (*static_cast<ParallelFor*>(context))(tasks, [task, task_context](int i) { task(task_context, i); });
+      (*static_cast<ParallelFor*>(context))(tasks,
+                                            [task, task_context](int i) { task(task_context, i); });
     };
     conv3d_thread_pool* handle = nullptr;
     check(conv3d_thread_pool_create(&desc, &handle));
@@ -159,7 +165,9 @@ class Plan {
     check(conv3d_plan_pack_filter(get(), filter, &handle));
     return PackedFilter(handle);
   }
-  bool accepts(const PackedFilter& filter) const { return conv3d_packed_filter_fits(filter.get(), get()) != 0; }
+  bool accepts(const PackedFilter& filter) const {
+    return conv3d_packed_filter_fits(filter.get(), get()) != 0;
+  }
   void execute(const conv3d_buffers& buffers) const { check(conv3d_plan_execute(get(), &buffers)); }
   const conv3d_plan* get() const noexcept { return handle_.get(); }
 

@@ -1,10 +1,12 @@
 // The interface between a plan and the ways to compute a convolution.
 //
-// An Algorithm is a stateless entry of the ordered list in registry.cpp. Asked about a problem it says whether it can
-// serve it (and why not) and what it would cost. Chosen, it prepares a Prepared: block sizes, packing format and booked
-// scratch, all fixed. Prepared objects are immutable and shared by threads; execute decides nothing and allocates nothing.
+// An Algorithm is a stateless entry of the ordered list in registry.cpp. Asked about a problem it
+// says whether it can serve it (and why not) and what it would cost. Chosen, it prepares a
+// Prepared: block sizes, packing format and booked scratch, all fixed. Prepared objects are
+// immutable and shared by threads; execute decides nothing and allocates nothing.
 //
-// Determinism: nothing that changes a sum's order may depend on batch, thread count, layout or alignment.
+// Determinism: nothing that changes a sum's order may depend on batch, thread count,
+// layout or alignment.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +26,12 @@ struct KernelTable;
 struct PlanContext {
   const KernelTable* kernels;  // of the chosen ISA
   const CpuInfo* cpu;          // caches, cores
-  int threads;                 // for the cost model and for work splitting hints only, never for the order of sums
+  int threads;  // for the cost model and for work splitting hints only, never for the order of sums
 };
 
 struct Buffers {
-  const void* input = nullptr;          // forward, backward_filter: [mb, id, ih, iw, ic] (or channels first)
+  const void* input =
+      nullptr;  // forward, backward_filter: [mb, id, ih, iw, ic] (or channels first)
   const void* grad_output = nullptr;    // backward_*: [mb, od, oh, ow, oc]
   const void* packed_filter = nullptr;  // forward, backward_input: what pack_filter wrote
   const void* bias = nullptr;           // [channels of the computed tensor], or null
@@ -39,15 +42,19 @@ struct Buffers {
 class Prepared {
  public:
   virtual ~Prepared() = default;
-  // Bytes and identity of the packed filter. Two Prepared with equal formats may share one packed filter.
+  // Bytes and identity of the packed filter. Two Prepared with equal formats may share
+  // one packed filter.
   virtual size_t packed_filter_bytes() const = 0;
   virtual std::string packed_filter_format() const = 0;
-  // `filter` is [kd][kh][kw][ic / groups][oc] of the problem's dtype. `packed` is aligned to kScratchAlignment.
-  virtual void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const = 0;
+  // `filter` is [kd][kh][kw][ic / groups][oc] of the problem's dtype. `packed` is
+  // aligned to kScratchAlignment.
+  virtual void pack_filter(const void* filter, void* packed, ThreadPool& pool,
+                           int threads) const = 0;
   virtual const ScratchLedger& ledger() const = 0;
-  virtual void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const = 0;
-  // For explain(): finer name such as "winograd_f4x4x4" or "gemm_rows", block sizes in words, and the stated bound on
-  // max|error| / max|output| against float64.
+  virtual void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+                       int threads) const = 0;
+  // For explain(): finer name such as "winograd_f4x4x4" or "gemm_rows", block sizes in words, and
+  // the stated bound on max|error| / max|output| against float64.
   virtual std::string detail() const = 0;
   virtual double error_bound() const = 0;
   // Most threads that pay for this problem (small problems: 1).
@@ -57,20 +64,25 @@ class Prepared {
 class Algorithm {
  public:
   virtual ~Algorithm() = default;
-  virtual const char* name() const = 0;    // "winograd_f4x4x4"; what CONV3D_ALGORITHM and explain() use
-  virtual const char* family() const = 0;  // "reference", "gemm", "winograd": what callers may also force
-  // Empty string if this algorithm can run the problem, else the reason, for explain() and for errors.
+  virtual const char* name()
+      const = 0;  // "winograd_f4x4x4"; what CONV3D_ALGORITHM and explain() use
+  virtual const char* family()
+      const = 0;  // "reference", "gemm", "winograd": what callers may also force
+  // Empty string if this algorithm can run the problem, else the reason, for explain()
+  // and for errors.
   virtual std::string why_not(const Problem& problem, const PlanContext& context) const = 0;
   // Estimated seconds for the problem with context.threads threads; smaller wins.
   virtual double cost(const Problem& problem, const PlanContext& context) const = 0;
-  virtual std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const = 0;
+  virtual std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                            const PlanContext& context) const = 0;
 };
 
 struct AlgorithmList {
   const Algorithm* const* items;
   int size;
 };
-// The ordered list; ties in cost go to the earlier entry. `reference` is last and serves everything.
+// The ordered list; ties in cost go to the earlier entry. `reference` is last and
+// serves everything.
 AlgorithmList algorithm_list();
 
 }  // namespace conv3d

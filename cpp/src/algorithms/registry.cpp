@@ -1,5 +1,5 @@
-// THE ordered list: one line per algorithm or family. Ties in cost go to the earlier entry; the reference is last and serves
-// all.
+// THE ordered list: one line per algorithm or family. Ties in cost go to the earlier entry; the
+// reference is last and serves all.
 #include <vector>
 
 #include "algorithms/algorithm.h"

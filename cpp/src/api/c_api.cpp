@@ -1,4 +1,5 @@
-// The only extern "C" file: checks arguments, catches everything, returns a status and keeps this thread's message.
+// The only extern "C" file: checks arguments, catches everything, returns a status and
+// keeps this thread's message.
 #include <algorithm>
 #include <cstring>
 #include <exception>
@@ -82,12 +83,14 @@ T* required(T* pointer, const char* name) {
   return pointer;
 }
 
-// A caller's struct of this or an earlier or later version: what it does not have is zero, what we do not know is ignored.
+// A caller's struct of this or an earlier or later version: what it does not have is zero, what
+// we do not know is ignored.
 template <class T>
 T read_struct(const T* from, const char* name) {
   required(from, name);
   if (from->size < sizeof(size_t)) {
-    throw Error(Status::kInvalidArgument, std::string(name) + " has no size; set it with CONV3D_INIT");
+    throw Error(Status::kInvalidArgument,
+                std::string(name) + " has no size; set it with CONV3D_INIT");
   }
   T copy{};
   std::memcpy(static_cast<void*>(&copy), from, std::min(from->size, sizeof(T)));
@@ -100,7 +103,8 @@ void write_struct(T* to, T value, const char* name) {
   required(to, name);
   const size_t size = to->size;
   if (size < sizeof(size_t)) {
-    throw Error(Status::kInvalidArgument, std::string(name) + " has no size; set it with CONV3D_INIT");
+    throw Error(Status::kInvalidArgument,
+                std::string(name) + " has no size; set it with CONV3D_INIT");
   }
   value.size = size;
   std::memcpy(static_cast<void*>(to), &value, std::min(size, sizeof(T)));
@@ -150,12 +154,16 @@ conv3d::PoolPlan pool_plan_of(const conv3d_pool_desc* desc) {
 // The pool and number of threads of one call.
 struct Team {
   Team(conv3d_thread_pool* own, int num_threads)
-      : pool(own != nullptr ? static_cast<conv3d::ThreadPool&>(own->value) : conv3d::default_thread_pool()) {
+      : pool(own != nullptr ? static_cast<conv3d::ThreadPool&>(own->value)
+                            : conv3d::default_thread_pool()) {
     if (num_threads < 0) {
       throw Error(Status::kInvalidArgument,
-                  "num_threads is " + std::to_string(num_threads) + "; 0 (the default) or a positive number is accepted");
+                  "num_threads is " + std::to_string(num_threads) +
+                      "; 0 (the default) or a positive number is accepted");
     }
-    const int wanted = num_threads > 0 ? num_threads : own != nullptr ? pool.max_threads() : conv3d::get_num_threads();
+    const int wanted = num_threads > 0  ? num_threads
+                       : own != nullptr ? pool.max_threads()
+                                        : conv3d::get_num_threads();
     threads = std::min(wanted, pool.max_threads());
   }
   conv3d::ThreadPool& pool;
@@ -164,7 +172,8 @@ struct Team {
 
 conv3d::ChannelView view_of(const conv3d_channel_view* view) {
   const conv3d_channel_view d = read_struct(view, "view");
-  const conv3d::ChannelView result = {static_cast<conv3d::DType>(d.dtype), d.outer, d.channels, d.inner};
+  const conv3d::ChannelView result = {static_cast<conv3d::DType>(d.dtype), d.outer, d.channels,
+                                      d.inner};
   conv3d::check_view(result);
   return result;
 }
@@ -174,7 +183,8 @@ template <class F>
 void element_wise(conv3d_thread_pool* pool, int num_threads, int64_t elements, const F& body) {
   constexpr int64_t kElementsPerThread = int64_t{1} << 15;
   const Team team(pool, num_threads);
-  const int threads = static_cast<int>(std::clamp<int64_t>(elements / kElementsPerThread, 1, team.threads));
+  const int threads =
+      static_cast<int>(std::clamp<int64_t>(elements / kElementsPerThread, 1, team.threads));
   const conv3d::FloatEnvironment environment(conv3d::Denormals::kKeep);
   body(conv3d::kernel_table(), team.pool, threads);
 }
@@ -211,14 +221,16 @@ void conv3d_set_num_threads(int threads) {
   guarded([&] { conv3d::set_num_threads(threads); });
 }
 
-conv3d_status conv3d_thread_pool_create(const conv3d_thread_pool_desc* desc, conv3d_thread_pool** pool) {
+conv3d_status conv3d_thread_pool_create(const conv3d_thread_pool_desc* desc,
+                                        conv3d_thread_pool** pool) {
   return guarded([&] {
     const conv3d_thread_pool_desc d = read_struct(desc, "desc");
     required(pool, "pool");
     required(d.parallel_for, "desc.parallel_for");
     if (d.max_threads < 1 || d.max_threads > conv3d::kMaxThreads) {
-      throw Error(Status::kInvalidArgument, "max_threads is " + std::to_string(d.max_threads) + "; 1 to " +
-                                                std::to_string(conv3d::kMaxThreads) + " is accepted");
+      throw Error(Status::kInvalidArgument, "max_threads is " + std::to_string(d.max_threads) +
+                                                "; 1 to " + std::to_string(conv3d::kMaxThreads) +
+                                                " is accepted");
     }
     *pool = new conv3d_thread_pool{conv3d::CallerPool(d.max_threads, d.parallel_for, d.context)};
   });
@@ -238,7 +250,8 @@ conv3d_status conv3d_problem_get_info(const conv3d_problem* problem, conv3d_prob
   return guarded([&] {
     const conv3d::Problem& p = required(problem, "problem")->value;
     conv3d_problem_info result{};
-    const int64_t output[3] = {p.od, p.oh, p.ow}, before[3] = {p.pd, p.ph, p.pw}, after[3] = {p.pd1, p.ph1, p.pw1};
+    const int64_t output[3] = {p.od, p.oh, p.ow}, before[3] = {p.pd, p.ph, p.pw},
+                  after[3] = {p.pd1, p.ph1, p.pw1};
     std::copy_n(output, 3, result.output);
     std::copy_n(before, 3, result.pad_before);
     std::copy_n(after, 3, result.pad_after);
@@ -246,9 +259,12 @@ conv3d_status conv3d_problem_get_info(const conv3d_problem* problem, conv3d_prob
     write_struct(info, result, "info");
   });
 }
-const char* conv3d_problem_text(const conv3d_problem* problem) { return problem != nullptr ? problem->text.c_str() : ""; }
+const char* conv3d_problem_text(const conv3d_problem* problem) {
+  return problem != nullptr ? problem->text.c_str() : "";
+}
 
-conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm, conv3d_plan** plan) {
+conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm,
+                                 conv3d_plan** plan) {
   return guarded([&] {
     required(plan, "plan");
     const conv3d::Problem& p = required(problem, "problem")->value;
@@ -257,11 +273,13 @@ conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algo
 }
 void conv3d_plan_destroy(conv3d_plan* plan) { delete plan; }
 
-conv3d_status conv3d_plan_get_info(const conv3d_plan* plan, int64_t batch, int threads, conv3d_plan_info* info) {
+conv3d_status conv3d_plan_get_info(const conv3d_plan* plan, int64_t batch, int threads,
+                                   conv3d_plan_info* info) {
   return guarded([&] {
     const conv3d::Plan& p = required(plan, "plan")->value;
     if (batch < 0) {
-      throw Error(Status::kInvalidArgument, "batch is " + std::to_string(batch) + "; batches are not negative");
+      throw Error(Status::kInvalidArgument,
+                  "batch is " + std::to_string(batch) + "; batches are not negative");
     }
     const conv3d::PlanFacts& facts = p.facts();
     conv3d_plan_info result{};
@@ -282,12 +300,14 @@ conv3d_status conv3d_plan_get_info(const conv3d_plan* plan, int64_t batch, int t
   });
 }
 
-conv3d_status conv3d_plan_get_candidate(const conv3d_plan* plan, int index, conv3d_candidate* candidate) {
+conv3d_status conv3d_plan_get_candidate(const conv3d_plan* plan, int index,
+                                        conv3d_candidate* candidate) {
   return guarded([&] {
     const auto& list = required(plan, "plan")->value.facts().candidates;
     if (index < 0 || static_cast<size_t>(index) >= list.size()) {
-      throw Error(Status::kInvalidArgument,
-                  "index is " + std::to_string(index) + "; the plan has " + std::to_string(list.size()) + " candidates");
+      throw Error(Status::kInvalidArgument, "index is " + std::to_string(index) +
+                                                "; the plan has " + std::to_string(list.size()) +
+                                                " candidates");
     }
     const conv3d::Candidate& c = list[static_cast<size_t>(index)];
     conv3d_candidate result{};
@@ -298,15 +318,19 @@ conv3d_status conv3d_plan_get_candidate(const conv3d_plan* plan, int index, conv
   });
 }
 
-conv3d_status conv3d_plan_pack_filter(const conv3d_plan* plan, const void* filter, conv3d_packed_filter** packed) {
+conv3d_status conv3d_plan_pack_filter(const conv3d_plan* plan, const void* filter,
+                                      conv3d_packed_filter** packed) {
   return guarded([&] {
     required(packed, "packed");
     const Team team(nullptr, 0);
-    *packed = new conv3d_packed_filter{required(plan, "plan")->value.pack(filter, team.pool, team.threads)};
+    *packed = new conv3d_packed_filter{
+        required(plan, "plan")->value.pack(filter, team.pool, team.threads)};
   });
 }
 void conv3d_packed_filter_destroy(conv3d_packed_filter* packed) { delete packed; }
-size_t conv3d_packed_filter_bytes(const conv3d_packed_filter* packed) { return packed != nullptr ? packed->value->bytes() : 0; }
+size_t conv3d_packed_filter_bytes(const conv3d_packed_filter* packed) {
+  return packed != nullptr ? packed->value->bytes() : 0;
+}
 int conv3d_packed_filter_fits(const conv3d_packed_filter* packed, const conv3d_plan* plan) {
   return packed != nullptr && plan != nullptr && packed->value->key() == plan->value.filter_key();
 }
@@ -335,37 +359,40 @@ conv3d_status conv3d_pool_output(const conv3d_pool_desc* desc, int64_t output[3]
   });
 }
 
-conv3d_status conv3d_pool_forward(const conv3d_pool_desc* desc, const void* input, void* output, int num_threads,
-                                  conv3d_thread_pool* pool) {
+conv3d_status conv3d_pool_forward(const conv3d_pool_desc* desc, const void* input, void* output,
+                                  int num_threads, conv3d_thread_pool* pool) {
   return guarded([&] {
     const Team team(pool, num_threads);
     pool_plan_of(desc).forward(input, output, team.pool, team.threads);
   });
 }
 
-conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, const void* input, const void* output,
-                                   const void* grad_output, void* grad_input, int num_threads, conv3d_thread_pool* pool) {
+conv3d_status conv3d_pool_backward(const conv3d_pool_desc* desc, const void* input,
+                                   const void* output, const void* grad_output, void* grad_input,
+                                   int num_threads, conv3d_thread_pool* pool) {
   return guarded([&] {
     const Team team(pool, num_threads);
     pool_plan_of(desc).backward(input, output, grad_output, grad_input, team.pool, team.threads);
   });
 }
 
-conv3d_status conv3d_channel_moments(const conv3d_channel_view* view, const void* x, void* mean, void* variance,
-                                     int num_threads, conv3d_thread_pool* pool) {
+conv3d_status conv3d_channel_moments(const conv3d_channel_view* view, const void* x, void* mean,
+                                     void* variance, int num_threads, conv3d_thread_pool* pool) {
   return guarded([&] {
     const conv3d::ChannelView v = view_of(view);
     const int64_t n = v.outer * v.channels * v.inner;
     if (n > 0) required(x, "x");
     if (v.channels > 0) required(mean, "mean");
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      conv3d::channel_moments(v, kernels, x, mean, variance, team, threads);
-    });
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::channel_moments(v, kernels, x, mean, variance, team, threads);
+                 });
   });
 }
 
-conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x, const void* y, const void* center,
-                                  void* sum, void* product, int num_threads, conv3d_thread_pool* pool) {
+conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x, const void* y,
+                                  const void* center, void* sum, void* product, int num_threads,
+                                  conv3d_thread_pool* pool) {
   return guarded([&] {
     const conv3d::ChannelView v = view_of(view);
     const int64_t n = v.outer * v.channels * v.inner;
@@ -375,14 +402,16 @@ conv3d_status conv3d_channel_sums(const conv3d_channel_view* view, const void* x
       required(center, "center");
       required(product, "product");
     }
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      conv3d::channel_sums(v, kernels, x, y, center, sum, product, team, threads);
-    });
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::channel_sums(v, kernels, x, y, center, sum, product, team, threads);
+                 });
   });
 }
 
-conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void* x, const void* scale, const void* y,
-                                    const void* scale_y, const void* shift, int relu, void* out, int num_threads,
+conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void* x,
+                                    const void* scale, const void* y, const void* scale_y,
+                                    const void* shift, int relu, void* out, int num_threads,
                                     conv3d_thread_pool* pool) {
   return guarded([&] {
     const conv3d::ChannelView v = view_of(view);
@@ -390,50 +419,57 @@ conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void*
     if (n == 0) return;
     required(x, "x");
     required(out, "out");
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      conv3d::channel_affine(v, kernels, x, scale, y, scale_y, shift, relu != 0, out, team, threads);
-    });
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::channel_affine(v, kernels, x, scale, y, scale_y, shift, relu != 0, out,
+                                          team, threads);
+                 });
   });
 }
 
-conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n, const void* a, const void* b,
-                               double parameter, void* out, int num_threads, conv3d_thread_pool* pool) {
+conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n, const void* a,
+                               const void* b, double parameter, void* out, int num_threads,
+                               conv3d_thread_pool* pool) {
   return guarded([&] {
     if (op < CONV3D_RELU_GRAD || op > CONV3D_ADD) {
-      throw Error(Status::kInvalidArgument, "op is " + std::to_string(static_cast<int>(op)) + "; 0 to 4 are accepted");
+      throw Error(Status::kInvalidArgument,
+                  "op is " + std::to_string(static_cast<int>(op)) + "; 0 to 4 are accepted");
     }
     if (elements_of(n, 1) == 0) return;
     required(a, "a");
     required(b, "b");
     required(out, "out");
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      conv3d::pointwise(static_cast<conv3d::Pointwise>(op), static_cast<conv3d::DType>(dtype), n, kernels, a, b, parameter,
-                        out, team, threads);
-    });
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::pointwise(static_cast<conv3d::Pointwise>(op),
+                                     static_cast<conv3d::DType>(dtype), n, kernels, a, b, parameter,
+                                     out, team, threads);
+                 });
   });
 }
 
-conv3d_status conv3d_softmax(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x, const void* y, void* out,
-                             int num_threads, conv3d_thread_pool* pool) {
+conv3d_status conv3d_softmax(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x,
+                             const void* y, void* out, int num_threads, conv3d_thread_pool* pool) {
   return guarded([&] {
     const int64_t n = elements_of(rows, classes);
     if (n == 0) return;
     required(x, "x");
     required(out, "out");
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      const auto type = static_cast<conv3d::DType>(dtype);
-      if (y == nullptr) {
-        conv3d::softmax(type, rows, classes, kernels, x, out, team, threads);
-      } else {
-        conv3d::softmax_grad(type, rows, classes, y, x, out, team, threads);
-      }
-    });
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   const auto type = static_cast<conv3d::DType>(dtype);
+                   if (y == nullptr) {
+                     conv3d::softmax(type, rows, classes, kernels, x, out, team, threads);
+                   } else {
+                     conv3d::softmax_grad(type, rows, classes, y, x, out, team, threads);
+                   }
+                 });
   });
 }
 
-conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows, int64_t classes, const void* x,
-                                          const int64_t* labels, void* loss, void* grad, int num_threads,
-                                          conv3d_thread_pool* pool) {
+conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows, int64_t classes,
+                                          const void* x, const int64_t* labels, void* loss,
+                                          void* grad, int num_threads, conv3d_thread_pool* pool) {
   return guarded([&] {
     const int64_t n = elements_of(rows, classes);
     if (n == 0) return;
@@ -441,18 +477,21 @@ conv3d_status conv3d_sparse_cross_entropy(conv3d_dtype dtype, int64_t rows, int6
     required(labels, "labels");
     required(loss, "loss");
     required(grad, "grad");
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      conv3d::sparse_cross_entropy(static_cast<conv3d::DType>(dtype), rows, classes, kernels, x, labels, loss, grad, team,
-                                   threads);
-    });
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::sparse_cross_entropy(static_cast<conv3d::DType>(dtype), rows, classes,
+                                                kernels, x, labels, loss, grad, team, threads);
+                 });
   });
 }
 
-conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dtype, int64_t n, const double numbers[4],
-                                    const conv3d_optimizer_arrays* arrays, int num_threads, conv3d_thread_pool* pool) {
+conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dtype, int64_t n,
+                                    const double numbers[4], const conv3d_optimizer_arrays* arrays,
+                                    int num_threads, conv3d_thread_pool* pool) {
   return guarded([&] {
     if (rule < CONV3D_GRADIENT_DESCENT || rule > CONV3D_NESTEROV_ADAM) {
-      throw Error(Status::kInvalidArgument, "rule is " + std::to_string(static_cast<int>(rule)) + "; 0 to 5 are accepted");
+      throw Error(Status::kInvalidArgument,
+                  "rule is " + std::to_string(static_cast<int>(rule)) + "; 0 to 5 are accepted");
     }
     const conv3d_optimizer_arrays a = read_struct(arrays, "arrays");
     required(numbers, "numbers");
@@ -470,10 +509,18 @@ conv3d_status conv3d_optimizer_step(conv3d_optimizer_rule rule, conv3d_dtype dty
     }
     const conv3d::OptimizerStep step = {static_cast<conv3d::OptimizerRule>(rule),
                                         {numbers[0], numbers[1], numbers[2], numbers[3]},
-                                        a.grad, a.var, a.slot0, a.slot1, a.new_var, a.new_slot0, a.new_slot1};
-    element_wise(pool, num_threads, n, [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
-      conv3d::optimizer_step(step, static_cast<conv3d::DType>(dtype), n, kernels, team, threads);
-    });
+                                        a.grad,
+                                        a.var,
+                                        a.slot0,
+                                        a.slot1,
+                                        a.new_var,
+                                        a.new_slot0,
+                                        a.new_slot1};
+    element_wise(pool, num_threads, n,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::optimizer_step(step, static_cast<conv3d::DType>(dtype), n, kernels, team,
+                                          threads);
+                 });
   });
 }
 
@@ -525,7 +572,10 @@ void conv3d_clear_workspace_cache(void) {
   guarded([] { conv3d::clear_workspace_cache(); });
 }
 conv3d_status conv3d_measure_fma_peak(int threads, double seconds, double* operations_per_second) {
-  return guarded([&] { *required(operations_per_second, "operations_per_second") = conv3d::measure_fma_peak(threads, seconds); });
+  return guarded([&] {
+    *required(operations_per_second, "operations_per_second") =
+        conv3d::measure_fma_peak(threads, seconds);
+  });
 }
 void conv3d_set_verbose(int on) { conv3d::set_verbose(on != 0); }
 void conv3d_set_verbose_sink(void (*sink)(const char* line, void* context), void* context) {

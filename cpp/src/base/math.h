@@ -1,4 +1,5 @@
-// The one place where sizes are multiplied and added before memory is asked for: int64, overflow is an Error.
+// The one place where sizes are multiplied and added before memory is asked for: int64,
+// overflow is an Error.
 #pragma once
 
 #include <cstddef>
@@ -20,14 +21,16 @@ inline bool multiply_fits(int64_t a, int64_t b, int64_t* product) {
 
 // a + b of any numbers; false if it does not fit.
 inline bool add_fits(int64_t a, int64_t b, int64_t* sum) {
-  if (b > 0 ? a > std::numeric_limits<int64_t>::max() - b : a < std::numeric_limits<int64_t>::min() - b) {
+  if (b > 0 ? a > std::numeric_limits<int64_t>::max() - b
+            : a < std::numeric_limits<int64_t>::min() - b) {
     return false;
   }
   *sum = a + b;
   return true;
 }
 
-// Product of non-negative sizes. Zero if any is zero, else Error{kOutOfMemory}: a size that no memory can have.
+// Product of non-negative sizes. Zero if any is zero, else Error{kOutOfMemory}: a size
+// that no memory can have.
 inline int64_t checked_product(std::initializer_list<int64_t> sizes, const char* what) {
   for (int64_t size : sizes) {
     if (size == 0) return 0;
@@ -35,7 +38,8 @@ inline int64_t checked_product(std::initializer_list<int64_t> sizes, const char*
   int64_t product = 1;
   for (int64_t size : sizes) {
     if (!multiply_fits(product, size, &product)) {
-      throw Error(Status::kOutOfMemory, std::string(what) + " needs more than 2^63 - 1 bytes or elements");
+      throw Error(Status::kOutOfMemory,
+                  std::string(what) + " needs more than 2^63 - 1 bytes or elements");
     }
   }
   return product;

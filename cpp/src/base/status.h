@@ -15,7 +15,8 @@ enum class Status : int {
   kInternal = 4,         // a broken invariant of our own
 };
 
-// The one exception of the core. The message names the argument, what was given and what is accepted.
+// The one exception of the core. The message names the argument, what was given and
+// what is accepted.
 class Error : public std::runtime_error {
  public:
   Error(Status status, const std::string& message) : std::runtime_error(message), status_(status) {}

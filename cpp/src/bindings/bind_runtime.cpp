@@ -15,8 +15,10 @@ void bind_runtime(py::module_& module) {
   module.def("clear_workspace_cache", &conv3d_clear_workspace_cache);
   module.def(
       "check_memory",
-      [](std::size_t bytes, const std::string& what) { conv3d::check(conv3d_check_memory(bytes, what.c_str())); }, "bytes"_a,
-      "what"_a);
+      [](std::size_t bytes, const std::string& what) {
+        conv3d::check(conv3d_check_memory(bytes, what.c_str()));
+      },
+      "bytes"_a, "what"_a);
   module.def(
       "measure_fma_peak",
       [](int threads, double seconds) {
@@ -30,11 +32,13 @@ void bind_runtime(py::module_& module) {
       "threads"_a, "seconds"_a);
   module.def("machine_info", [] {
     const conv3d_machine_info i = conv3d::machine_info();
-    return py::dict("isa"_a = i.isa, "available_isas"_a = i.available_isas, "compiled_isas"_a = i.compiled_isas,
-                    "algorithms"_a = i.algorithms, "vendor"_a = i.vendor, "model"_a = i.model, "compiler"_a = i.compiler,
-                    "l1d_bytes"_a = i.l1d_bytes, "l2_bytes"_a = i.l2_bytes, "l3_bytes"_a = i.l3_bytes,
-                    "memory_bytes"_a = i.memory_bytes, "physical_cores"_a = i.physical_cores,
-                    "usable_threads"_a = i.usable_threads, "assertions"_a = i.assertions != 0);
+    return py::dict("isa"_a = i.isa, "available_isas"_a = i.available_isas,
+                    "compiled_isas"_a = i.compiled_isas, "algorithms"_a = i.algorithms,
+                    "vendor"_a = i.vendor, "model"_a = i.model, "compiler"_a = i.compiler,
+                    "l1d_bytes"_a = i.l1d_bytes, "l2_bytes"_a = i.l2_bytes,
+                    "l3_bytes"_a = i.l3_bytes, "memory_bytes"_a = i.memory_bytes,
+                    "physical_cores"_a = i.physical_cores, "usable_threads"_a = i.usable_threads,
+                    "assertions"_a = i.assertions != 0);
   });
 }
 

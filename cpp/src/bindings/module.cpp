@@ -1,5 +1,5 @@
-// The Python module conv3d._core: the C++ face of the library for conv3d/engine.py, its only importer.
-// Sub-interpreters are not declared, because NumPy does not load in them.
+// The Python module conv3d._core: the C++ face of the library for conv3d/engine.py, its only
+// importer. Sub-interpreters are not declared, because NumPy does not load in them.
 #include "bindings.h"
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {

@@ -1,27 +1,34 @@
-// Cook-Toom matrices of the minimal filtering algorithms F(m, r), in exact rational arithmetic, at compile time.
+// Cook-Toom matrices of the minimal filtering algorithms F(m, r), in exact rational
+// arithmetic, at compile time.
 //
-// F(m, r) computes m outputs of a correlation with r taps, y[i] = sum_k d[i + k] g[k], from n = m + r - 1 products:
+// F(m, r) computes m outputs of a correlation with r taps, y[i] = sum_k d[i + k] g[k],
+// from n = m + r - 1 products:
 //
 //   y = A^T [ (G g) . (B^T d) ]          A^T: m x n,  G: n x r,  B^T: n x n
 //
-// Evaluate the filter as a polynomial at n - 1 finite points p_j and at infinity, multiply, interpolate; then transpose
-// the whole (which turns polynomial multiplication into correlation):
+// Evaluate the filter as a polynomial at n - 1 finite points p_j and at infinity, multiply,
+// interpolate; then transpose the whole (which turns polynomial multiplication into correlation):
 //
-//   A^T[i][j] = p_j^i           G[j][k] = p_j^k / prod_{l != j} (p_j - p_l)      B^T[j] = coefficients of prod_{l != j} (x - p_l)
-//   A^T[m-1][inf] = 1           G[inf][r-1] = 1                                  B^T[inf] = coefficients of prod_l (x - p_l)
+//   A^T[i][j] = p_j^i        G[j][k] = p_j^k / prod_{l != j} (p_j - p_l)
+//   A^T[m-1][inf] = 1        G[inf][r-1] = 1
+//   B^T[j] = coefficients of prod_{l != j} (x - p_l)
+//   B^T[inf] = coefficients of prod_l (x - p_l)
 //
-// The points come in pairs +-p, with 0 when their number is odd, so that every row of B^T splits into an even and an odd half
-// shared by the two points of a pair; winograd_transform.inl is built on that.
+// The points come in pairs +-p, with 0 when their number is odd, so that every row of B^T
+// splits into an even and an odd half shared by the two points of a pair;
+// winograd_transform.inl is built on that.
 //
-// The points decide the rounding error. The textbook's 0, +-1, +-2 make F(4, 3) in three dimensions 5 to 11 times less accurate
-// than those below, which were chosen by measuring 3-D errors against float64 (see algorithms/winograd/README.md).
-// A reciprocal pair (2/3, 3/2) also makes a coefficient exactly one.
+// The points decide the rounding error. The textbook's 0, +-1, +-2 make F(4, 3) in three
+// dimensions 5 to 11 times less accurate than those below, which were chosen by measuring 3-D
+// errors against float64 (see algorithms/winograd/README.md). A reciprocal pair (2/3, 3/2) also
+// makes a coefficient exactly one.
 //
-// Every matrix set is proved at compile time: over all basis vectors d = e_a, g = e_b it must give exactly [a - b in [0, m)].
+// Every matrix set is proved at compile time: over all basis vectors d = e_a, g = e_b it must give
+// exactly [a - b in [0, m)].
 //
-// Source: A. Toom 1963, S. Cook 1966; S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast
-// Algorithms for Convolutional Neural Networks, 2016. Plain arrays and consteval only: nothing of this may leave code in a
-// file that is compiled with ISA flags.
+// Source: A. Toom 1963, S. Cook 1966; S. Winograd, Arithmetic Complexity of Computations, 1980; A.
+// Lavin and S. Gray, Fast Algorithms for Convolutional Neural Networks, 2016. Plain arrays and
+// consteval only: nothing of this may leave code in a file that is compiled with ISA flags.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +50,8 @@ consteval int64_t gcd(int64_t a, int64_t b) {
   }
   return a;
 }
-// Overflow of a signed product in a constant expression does not compile, so no result here can be silently wrong.
+// Overflow of a signed product in a constant expression does not compile, so no result
+// here can be silently wrong.
 consteval Ratio ratio(int64_t num, int64_t den = 1) {
   const int64_t g = gcd(num, den) * (den < 0 ? -1 : 1);
   return g == 0 ? Ratio{0, 1} : Ratio{num / g, den / g};
@@ -53,19 +61,22 @@ consteval Ratio add(Ratio a, Ratio b) {
   return ratio(a.num * (b.den / g) + b.num * (a.den / g), a.den / g * b.den);
 }
 consteval Ratio mul(Ratio a, Ratio b) {
-  const Ratio x = ratio(a.num, b.den), y = ratio(b.num, a.den);  // cross-cancel first: smaller numbers
+  const Ratio x = ratio(a.num, b.den),
+              y = ratio(b.num, a.den);  // cross-cancel first: smaller numbers
   return ratio(x.num * y.num, x.den * y.den);
 }
 consteval Ratio neg(Ratio a) { return Ratio{-a.num, a.den}; }
 consteval Ratio inv(Ratio a) { return ratio(a.den, a.num); }
-consteval double to_double(Ratio a) { return static_cast<double>(a.num) / static_cast<double>(a.den); }
+consteval double to_double(Ratio a) {
+  return static_cast<double>(a.num) / static_cast<double>(a.den);
+}
 
 // The positive halves of the point pairs for n = finite points + 1; 0 is added when n is even.
 consteval Ratio pair_point(int points, int q) {
   switch (points) {
-    case 4: return ratio(1);                                  // 0, +-1
-    case 5: return q == 0 ? ratio(1, 2) : ratio(5, 4);        // +-1/2, +-5/4
-    case 6: return q == 0 ? ratio(2, 3) : ratio(3, 2);        // 0, +-2/3, +-3/2
+    case 4: return ratio(1);                            // 0, +-1
+    case 5: return q == 0 ? ratio(1, 2) : ratio(5, 4);  // +-1/2, +-5/4
+    case 6: return q == 0 ? ratio(2, 3) : ratio(3, 2);  // 0, +-2/3, +-3/2
     case 7: return q == 0 ? ratio(2, 5) : q == 1 ? ratio(9, 10) : ratio(8, 5);
     default: return ratio(0);
   }
@@ -125,7 +136,8 @@ consteval Matrices<M, R> make() {
   return x;
 }
 
-// True if the matrices compute the correlation exactly, for all pairs of basis vectors (hence, being bilinear, always).
+// True if the matrices compute the correlation exactly, for all pairs of basis vectors
+// (hence, being bilinear, always).
 template <int M, int R>
 consteval bool is_exact() {
   const Matrices<M, R> x = make<M, R>();
@@ -133,7 +145,8 @@ consteval bool is_exact() {
     for (int a = 0; a < M + R - 1; ++a)
       for (int b = 0; b < R; ++b) {
         Ratio sum = ratio(0);
-        for (int j = 0; j < M + R - 1; ++j) sum = add(sum, mul(x.a[i][j], mul(x.g[j][b], x.b[j][a])));
+        for (int j = 0; j < M + R - 1; ++j)
+          sum = add(sum, mul(x.a[i][j], mul(x.g[j][b], x.b[j][a])));
         const int64_t want = a == i + b ? 1 : 0;
         if (sum.num != want || sum.den != 1) return false;
       }
@@ -144,17 +157,21 @@ static_assert(is_exact<1, 1>());
 static_assert(is_exact<2, 3>() && is_exact<3, 3>() && is_exact<4, 3>());
 static_assert(is_exact<2, 5>() && is_exact<3, 5>());
 
-// What the fast transforms need of n points: the halves P_q of the rows, and the powers of the points.
+// What the fast transforms need of n points: the halves P_q of the rows, and the powers
+// of the points.
 //   rows +-p_q:  d . (x P_q) +- p_q (d . P_q),  P_q = [x] prod_{l != q} (x^2 - p_l^2)
-//   row 0:       d . Z,  Z = prod_l (x^2 - p_l^2);      row infinity: d . ([x] Z)          ([x]: only with the point 0)
+//   row 0:       d . Z,  Z = prod_l (x^2 - p_l^2)
+//   row inf.:    d . ([x] Z)
+// [x]: only with the point 0.
 template <int N>
 struct Halves {
   static constexpr int kPairs = (N - 1) / 2;
   static constexpr int kZero = N > 1 && (N - 1) % 2 == 1 ? 1 : 0;
   float point[kPairs > 0 ? kPairs : 1];
-  float pair[kPairs > 0 ? kPairs : 1][kPairs > 0 ? kPairs : 1];  // [q][k]: coefficient of x^(2k + kZero) in P_q; the last is 1
-  float all[kPairs + 1];                                         // [k]: coefficient of x^(2k) in Z; the last is 1
-  float power[kPairs > 0 ? kPairs : 1][8];                       // [q][i]: p_q^i
+  float pair[kPairs > 0 ? kPairs : 1][kPairs > 0 ? kPairs : 1];  // [q][k]: coefficient of x^(2k +
+                                                                 // kZero) in P_q; the last is 1
+  float all[kPairs + 1];                    // [k]: coefficient of x^(2k) in Z; the last is 1
+  float power[kPairs > 0 ? kPairs : 1][8];  // [q][i]: p_q^i
 };
 
 template <int N>
@@ -173,8 +190,10 @@ consteval Halves<N> make_halves() {
     }
     for (int k = 0; k <= degree; ++k) {
       const float value = static_cast<float>(to_double(poly[k]));
-      if (q == kPairs) h.all[k] = value;
-      else h.pair[q][k] = value;
+      if (q == kPairs)
+        h.all[k] = value;
+      else
+        h.pair[q][k] = value;
     }
     if (q < kPairs) {
       const Ratio p = pair_point(N, q);

@@ -7,8 +7,8 @@
 
 namespace conv3d {
 
-#define CONV3D_ISA_TABLE(isa)           \
-  namespace isa {                       \
+#define CONV3D_ISA_TABLE(isa)            \
+  namespace isa {                        \
   extern const KernelTable kKernelTable; \
   }
 #include "isa_list.inc"
@@ -39,10 +39,12 @@ const KernelTable& select_kernel_table(unsigned features, const std::string& max
       names += std::string(first == 0 ? "" : ", ") + kTables[first]->name;
     }
     if (first == kTableCount) {
-      throw Error(Status::kInvalidArgument, "CONV3D_MAX_ISA is '" + max_isa + "'; accepted are " + names);
+      throw Error(Status::kInvalidArgument,
+                  "CONV3D_MAX_ISA is '" + max_isa + "'; accepted are " + names);
     }
     if (!runs_on(*kTables[first], features)) {
-      throw Error(Status::kUnsupported, "CONV3D_MAX_ISA is '" + max_isa + "', which this processor cannot run");
+      throw Error(Status::kUnsupported,
+                  "CONV3D_MAX_ISA is '" + max_isa + "', which this processor cannot run");
     }
   }
   for (int i = first; i < kTableCount; ++i) {

@@ -145,9 +145,7 @@ static void pointwise(Pointwise op, const T* a, const T* b, T parameter, T* out,
     case Pointwise::kTanhGrad:
       each([&](Vec<T> g, Vec<T> y) { return vmul(g, vsub(one, vmul(y, y))); });
       break;
-    case Pointwise::kAdd:
-      each([&](Vec<T> x, Vec<T> y) { return vadd(x, y); });
-      break;
+    case Pointwise::kAdd: each([&](Vec<T> x, Vec<T> y) { return vadd(x, y); }); break;
   }
 }
 

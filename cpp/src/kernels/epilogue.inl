@@ -73,16 +73,11 @@ template <class T>
 static CONV3D_ALWAYS_INLINE Vec<T> activate_vec(Vec<T> y, int activation, T alpha) {
   const Vec<T> zero = vset(T(0));
   switch (activation) {
-    case kActRelu:
-      return vmax(zero, y);
-    case kActLeakyRelu:
-      return vfma(vset(alpha), vmin(zero, y), vmax(zero, y));
-    case kActSigmoid:
-      return vsigmoid<T>(y);
-    case kActTanh:
-      return vtanh<T>(y);
-    default:
-      return y;
+    case kActRelu: return vmax(zero, y);
+    case kActLeakyRelu: return vfma(vset(alpha), vmin(zero, y), vmax(zero, y));
+    case kActSigmoid: return vsigmoid<T>(y);
+    case kActTanh: return vtanh<T>(y);
+    default: return y;
   }
 }
 static CONV3D_ALWAYS_INLINE VecF activate(VecF y, int activation, float alpha) {

@@ -1,13 +1,14 @@
 // The most multiply-adds an ISA's vectors can do: the yardstick of every claim of speed.
 //
-// kFmaChains independent chains of x = x * a + b hide the latency of the unit (4 or 5 cycles at two a cycle need 10) and
-// leave registers for a and b.
+// kFmaChains independent chains of x = x * a + b hide the latency of the unit (4 or 5 cycles at two
+// a cycle need 10) and leave registers for a and b.
 
 namespace conv3d::CONV3D_ISA {
 
 static constexpr int kFmaChains = 12;
 
-// Runs `rounds` rounds of kFmaChains float FMAs; returns the floating-point operations done. `sink` keeps the sums alive.
+// Runs `rounds` rounds of kFmaChains float FMAs; returns the floating-point operations done.
+// `sink` keeps the sums alive.
 static double fma_loop(int64_t rounds, float* sink) {
   VecF chains[kFmaChains];
   const VecF a = vset(0.999f), b = vset(0.001f);

@@ -18,8 +18,7 @@
 
 namespace conv3d::CONV3D_ISA {
 
-// --- accumulators
-// -----------------------------------------------------------------------------------------------------
+// --- accumulators --------------------------------------------------------------------------------
 
 template <class T, int MR, int NV>
 static CONV3D_ALWAYS_INLINE void clear(Vec<T> (&acc)[MR][NV]) {
@@ -107,8 +106,7 @@ static CONV3D_ALWAYS_INLINE void finish_rows(const C& c, int rows, int columns,
   for (int m = 0; m < rows; ++m) activate_row<T>(c(m), columns, f.activation, f.alpha);
 }
 
-// --- rows anywhere
-// ----------------------------------------------------------------------------------------------------
+// --- rows anywhere -------------------------------------------------------------------------------
 
 template <class T, int MR, int NV>
 static void tap_tile(const GemmTapArgs<T>* p, int64_t row) {
@@ -175,8 +173,7 @@ static void gemm_taps(const GemmTapArgs<T>* p) {
   if (p->finish.stream) vstream_fence();
 }
 
-// --- rows a constant apart
-// --------------------------------------------------------------------------------------------
+// --- rows a constant apart -----------------------------------------------------------------------
 
 template <class T, int MR, int NV>
 static void strided_tile(const GemmTapArgs<T>* p, int64_t row) {
@@ -241,8 +238,7 @@ static void gemm_taps_strided(const GemmTapArgs<T>* p) {
   if (p->finish.stream) vstream_fence();
 }
 
-// --- lines of 16 channels: the Winograd domain
-// ------------------------------------------------------------------------
+// --- lines of 16 channels: the Winograd domain ---------------------------------------------------
 
 static constexpr int kLine = 16;
 // Two lines wide where 32 registers allow it (14 x 32 with 512-bit vectors), else one.
@@ -311,8 +307,7 @@ static CONV3D_ALWAYS_INLINE void lines_rows(const LinesArgs* p, int64_t row, int
   }
 }
 
-// --- k outermost
-// ------------------------------------------------------------------------------------------------------
+// --- k outermost ---------------------------------------------------------------------------------
 
 template <class T, int MR, int NV, bool kMasked>
 static void plane_tile(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
@@ -377,8 +372,7 @@ static void gemm_plane(const GemmPlaneArgs<T>* p) {
   plane_any<T, kPlaneRows>(p);
 }
 
-// --- lanes along k
-// ----------------------------------------------------------------------------------------------------
+// --- lanes along k -------------------------------------------------------------------------------
 
 template <class T, int MR, int NC>
 static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
@@ -452,14 +446,10 @@ static void dot_rows(const GemmDotArgs<T>* p) {
 template <class T>
 static void gemm_dot(const GemmDotArgs<T>* p) {
   switch (p->columns) {
-    case 1:
-      return dot_rows<T, 1>(p);
-    case 2:
-      return dot_rows<T, 2>(p);
-    case 3:
-      return dot_rows<T, 3>(p);
-    default:
-      return dot_rows<T, 4>(p);
+    case 1: return dot_rows<T, 1>(p);
+    case 2: return dot_rows<T, 2>(p);
+    case 3: return dot_rows<T, 3>(p);
+    default: return dot_rows<T, 4>(p);
   }
 }
 

@@ -5,11 +5,12 @@
 #include "kernels/kernel_table.h"
 
 #include "kernels/epilogue.inl"
+
+#include "kernels/elementwise.inl"
 #include "kernels/fma_loop.inl"
 #include "kernels/gemm_ukernel.inl"
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
-#include "kernels/elementwise.inl"
 
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
@@ -17,6 +18,10 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx512", kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl, kGemmTable, kWinogradTable, kPoolingTable, kElementwiseTable, fma_loop};
+const KernelTable kKernelTable = {
+    "avx512",      kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl,
+    kGemmTable,    kWinogradTable,
+    kPoolingTable, kElementwiseTable,
+    fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -1,5 +1,5 @@
-// One table per ISA: its name, what it needs of the processor, and its kernels by family. Plain data, nothing inline: the
-// files compiled with ISA flags fill it, everything above reads it.
+// One table per ISA: its name, what it needs of the processor, and its kernels by family. Plain
+// data, nothing inline: the files compiled with ISA flags fill it, everything above reads it.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct KernelTable {
   WinogradTable winograd;
   PoolingTable pooling;
   ElementwiseTable elementwise;
-  // `rounds` rounds of independent float FMAs; returns the operations done. `sink` takes one vector.
+  // `rounds` rounds of independent float FMAs; returns the operations done. `sink`
+  // takes one vector.
   double (*fma_loop)(int64_t rounds, float* sink);
 };
 

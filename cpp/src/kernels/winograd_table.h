@@ -1,5 +1,5 @@
-// Kernels of the Winograd path: the transforms of one run of tiles and one group of channels, and the product per point.
-// Plain data; see winograd_transform.inl and gemm_ukernel.inl.
+// Kernels of the Winograd path: the transforms of one run of tiles and one group of channels, and
+// the product per point. Plain data; see winograd_transform.inl and gemm_ukernel.inl.
 #pragma once
 
 #include <cstddef>
@@ -7,22 +7,25 @@
 
 namespace conv3d {
 
-// Channels travel in groups of 16: one 64-byte line per pixel, per point or per output, on every ISA.
+// Channels travel in groups of 16: one 64-byte line per pixel, per point or per output,
+// on every ISA.
 inline constexpr int kWinogradGroup = 16;
-inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4, kWinogradMaxTaps = 5;  // per axis
+inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4,
+                     kWinogradMaxTaps = 5;  // per axis
 
-// U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of points[0] x points[1] x points[2] pixels of each tile.
+// U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of points[0] x points[1] x
+// points[2] pixels of each tile.
 struct WinogradInputArgs {
-  const float* source;                     // pixel (0, 0, 0), first channel of the group; 16 channels contiguous
+  const float* source;  // pixel (0, 0, 0), first channel of the group; 16 channels contiguous
   ptrdiff_t stride_d, stride_h, stride_w;  // between pixels, in floats
   int64_t extent_d, extent_h, extent_w;    // pixels outside are zeros and are not read
-  int64_t origin_d, origin_h, origin_w;    // first pixel of the first tile's window; may be negative
+  int64_t origin_d, origin_h, origin_w;  // first pixel of the first tile's window; may be negative
   int points_d, points_h, points_w;
-  int step_w;                              // the next tile's window starts step_w pixels on
+  int step_w;  // the next tile's window starts step_w pixels on
   int tiles;
-  int channels;                            // 1..16: lanes beyond are neither read nor (rounded up to a vector) written
-  float* u;                                // aligned to 64 bytes; point p of tile t at u + p * position_stride + t * 16
-  ptrdiff_t position_stride;               // floats, a multiple of 16
+  int channels;  // 1..16: lanes beyond are neither read nor (rounded up to a vector) written
+  float* u;      // aligned to 64 bytes; point p of tile t at u + p * position_stride + t * 16
+  ptrdiff_t position_stride;  // floats, a multiple of 16
 };
 
 // result = act(bias + (A^T x A^T x A^T) M), clipped to the extent.
@@ -30,20 +33,22 @@ struct WinogradOutputArgs {
   const float* m;  // aligned to 64 bytes; as u above
   ptrdiff_t position_stride;
   int points_d, points_h, points_w;
-  int outputs_d, outputs_h, outputs_w;     // m of F(m, r) per axis; the tiles lie outputs_w pixels apart
-  int64_t extent_d, extent_h, extent_w;    // pixels outside are not written
-  int64_t origin_d, origin_h, origin_w;    // first pixel of the first tile; not negative
+  int outputs_d, outputs_h,
+      outputs_w;  // m of F(m, r) per axis; the tiles lie outputs_w pixels apart
+  int64_t extent_d, extent_h, extent_w;  // pixels outside are not written
+  int64_t origin_d, origin_h, origin_w;  // first pixel of the first tile; not negative
   int tiles;
-  int channels;                            // 1..16, written
-  float* result;                           // pixel (0, 0, 0), first channel of the group
+  int channels;   // 1..16, written
+  float* result;  // pixel (0, 0, 0), first channel of the group
   ptrdiff_t stride_d, stride_h, stride_w;
-  const float* bias;                       // 16 floats, or null
-  int activation;                          // as Activation in problem/problem.h
-  float alpha;                             // of leaky ReLU
-  int stream;                              // non-zero: write whole lines past the caches where they are whole and aligned
+  const float* bias;  // 16 floats, or null
+  int activation;     // as Activation in problem/problem.h
+  float alpha;        // of leaky ReLU
+  int stream;  // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
-// packed[p * position_stride + c] = (G x G x G) g of result channel c and one source channel: in float64, rounded once.
+// packed[p * position_stride + c] = (G x G x G) g of result channel c and one source channel:
+// in float64, rounded once.
 struct WinogradFilterArgs {
   const float* taps;         // first tap, first of the result channels
   ptrdiff_t tap_stride;      // may be negative: taps in reverse order
@@ -59,10 +64,10 @@ struct WinogradTable {
   int nr;  // result channels of a panel of the packed filter: 16 or 32
   void (*filter_transform)(const WinogradFilterArgs* args);
   void (*input_transform)(const WinogradInputArgs* args);
-  // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][nr], C[column / 16][row][16] with groups
-  // c_group apart. C may alias neither A nor B.
-  void (*multiply)(int64_t rows, const float* a, ptrdiff_t a_block, const float* b, int kc, float* c, ptrdiff_t c_group,
-                   int accumulate);
+  // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][nr], C[column /
+  // 16][row][16] with groups c_group apart. C may alias neither A nor B.
+  void (*multiply)(int64_t rows, const float* a, ptrdiff_t a_block, const float* b, int kc,
+                   float* c, ptrdiff_t c_group, int accumulate);
   void (*output_transform)(const WinogradOutputArgs* args);
 };
 

@@ -1,15 +1,18 @@
-// The Winograd transforms: nested one-dimensional F(m, r) along width, height and depth, 16 channels side by side.
+// The Winograd transforms: nested one-dimensional F(m, r) along width, height and depth,
+// 16 channels side by side.
 //
-//   input:   window [nd][nh][nw][16]  ->  along d and h, column by column, in L1  ->  along w, to U[p][tile][16]
-//   output:  M[p][tile][16]  ->  along d  ->  along h  ->  along w, + bias, activation, to the image
+//   input:   window [nd][nh][nw][16] -> along d and h, column by column, in L1 -> along w, to
+//            U[p][tile][16]
+//   output:  M[p][tile][16] -> along d -> along h -> along w, + bias, activation, to the image
 //
-// p = (d * nh + h) * nw + w. One tile of one group passes through about 14 KB of scratch, so everything between the image and
-// U (M and the image) stays in L1; U and M are written and read in whole 64-byte lines.
-// Nothing of a tile's arithmetic depends on its neighbours, on the layout or on where the border lies: a pixel outside
-// the image takes part as a zero.
+// p = (d * nh + h) * nw + w. One tile of one group passes through about 14 KB of scratch, so
+// everything between the image and U (M and the image) stays in L1; U and M are written and read in
+// whole 64-byte lines. Nothing of a tile's arithmetic depends on its neighbours, on the layout or
+// on where the border lies: a pixel outside the image takes part as a zero.
 //
-// Included by isa_*.cpp after a simd/vec_*.h, epilogue.inl and gemm_ukernel.inl. Source: Lavin and Gray 2016; nesting over axes and vectors over channels:
-// Budden et al., Deep Tensor Convolution on Multicores, 2017.
+// Included by isa_*.cpp after a simd/vec_*.h, epilogue.inl and gemm_ukernel.inl. Source: Lavin
+// and Gray 2016; nesting over axes and vectors over channels: Budden et al., Deep Tensor
+// Convolution on Multicores, 2017.
 
 #include "kernels/cook_toom.h"
 #include "kernels/winograd_table.h"
@@ -19,8 +22,8 @@ namespace conv3d::CONV3D_ISA {
 static constexpr int kGroupVectors = kWinogradGroup / kLanesF;
 static_assert(kWinogradGroup % kLanesF == 0);
 
-// U and M lie in L2, a page apart from point to point, where no hardware prefetcher follows. Stores wait for their line in
-// order, so without a prefetch each of them costs the latency of the L2.
+// U and M lie in L2, a page apart from point to point, where no hardware prefetcher follows. Stores
+// wait for their line in order, so without a prefetch each of them costs the latency of the L2.
 static constexpr int kPrefetchLines = 4;
 
 static CONV3D_ALWAYS_INLINE VecF load_lanes(const float* p, int lanes) {
@@ -78,7 +81,8 @@ static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
       VecF y_i = i == 0 ? sum[0] : vmul(vset(h.power[0][i]), i % 2 == 0 ? sum[0] : difference[0]);
 #pragma GCC unroll 4
       for (int q = 1; q < kPairs; ++q)
-        y_i = i == 0 ? vadd(y_i, sum[q]) : vfma(vset(h.power[q][i]), i % 2 == 0 ? sum[q] : difference[q], y_i);
+        y_i = i == 0 ? vadd(y_i, sum[q])
+                     : vfma(vset(h.power[q][i]), i % 2 == 0 ? sum[q] : difference[q], y_i);
       if (i == 0 && kZero == 1) y_i = vadd(y_i, m[0]);
       if (i == M - 1) y_i = vadd(y_i, m[N - 1]);
       y[i] = y_i;
@@ -91,17 +95,18 @@ struct ColumnClip {
   int plane_begin, plane_end, row_begin, row_end;
 };
 
-// Along d, from the image: for each of `rows` rows, N pixels stride_d apart to N lines rows * 16 floats apart.
-// kWhole: all pixels inside and 16 channels.
+// Along d, from the image: for each of `rows` rows, N pixels stride_d apart to N lines rows * 16
+// floats apart. kWhole: all pixels inside and 16 channels.
 template <int N, bool kWhole>
-static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows, const ColumnClip& clip,
-                          int channels, ptrdiff_t stride_w, float* dst) {
+static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
+                          const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
   const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
   for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
     const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
     if constexpr (kWhole) {
-      // The next column: more misses in flight than the order of loads allows. Measured: 12 % of this stage from memory; further
-      // ahead the rows, a power of two apart, push each other out of the L1.
+      // The next column: more misses in flight than the order of loads allows. Measured: 12
+      // % of this stage from memory; further ahead the rows, a power of two apart, push
+      // each other out of the L1.
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) prefetch_line(src + i * stride_d + stride_w);
     }
@@ -127,7 +132,8 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
 // Along h: for each of `planes` planes of N lines, to N lines.
 template <int N>
 static void input_along_h(const float* src, int planes, int vectors, float* dst) {
-  for (int plane = 0; plane < planes; ++plane, src += N * kWinogradGroup, dst += N * kWinogradGroup) {
+  for (int plane = 0; plane < planes;
+       ++plane, src += N * kWinogradGroup, dst += N * kWinogradGroup) {
     for (int v = 0; v < vectors; ++v) {
       VecF d[N], o[N];
 #pragma GCC unroll 8
@@ -141,7 +147,8 @@ static void input_along_h(const float* src, int planes, int vectors, float* dst)
 
 // Along w: for each of `lines` lines, one from each of N columns, to N positions of U.
 template <int N>
-static void input_along_w(const float* const* columns, int lines, int vectors, float* u, ptrdiff_t position_stride) {
+static void input_along_w(const float* const* columns, int lines, int vectors, float* u,
+                          ptrdiff_t position_stride) {
   const float* column[N];
 #pragma GCC unroll 8
   for (int i = 0; i < N; ++i) column[i] = columns[i];
@@ -159,7 +166,8 @@ static void input_along_w(const float* const* columns, int lines, int vectors, f
   }
 }
 
-using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int, ptrdiff_t, float*);
+using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int,
+                              ptrdiff_t, float*);
 using InputHeightFn = void (*)(const float*, int, int, float*);
 using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
@@ -196,15 +204,16 @@ static int clamp_int(int64_t value, int low, int high) {
   return value < low ? low : value > high ? high : static_cast<int>(value);
 }
 
-// Neighbours along w share points_w - step_w columns, which are transformed along d and h once: the last points_w columns are
-// kept in a ring.
+// Neighbours along w share points_w - step_w columns, which are transformed along d and h once: the
+// last points_w columns are kept in a ring.
 static void winograd_input_transform(const WinogradInputArgs* a) {
   constexpr int kMax = kWinogradMaxPoints;
-  alignas(64) float half[kMax * kMax * kWinogradGroup];         // [nd][rows][16] of one column
+  alignas(64) float half[kMax * kMax * kWinogradGroup];        // [nd][rows][16] of one column
   alignas(64) float ring[kMax][kMax * kMax * kWinogradGroup];  // [column][nd][nh][16]
   const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
-  const InputDepthFn depth_whole = input_depth_fn<true>(nd), depth_clipped = input_depth_fn<false>(nd);
+  const InputDepthFn depth_whole = input_depth_fn<true>(nd),
+                     depth_clipped = input_depth_fn<false>(nd);
   const InputHeightFn along_h = input_height_fn(nh);
   const InputWidthFn along_w = input_width_fn(nw);
   ColumnClip clip;
@@ -212,8 +221,8 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, nd);
   clip.row_begin = clamp_int(-a->origin_h, 0, nh);
   clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, nh);
-  const bool whole = clip.plane_begin == 0 && clip.plane_end == nd && clip.row_begin == 0 && clip.row_end == nh &&
-                     a->channels == kWinogradGroup;
+  const bool whole = clip.plane_begin == 0 && clip.plane_end == nd && clip.row_begin == 0 &&
+                     clip.row_end == nh && a->channels == kWinogradGroup;
   const InputDepthFn along_d = whole ? depth_whole : depth_clipped;
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   float* u = a->u;
@@ -224,10 +233,12 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
       float* column = ring[slot];
       slot = slot + 1 == nw ? 0 : slot + 1;
       if (w < 0 || w >= a->extent_w) {
-        for (ptrdiff_t j = 0; j < nd * nh * kWinogradGroup; j += kLanesF) vstore(column + j, vzero());
+        for (ptrdiff_t j = 0; j < nd * nh * kWinogradGroup; j += kLanesF)
+          vstore(column + j, vzero());
         continue;
       }
-      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, nh, clip, a->channels, a->stride_w, half);
+      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, nh, clip, a->channels,
+              a->stride_w, half);
       along_h(half, nd, vectors, column);
     }
     const float* columns[kMax];
@@ -237,10 +248,11 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   }
 }
 
-// Along d or h: for each of `lines` lines, N of them src_stride apart to M of them dst_stride apart.
+// Along d or h: for each of `lines` lines, N of them src_stride apart to M of them
+// dst_stride apart.
 template <int N, int M, int kAhead>
-static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_line_stride, int lines, int vectors,
-                          float* dst, ptrdiff_t dst_stride) {
+static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_line_stride,
+                          int lines, int vectors, float* dst, ptrdiff_t dst_stride) {
   for (int j = 0; j < lines; ++j, src += src_line_stride, dst += kWinogradGroup) {
     if constexpr (kAhead > 0) {
 #pragma GCC unroll 8
@@ -257,16 +269,19 @@ static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_
   }
 }
 
-// How output_along_w writes: lanes that exist; all 16; all 16 and past the caches (dst aligned to a line, strides whole lines).
+// How output_along_w writes: lanes that exist; all 16; all 16 and past the caches (dst aligned to a
+// line, strides whole lines).
 enum OutputStore { kStoreSome, kStoreWhole, kStoreStream };
 
 // Along w, rows of N lines to rows of `pixels` <= M pixels of the image, with bias and activation.
 template <int N, int M, OutputStore kStore>
-static void output_along_w(const float* src, int rows, int pixels, const WinogradOutputArgs* a, float* dst) {
+static void output_along_w(const float* src, int rows, int pixels, const WinogradOutputArgs* a,
+                           float* dst) {
   const int vectors = kStore == kStoreSome ? (a->channels + kLanesF - 1) / kLanesF : kGroupVectors;
   VecF bias[kGroupVectors];
 #pragma GCC unroll 4
-  for (int v = 0; v < kGroupVectors; ++v) bias[v] = a->bias != nullptr ? vload(a->bias + v * kLanesF) : vzero();
+  for (int v = 0; v < kGroupVectors; ++v)
+    bias[v] = a->bias != nullptr ? vload(a->bias + v * kLanesF) : vzero();
   const bool simple = a->activation == kActNone || a->activation == kActRelu;
   // max(-infinity, y) is y: one instruction serves "none" and ReLU without a branch.
   const VecF floor = vset(a->activation == kActRelu ? 0.0f : -__builtin_inff());
@@ -301,8 +316,10 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
           vstore(pixel + v * kLanesF, y[v][i]);
         } else {
           const int lanes = a->channels - v * kLanesF;
-          if (lanes >= kLanesF) vstore(pixel + v * kLanesF, y[v][i]);
-          else if (lanes > 0) vstore_n(pixel + v * kLanesF, lanes, y[v][i]);
+          if (lanes >= kLanesF)
+            vstore(pixel + v * kLanesF, y[v][i]);
+          else if (lanes > 0)
+            vstore_n(pixel + v * kLanesF, lanes, y[v][i]);
         }
       }
     }
@@ -357,26 +374,31 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   const float* m = a->m;
   for (int tile = 0; tile < a->tiles; ++tile, origin_w += a->outputs_w, m += kWinogradGroup) {
     const int pixels = clamp_int(a->extent_w - origin_w, 0, a->outputs_w);
-    float* corner = a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h + origin_w * a->stride_w;
+    float* corner =
+        a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h + origin_w * a->stride_w;
     if (!stream) {
       for (int d = 0; d < depth; ++d)
         for (int h = 0; h < rows; ++h)
-          for (int i = 0; i < pixels; ++i) prefetch_line(corner + d * a->stride_d + h * a->stride_h + i * a->stride_w);
+          for (int i = 0; i < pixels; ++i)
+            prefetch_line(corner + d * a->stride_d + h * a->stride_h + i * a->stride_w);
     }
-    along_d(m, nh * nw * a->position_stride, a->position_stride, nh * nw, vectors, slab, plane_size);
+    along_d(m, nh * nw * a->position_stride, a->position_stride, nh * nw, vectors, slab,
+            plane_size);
     for (int d = 0; d < depth; ++d) {
-      along_h(slab + d * plane_size, nw * kWinogradGroup, kWinogradGroup, nw, vectors, plane, nw * kWinogradGroup);
+      along_h(slab + d * plane_size, nw * kWinogradGroup, kWinogradGroup, nw, vectors, plane,
+              nw * kWinogradGroup);
       along_w(plane, rows, pixels, a, corner + d * a->stride_d);
     }
   }
   if (stream) vstream_fence();
 }
 
-// One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R of them src_stride apart to N
-// of them dst_stride apart (in groups of 16 doubles). `g` is [N][R].
+// One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R
+// of them src_stride apart to N of them dst_stride apart (in groups of 16 doubles). `g` is [N][R].
 template <int N, int R>
-static void filter_axis(const double* g, const double* src, ptrdiff_t src_stride, ptrdiff_t src_line, int lines, double* dst,
-                        ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+static void filter_axis(const double* g, const double* src, ptrdiff_t src_stride,
+                        ptrdiff_t src_line, int lines, double* dst, ptrdiff_t dst_stride,
+                        ptrdiff_t dst_line) {
   for (int line = 0; line < lines; ++line, src += src_line, dst += dst_line) {
     for (int v = 0; v < kWinogradGroup; v += kLanesD) {
       VecD x[R];
@@ -393,7 +415,8 @@ static void filter_axis(const double* g, const double* src, ptrdiff_t src_stride
   }
 }
 
-using FilterAxisFn = void (*)(const double*, const double*, ptrdiff_t, ptrdiff_t, int, double*, ptrdiff_t, ptrdiff_t);
+using FilterAxisFn = void (*)(const double*, const double*, ptrdiff_t, ptrdiff_t, int, double*,
+                              ptrdiff_t, ptrdiff_t);
 
 static FilterAxisFn filter_axis_fn(int points, int taps) {
   switch (points * 8 + taps) {
@@ -409,11 +432,13 @@ static FilterAxisFn filter_axis_fn(int points, int taps) {
 static void winograd_filter_transform(const WinogradFilterArgs* a) {
   constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
   alignas(64) double odd[kMax * kMax * kMax * kG], even[kMax * kMax * kTaps * kG];
-  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h, r2 = a->taps_w;
+  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
+            r2 = a->taps_w;
   const int taps = r0 * r1 * r2;
   const float* tap = a->taps;
   for (int t = 0; t < taps; ++t, tap += a->tap_stride)
-    for (int c = 0; c < kG; ++c) even[t * kG + c] = c < a->channels ? static_cast<double>(tap[c * a->channel_stride]) : 0.0;
+    for (int c = 0; c < kG; ++c)
+      even[t * kG + c] = c < a->channels ? static_cast<double>(tap[c * a->channel_stride]) : 0.0;
   // [r0][r1][r2] -> [r0][r1][n2] -> [r0][n1][n2] -> [n0][n1][n2], 16 doubles each
   filter_axis_fn(n2, r2)(a->g_w, even, kG, r2 * kG, r0 * r1, odd, kG, n2 * kG);
   const FilterAxisFn along_h = filter_axis_fn(n1, r1);
@@ -425,7 +450,8 @@ static void winograd_filter_transform(const WinogradFilterArgs* a) {
     for (int c = 0; c < kG; ++c) packed[c] = static_cast<float>(odd[p * kG + c]);
 }
 
-static constexpr WinogradTable kWinogradTable = {kLinesNr, winograd_filter_transform, winograd_input_transform, gemm_lines,
+static constexpr WinogradTable kWinogradTable = {kLinesNr, winograd_filter_transform,
+                                                 winograd_input_transform, gemm_lines,
                                                  winograd_output_transform};
 
 }  // namespace conv3d::CONV3D_ISA

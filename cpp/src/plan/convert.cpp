@@ -21,8 +21,8 @@ BFloat16 cast(float value, BFloat16*) { return to_bfloat16(value); }
 constexpr int64_t kTile = 32;
 
 template <class From, class To>
-void convert(const From* from, To* to, bool transpose, int64_t batch, int64_t rows, int64_t columns, ThreadPool& pool,
-             int threads) {
+void convert(const From* from, To* to, bool transpose, int64_t batch, int64_t rows, int64_t columns,
+             ThreadPool& pool, int threads) {
   To* const type = nullptr;
   if (!transpose) {
     const int64_t n = batch * rows * columns;
@@ -41,7 +41,8 @@ void convert(const From* from, To* to, bool transpose, int64_t batch, int64_t ro
       for (int64_t c0 = 0; c0 < columns; c0 += kTile) {
         const int64_t c1 = std::min(c0 + kTile, columns);
         for (int64_t c = c0; c < c1; ++c) {
-          for (int64_t r = r0; r < r1; ++r) target[c * rows + r] = cast(source[r * columns + c], type);
+          for (int64_t r = r0; r < r1; ++r)
+            target[c * rows + r] = cast(source[r * columns + c], type);
         }
       }
     }
@@ -50,16 +51,19 @@ void convert(const From* from, To* to, bool transpose, int64_t batch, int64_t ro
 
 }  // namespace
 
-void convert_tensor(const void* from, TensorForm from_form, void* to, TensorForm to_form, int64_t batch, int64_t voxels,
-                    int64_t channels, ThreadPool& pool, int threads) {
+void convert_tensor(const void* from, TensorForm from_form, void* to, TensorForm to_form,
+                    int64_t batch, int64_t voxels, int64_t channels, ThreadPool& pool,
+                    int threads) {
   const bool last = from_form.layout == Layout::kChannelsLast;
   const bool transpose = from_form.layout != to_form.layout;
   const int64_t rows = last ? voxels : channels, columns = last ? channels : voxels;
   const auto go = [&](auto* source, auto* target) {
-    convert(static_cast<decltype(source)>(from), static_cast<decltype(target)>(to), transpose, batch, rows, columns, pool,
-            threads);
+    convert(static_cast<decltype(source)>(from), static_cast<decltype(target)>(to), transpose,
+            batch, rows, columns, pool, threads);
   };
-  const auto same = [&](auto* type) { go(const_cast<const std::remove_pointer_t<decltype(type)>*>(type), type); };
+  const auto same = [&](auto* type) {
+    go(const_cast<const std::remove_pointer_t<decltype(type)>*>(type), type);
+  };
   if (from_form.dtype == to_form.dtype) {
     switch (from_form.dtype) {
       case DType::kFloat32: return same(static_cast<float*>(nullptr));
@@ -68,10 +72,13 @@ void convert_tensor(const void* from, TensorForm from_form, void* to, TensorForm
       case DType::kBFloat16: return same(static_cast<BFloat16*>(nullptr));
     }
   }
-  if (from_form.dtype == DType::kFloat16) return go(static_cast<const Half*>(nullptr), static_cast<float*>(nullptr));
-  if (from_form.dtype == DType::kBFloat16) return go(static_cast<const BFloat16*>(nullptr), static_cast<float*>(nullptr));
+  if (from_form.dtype == DType::kFloat16)
+    return go(static_cast<const Half*>(nullptr), static_cast<float*>(nullptr));
+  if (from_form.dtype == DType::kBFloat16)
+    return go(static_cast<const BFloat16*>(nullptr), static_cast<float*>(nullptr));
   CONV3D_ASSERT(from_form.dtype == DType::kFloat32);
-  if (to_form.dtype == DType::kFloat16) return go(static_cast<const float*>(nullptr), static_cast<Half*>(nullptr));
+  if (to_form.dtype == DType::kFloat16)
+    return go(static_cast<const float*>(nullptr), static_cast<Half*>(nullptr));
   CONV3D_ASSERT(to_form.dtype == DType::kBFloat16);
   go(static_cast<const float*>(nullptr), static_cast<BFloat16*>(nullptr));
 }

@@ -1,4 +1,5 @@
-// Copies of tensors between layouts and dtypes, for algorithms that take channels-last float32 only.
+// Copies of tensors between layouts and dtypes, for algorithms that take channels-last
+// float32 only.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,9 @@ struct TensorForm {
   bool operator==(const TensorForm&) const = default;
 };
 
-// [batch, voxels, channels] of form `from_form` into the same tensor of form `to_form`. The dtypes are equal, or one of them
-// is float32 and the other float16 or bfloat16.
-void convert_tensor(const void* from, TensorForm from_form, void* to, TensorForm to_form, int64_t batch, int64_t voxels,
-                    int64_t channels, ThreadPool& pool, int threads);
+// [batch, voxels, channels] of form `from_form` into the same tensor of form `to_form`. The dtypes
+// are equal, or one of them is float32 and the other float16 or bfloat16.
+void convert_tensor(const void* from, TensorForm from_form, void* to, TensorForm to_form,
+                    int64_t batch, int64_t voxels, int64_t channels, ThreadPool& pool, int threads);
 
 }  // namespace conv3d

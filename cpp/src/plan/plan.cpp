@@ -14,25 +14,30 @@
 namespace conv3d {
 namespace {
 
-// Converted tensors are made a few samples at a time, up to about this many bytes, so that the workspace does not grow with
-// the batch. (The filter gradient sums over the batch and needs all of it.)
+// Converted tensors are made a few samples at a time, up to about this many bytes, so
+// that the workspace does not grow with the batch. (The filter gradient sums over the
+// batch and needs all of it.)
 constexpr int64_t kConversionBytes = int64_t{32} << 20;
 
 Denormals denormals_of(const std::string& family) {
   return family == "reference" ? Denormals::kKeep : Denormals::kFlush;
 }
 
-[[noreturn]] void refuse(const std::string& message) { throw Error(Status::kInvalidArgument, message); }
+[[noreturn]] void refuse(const std::string& message) {
+  throw Error(Status::kInvalidArgument, message);
+}
 
 }  // namespace
 
-// What is converted for the inner algorithm, and the scratch that this takes for one piece of the batch.
+// What is converted for the inner algorithm, and the scratch that this takes for one
+// piece of the batch.
 struct Plan::Conversion {
   bool input = false, grad_output = false, result = false, bias = false;
   int64_t samples = 0;  // per piece
   size_t input_bytes = 0, grad_output_bytes = 0, result_bytes = 0, bias_bytes = 0;
   size_t total() const {
-    return checked_add(checked_add(input_bytes, grad_output_bytes), checked_add(result_bytes, bias_bytes));
+    return checked_add(checked_add(input_bytes, grad_output_bytes),
+                       checked_add(result_bytes, bias_bytes));
   }
 };
 
@@ -51,8 +56,9 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
   if (problem_.dtype == DType::kFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-11);
   if (problem_.dtype == DType::kBFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-8);
   facts_.candidates = std::move(selection.candidates);
-  filter_key_ = prepared_->packed_filter_format() + "/" + facts_.isa + "/" + std::to_string(problem.kd) + "x" +
-                std::to_string(problem.kh) + "x" + std::to_string(problem.kw) + "x" + std::to_string(problem.ic) + "x" +
+  filter_key_ = prepared_->packed_filter_format() + "/" + facts_.isa + "/" +
+                std::to_string(problem.kd) + "x" + std::to_string(problem.kh) + "x" +
+                std::to_string(problem.kw) + "x" + std::to_string(problem.ic) + "x" +
                 std::to_string(problem.oc) + "g" + std::to_string(problem.groups) + "t" +
                 std::to_string(static_cast<int>(problem.dtype));
   // The plan is only worth having if its scratch can be stated.
@@ -60,7 +66,8 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
 }
 
 int Plan::useful_threads(int64_t batch, int threads) const {
-  const double useful = static_cast<double>(prepared_->useful_threads()) * static_cast<double>(std::max<int64_t>(batch, 1));
+  const double useful = static_cast<double>(prepared_->useful_threads()) *
+                        static_cast<double>(std::max<int64_t>(batch, 1));
   return static_cast<int>(std::min<double>(useful, std::max(threads, 1)));
 }
 
@@ -75,8 +82,10 @@ Plan::Conversion Plan::conversion(int64_t batch) const {
   c.result = filter_gradient ? dtype : true;
   c.bias = problem_.with_bias && dtype;
   const int64_t size = Problem::element_size(inner_.dtype);
-  const int64_t in = checked_product({problem_.input_voxels(), problem_.ic, size}, "a converted tensor");
-  const int64_t out = checked_product({problem_.output_voxels(), problem_.oc, size}, "a converted tensor");
+  const int64_t in =
+      checked_product({problem_.input_voxels(), problem_.ic, size}, "a converted tensor");
+  const int64_t out =
+      checked_product({problem_.output_voxels(), problem_.oc, size}, "a converted tensor");
   if (!filter_gradient) {
     const int64_t sample = std::max<int64_t>(1, std::max(in, out));
     c.samples = std::clamp<int64_t>(kConversionBytes / sample, 1, std::max<int64_t>(batch, 1));
@@ -87,16 +96,18 @@ Plan::Conversion Plan::conversion(int64_t batch) const {
   if (c.input) c.input_bytes = bytes(c.samples, in);
   if (c.grad_output) c.grad_output_bytes = bytes(c.samples, out);
   if (c.result) {
-    c.result_bytes = filter_gradient ? bytes(problem_.filter_elements(), size)
-                                     : bytes(c.samples, problem_.direction == Direction::kForward ? out : in);
+    c.result_bytes = filter_gradient
+                         ? bytes(problem_.filter_elements(), size)
+                         : bytes(c.samples, problem_.direction == Direction::kForward ? out : in);
   }
   if (c.bias) c.bias_bytes = bytes(std::max(problem_.ic, problem_.oc), size);
   return c;
 }
 
 size_t Plan::workspace_bytes(int64_t batch, int threads) const {
-  return checked_add(round_up(prepared_->ledger().total_bytes(useful_threads(batch, threads)), kScratchAlignment),
-                     conversion(batch).total());
+  return checked_add(
+      round_up(prepared_->ledger().total_bytes(useful_threads(batch, threads)), kScratchAlignment),
+      conversion(batch).total());
 }
 
 size_t Plan::packed_filter_bytes() const { return prepared_->packed_filter_bytes(); }
@@ -106,16 +117,19 @@ void Plan::pack_into(const void* filter, void* packed, ThreadPool& pool, int thr
     prepared_->pack_filter(filter, packed, pool, threads);
     return;
   }
-  Workspace whole(checked_bytes({problem_.filter_elements(), Problem::element_size(inner_.dtype)}, "the converted filter"),
+  Workspace whole(checked_bytes({problem_.filter_elements(), Problem::element_size(inner_.dtype)},
+                                "the converted filter"),
                   "the converted filter");
-  convert_tensor(filter, {problem_.dtype, Layout::kChannelsLast}, whole.data(), {inner_.dtype, Layout::kChannelsLast}, 1,
-                 problem_.filter_elements(), 1, pool, threads);
+  convert_tensor(filter, {problem_.dtype, Layout::kChannelsLast}, whole.data(),
+                 {inner_.dtype, Layout::kChannelsLast}, 1, problem_.filter_elements(), 1, pool,
+                 threads);
   prepared_->pack_filter(whole.data(), packed, pool, threads);
 }
 
 std::unique_ptr<PackedFilter> Plan::pack(const void* filter, ThreadPool& pool, int threads) const {
   if (filter == nullptr) refuse("filter is missing");
-  if (problem_.direction == Direction::kBackwardFilter) refuse("backward_filter takes no filter, so none can be packed");
+  if (problem_.direction == Direction::kBackwardFilter)
+    refuse("backward_filter takes no filter, so none can be packed");
   auto packed = std::make_unique<PackedFilter>(filter_key_, packed_filter_bytes());
   FloatEnvironment environment(denormals_of(facts_.family));
   pack_into(filter, packed->data(), pool, threads);
@@ -128,22 +142,31 @@ void Plan::execute(const PlanBuffers& b, ThreadPool& pool, int threads) const {
   // Only problems of this very batch were checked; another one is multiplied out here.
   checked_product({b.batch, std::max<int64_t>(1, p.input_voxels()), p.ic, 8}, "input");
   checked_product({b.batch, std::max<int64_t>(1, p.output_voxels()), p.oc, 8}, "output");
-  const bool empty_input = b.batch == 0 || p.input_voxels() == 0, empty_output = b.batch == 0 || p.output_voxels() == 0;
+  const bool empty_input = b.batch == 0 || p.input_voxels() == 0,
+             empty_output = b.batch == 0 || p.output_voxels() == 0;
   const bool filter_gradient = p.direction == Direction::kBackwardFilter;
-  const bool empty_result = filter_gradient ? false : p.direction == Direction::kForward ? empty_output : empty_input;
+  const bool empty_result = filter_gradient                      ? false
+                            : p.direction == Direction::kForward ? empty_output
+                                                                 : empty_input;
   if (empty_result) return;
   if (b.result == nullptr) refuse("the result's buffer is missing");
   if (filter_gradient && (empty_input || empty_output)) {
-    std::memset(b.result, 0, checked_bytes({p.filter_elements(), Problem::element_size(p.dtype)}, "the filter gradient"));
+    std::memset(b.result, 0,
+                checked_bytes({p.filter_elements(), Problem::element_size(p.dtype)},
+                              "the filter gradient"));
     return;
   }
   if (p.direction != Direction::kBackwardInput && b.input == nullptr) refuse("input is missing");
-  if (p.direction != Direction::kForward && b.grad_output == nullptr) refuse("grad_output is missing");
-  if (p.with_bias && b.bias == nullptr) refuse("bias is missing: the problem was declared with one");
-  if (!p.with_bias && b.bias != nullptr) refuse("bias is given and the problem was declared without one");
+  if (p.direction != Direction::kForward && b.grad_output == nullptr)
+    refuse("grad_output is missing");
+  if (p.with_bias && b.bias == nullptr)
+    refuse("bias is missing: the problem was declared with one");
+  if (!p.with_bias && b.bias != nullptr)
+    refuse("bias is given and the problem was declared without one");
   if (!filter_gradient && b.filter == nullptr && b.packed == nullptr) refuse("filter is missing");
   if (b.packed != nullptr && b.packed->key() != filter_key_) {
-    refuse("the packed filter has the form " + b.packed->key() + " and this plan needs " + filter_key_);
+    refuse("the packed filter has the form " + b.packed->key() + " and this plan needs " +
+           filter_key_);
   }
 
   const double start = verbose() ? now_seconds() : 0;
@@ -161,8 +184,9 @@ void Plan::execute(const PlanBuffers& b, ThreadPool& pool, int threads) const {
   if (verbose()) {
     Problem shown = p;
     shown.mb = b.batch;
-    verbose_line("exec," + facts_.algorithm + "," + facts_.isa + "," + shown.to_string() + "," + std::to_string(threads) +
-                 "," + std::to_string((now_seconds() - start) * 1e3) + "ms");
+    verbose_line("exec," + facts_.algorithm + "," + facts_.isa + "," + shown.to_string() + "," +
+                 std::to_string(threads) + "," + std::to_string((now_seconds() - start) * 1e3) +
+                 "ms");
   }
 }
 
@@ -192,12 +216,14 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
   char* const result = grad_output + c.grad_output_bytes;
   char* const bias = result + c.result_bytes;
   if (c.bias) {
-    convert_tensor(b.bias, {p.dtype, Layout::kChannelsLast}, bias, {inner_.dtype, Layout::kChannelsLast}, 1, 1,
+    convert_tensor(b.bias, {p.dtype, Layout::kChannelsLast}, bias,
+                   {inner_.dtype, Layout::kChannelsLast}, 1, 1,
                    p.direction == Direction::kForward ? p.oc : p.ic, pool, 1);
     inner.bias = bias;
   }
   const bool filter_gradient = p.direction == Direction::kBackwardFilter;
-  const int64_t result_voxels = p.direction == Direction::kForward ? p.output_voxels() : p.input_voxels();
+  const int64_t result_voxels =
+      p.direction == Direction::kForward ? p.output_voxels() : p.input_voxels();
   const int64_t result_channels = p.direction == Direction::kForward ? p.oc : p.ic;
   for (int64_t n = 0; n < b.batch; n += c.samples) {
     inner.batch = std::min(c.samples, b.batch - n);
@@ -205,24 +231,25 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
       return static_cast<const char*>(base) + static_cast<size_t>(n * voxels * channels) * size;
     };
     if (c.input) {
-      convert_tensor(at(b.input, p.input_voxels(), p.ic), outside, input, inside, inner.batch, p.input_voxels(), p.ic, pool,
-                     threads);
+      convert_tensor(at(b.input, p.input_voxels(), p.ic), outside, input, inside, inner.batch,
+                     p.input_voxels(), p.ic, pool, threads);
       inner.input = input;
     }
     if (c.grad_output) {
-      convert_tensor(at(b.grad_output, p.output_voxels(), p.oc), outside, grad_output, inside, inner.batch,
-                     p.output_voxels(), p.oc, pool, threads);
+      convert_tensor(at(b.grad_output, p.output_voxels(), p.oc), outside, grad_output, inside,
+                     inner.batch, p.output_voxels(), p.oc, pool, threads);
       inner.grad_output = grad_output;
     }
     inner.result = c.result ? static_cast<void*>(result) : b.result;
     prepared_->execute(inner, scratch, pool, threads);
     if (!c.result) continue;
     if (filter_gradient) {
-      convert_tensor(result, {inner_.dtype, Layout::kChannelsLast}, b.result, {p.dtype, Layout::kChannelsLast}, 1,
-                     p.filter_elements(), 1, pool, threads);
+      convert_tensor(result, {inner_.dtype, Layout::kChannelsLast}, b.result,
+                     {p.dtype, Layout::kChannelsLast}, 1, p.filter_elements(), 1, pool, threads);
     } else {
-      convert_tensor(result, inside, const_cast<char*>(at(b.result, result_voxels, result_channels)), outside, inner.batch,
-                     result_voxels, result_channels, pool, threads);
+      convert_tensor(result, inside,
+                     const_cast<char*>(at(b.result, result_voxels, result_channels)), outside,
+                     inner.batch, result_voxels, result_channels, pool, threads);
     }
   }
 }

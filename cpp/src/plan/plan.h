@@ -1,4 +1,5 @@
-// A plan: a problem with everything decided - algorithm, ISA, packing format, scratch. Immutable, shared by threads.
+// A plan: a problem with everything decided - algorithm, ISA, packing format, scratch.
+// Immutable, shared by threads.
 #pragma once
 
 #include <memory>
@@ -15,7 +16,8 @@ namespace conv3d {
 // A filter in an algorithm's own order. Usable by every plan whose filter_key() is equal.
 class PackedFilter {
  public:
-  PackedFilter(std::string key, size_t bytes) : key_(std::move(key)), bytes_(bytes), block_(bytes, "the packed filter") {}
+  PackedFilter(std::string key, size_t bytes)
+      : key_(std::move(key)), bytes_(bytes), block_(bytes, "the packed filter") {}
   const std::string& key() const { return key_; }
   size_t bytes() const { return bytes_; }
   void* data() const { return block_.data(); }
@@ -28,7 +30,8 @@ class PackedFilter {
 
 struct PlanBuffers {
   const void* input = nullptr;
-  const void* filter = nullptr;  // [kd][kh][kw][ic / groups][oc]; packed for this call if `packed` is null
+  const void* filter =
+      nullptr;  // [kd][kh][kw][ic / groups][oc]; packed for this call if `packed` is null
   const PackedFilter* packed = nullptr;
   const void* grad_output = nullptr;
   const void* bias = nullptr;

@@ -29,14 +29,17 @@ void required(const void* pointer, const char* name) {
 
 }  // namespace
 
-// The batch cut into pieces whose converted tensors fit the workspace; one piece if nothing is converted.
+// The batch cut into pieces whose converted tensors fit the workspace; one piece if
+// nothing is converted.
 struct PoolPlan::Pieces {
   Pieces(const PoolPlan& plan, int tensors_of_input, int tensors_of_output) : p(plan.problem_) {
     in = p.input_voxels() * p.channels;
     out = p.output[0] * p.output[1] * p.output[2] * p.channels;
-    const int64_t floats = checked_product({std::max<int64_t>(1, tensors_of_input * in + tensors_of_output * out), 4},
-                                           "a converted tensor");
-    samples = plan.dtype_ == p.dtype ? p.mb : std::clamp<int64_t>(kConversionBytes / floats, 1, p.mb);
+    const int64_t floats =
+        checked_product({std::max<int64_t>(1, tensors_of_input * in + tensors_of_output * out), 4},
+                        "a converted tensor");
+    samples =
+        plan.dtype_ == p.dtype ? p.mb : std::clamp<int64_t>(kConversionBytes / floats, 1, p.mb);
   }
   const PoolProblem& p;
   int64_t in, out, samples;  // elements of one sample; samples of a piece
@@ -45,8 +48,8 @@ struct PoolPlan::Pieces {
 PoolPlan::PoolPlan(Pooling kind, const PoolSpec& spec)
     : kind_(kind), dtype_(spec.dtype), problem_(make_pool_problem(computed(spec))) {
   if (kind != Pooling::kMax && kind != Pooling::kAverage) {
-    throw Error(Status::kInvalidArgument,
-                "kind is " + std::to_string(static_cast<int>(kind)) + "; codes 0 (max) and 1 (average) are accepted");
+    throw Error(Status::kInvalidArgument, "kind is " + std::to_string(static_cast<int>(kind)) +
+                                              "; codes 0 (max) and 1 (average) are accepted");
   }
 }
 
@@ -55,7 +58,8 @@ void PoolPlan::forward(const void* input, void* output, ThreadPool& pool, int th
   if (problem_.mb == 0 || pieces.out == 0) return;
   required(input, "input");
   required(output, "output");
-  threads = static_cast<int>(std::clamp<int64_t>(problem_.mb * pieces.in / kElementsPerThread, 1, threads));
+  threads = static_cast<int>(
+      std::clamp<int64_t>(problem_.mb * pieces.in / kElementsPerThread, 1, threads));
   const FloatEnvironment environment(Denormals::kKeep);
   const auto run = kind_ == Pooling::kMax ? max_pool_forward : avg_pool_forward;
   if (dtype_ == problem_.dtype) {
@@ -68,16 +72,16 @@ void PoolPlan::forward(const void* input, void* output, ThreadPool& pool, int th
   PoolProblem piece = problem_;
   for (int64_t n = 0; n < problem_.mb; n += pieces.samples) {
     piece.mb = std::min(pieces.samples, problem_.mb - n);
-    convert_tensor(static_cast<const char*>(input) + n * pieces.in * 2, outside, x.data(), inside, piece.mb, pieces.in, 1,
-                   pool, threads);
+    convert_tensor(static_cast<const char*>(input) + n * pieces.in * 2, outside, x.data(), inside,
+                   piece.mb, pieces.in, 1, pool, threads);
     run(piece, kernel_table(), x.data(), y.data(), pool, threads);
-    convert_tensor(y.data(), inside, static_cast<char*>(output) + n * pieces.out * 2, outside, piece.mb, pieces.out, 1, pool,
-                   threads);
+    convert_tensor(y.data(), inside, static_cast<char*>(output) + n * pieces.out * 2, outside,
+                   piece.mb, pieces.out, 1, pool, threads);
   }
 }
 
-void PoolPlan::backward(const void* input, const void* output, const void* grad_output, void* grad_input, ThreadPool& pool,
-                        int threads) const {
+void PoolPlan::backward(const void* input, const void* output, const void* grad_output,
+                        void* grad_input, ThreadPool& pool, int threads) const {
   const Pieces pieces(*this, 2, 2);
   if (problem_.mb == 0 || pieces.in == 0) return;
   const bool max = kind_ == Pooling::kMax;
@@ -87,9 +91,11 @@ void PoolPlan::backward(const void* input, const void* output, const void* grad_
     required(input, "input");
     required(output, "output");
   }
-  threads = static_cast<int>(std::clamp<int64_t>(problem_.mb * pieces.in / kElementsPerThread, 1, threads));
+  threads = static_cast<int>(
+      std::clamp<int64_t>(problem_.mb * pieces.in / kElementsPerThread, 1, threads));
   const FloatEnvironment environment(Denormals::kKeep);
-  const auto run = [&](const PoolProblem& p, const void* x, const void* y, const void* dy, void* dx) {
+  const auto run = [&](const PoolProblem& p, const void* x, const void* y, const void* dy,
+                       void* dx) {
     if (max) {
       max_pool_backward(p, kernel_table(), x, y, dy, dx, pool, threads);
     } else {
@@ -108,8 +114,8 @@ void PoolPlan::backward(const void* input, const void* output, const void* grad_
   for (int64_t n = 0; n < problem_.mb; n += pieces.samples) {
     piece.mb = std::min(pieces.samples, problem_.mb - n);
     const auto widen = [&](const void* from, int64_t elements, const Workspace& to) {
-      convert_tensor(static_cast<const char*>(from) + n * elements * 2, outside, to.data(), inside, piece.mb, elements, 1,
-                     pool, threads);
+      convert_tensor(static_cast<const char*>(from) + n * elements * 2, outside, to.data(), inside,
+                     piece.mb, elements, 1, pool, threads);
     };
     if (max) {
       widen(input, pieces.in, x);
@@ -117,8 +123,8 @@ void PoolPlan::backward(const void* input, const void* output, const void* grad_
     }
     widen(grad_output, pieces.out, dy);
     run(piece, x.data(), y.data(), dy.data(), dx.data());
-    convert_tensor(dx.data(), inside, static_cast<char*>(grad_input) + n * pieces.in * 2, outside, piece.mb, pieces.in, 1,
-                   pool, threads);
+    convert_tensor(dx.data(), inside, static_cast<char*>(grad_input) + n * pieces.in * 2, outside,
+                   piece.mb, pieces.in, 1, pool, threads);
   }
 }
 

@@ -1,5 +1,5 @@
-// Pooling as the API offers it: the checked problem of algorithms/pooling, in all dtypes. float16 and bfloat16 are converted
-// to float32 and back a few samples at a time.
+// Pooling as the API offers it: the checked problem of algorithms/pooling, in all dtypes. float16
+// and bfloat16 are converted to float32 and back a few samples at a time.
 #pragma once
 
 #include "problem/pool_problem.h"
@@ -18,8 +18,8 @@ class PoolPlan {
   // Throws Error{kInvalidArgument} if a tensor is missing that is not empty.
   void forward(const void* input, void* output, ThreadPool& pool, int threads) const;
   // Average pooling reads neither `input` nor `output`.
-  void backward(const void* input, const void* output, const void* grad_output, void* grad_input, ThreadPool& pool,
-                int threads) const;
+  void backward(const void* input, const void* output, const void* grad_output, void* grad_input,
+                ThreadPool& pool, int threads) const;
 
  private:
   struct Pieces;

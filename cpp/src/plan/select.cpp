@@ -39,7 +39,8 @@ std::string known_names() {
 
 bool is_half(DType dtype) { return dtype == DType::kFloat16 || dtype == DType::kBFloat16; }
 
-// What it costs to bring the arrays of one sample into another layout or dtype: read and write once, from memory.
+// What it costs to bring the arrays of one sample into another layout or dtype: read
+// and write once, from memory.
 double conversion_seconds(const Problem& p) {
   const double elements = static_cast<double>(p.input_voxels()) * static_cast<double>(p.ic) +
                           static_cast<double>(p.output_voxels()) * static_cast<double>(p.oc);
@@ -61,7 +62,8 @@ struct Option {
 
 }  // namespace
 
-Selection select_algorithm(const Problem& problem, const PlanContext& context, const std::string& forced) {
+Selection select_algorithm(const Problem& problem, const PlanContext& context,
+                           const std::string& forced) {
   const std::string wanted = forced == "auto" || forced.empty() ? environment_algorithm() : forced;
   const bool automatic = wanted == "auto";
   Problem sample = problem;
@@ -99,16 +101,20 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context, c
         continue;
       }
       const bool converted = form.layout != sample.layout || form.dtype != sample.dtype;
-      candidate.seconds = algorithm.cost(form, single) + (converted ? conversion_seconds(sample) : 0);
+      candidate.seconds =
+          algorithm.cost(form, single) + (converted ? conversion_seconds(sample) : 0);
       candidate.reason = converted ? "arrays are converted" : "";
-      if (asked) options.push_back({&algorithm, form, candidate.seconds, selection.candidates.size()});
+      if (asked)
+        options.push_back({&algorithm, form, candidate.seconds, selection.candidates.size()});
       break;
     }
-    if (asked && candidate.seconds < 0) refusals += std::string("; ") + algorithm.name() + ": " + candidate.reason;
+    if (asked && candidate.seconds < 0)
+      refusals += std::string("; ") + algorithm.name() + ": " + candidate.reason;
     selection.candidates.push_back(candidate);
   }
   if (!known) {
-    throw Error(Status::kInvalidArgument, "algorithm is '" + wanted + "'; accepted are " + known_names());
+    throw Error(Status::kInvalidArgument,
+                "algorithm is '" + wanted + "'; accepted are " + known_names());
   }
   // Ties go to the earlier entry of the registry.
   std::stable_sort(options.begin(), options.end(),
@@ -117,11 +123,12 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context, c
     std::unique_ptr<Prepared> prepared = option.algorithm->prepare(option.inner, single);
     // Direct summation is what accuracy "strict" is, so nothing better could take its place.
     const std::string family = option.algorithm->family();
-    const bool bounded = option.inner.dtype == DType::kFloat32 && family != "gemm" && family != "reference";
+    const bool bounded =
+        option.inner.dtype == DType::kFloat32 && family != "gemm" && family != "reference";
     if (bounded && prepared->error_bound() > kDefaultErrorBound) {
       char text[96];
-      std::snprintf(text, sizeof text, "its error bound %.2g is above the promised %.2g", prepared->error_bound(),
-                    kDefaultErrorBound);
+      std::snprintf(text, sizeof text, "its error bound %.2g is above the promised %.2g",
+                    prepared->error_bound(), kDefaultErrorBound);
       selection.candidates[option.candidate].seconds = -1;
       selection.candidates[option.candidate].reason = text;
       refusals += std::string("; ") + option.algorithm->name() + ": " + text;
@@ -130,8 +137,10 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context, c
     selection.algorithm = option.algorithm;
     selection.inner = option.inner;
     selection.prepared = std::move(prepared);
-    const std::string estimate = "estimated " + seconds_text(option.seconds) + " a sample and thread";
-    selection.why = automatic ? "least " + estimate : "forced by the name '" + wanted + "', " + estimate;
+    const std::string estimate =
+        "estimated " + seconds_text(option.seconds) + " a sample and thread";
+    selection.why =
+        automatic ? "least " + estimate : "forced by the name '" + wanted + "', " + estimate;
     return selection;
   }
   throw Error(Status::kUnsupported,

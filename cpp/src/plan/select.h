@@ -1,4 +1,5 @@
-// Which algorithm serves a problem: walks the registry, asks why_not() and cost(), honours a forced name.
+// Which algorithm serves a problem: walks the registry, asks why_not() and cost(),
+// honours a forced name.
 #pragma once
 
 #include <memory>
@@ -19,7 +20,8 @@ struct Candidate {
 
 struct Selection {
   const Algorithm* algorithm;
-  Problem inner;  // what the algorithm is given: the problem, possibly in channels-last layout and float32
+  Problem inner;  // what the algorithm is given: the problem, possibly in channels-last layout and
+                  // float32
   std::unique_ptr<Prepared> prepared;
   std::string why;
   std::vector<Candidate> candidates;
@@ -28,9 +30,11 @@ struct Selection {
 // The largest max|error| / max|output| that accuracy "default" allows in float32.
 inline constexpr double kDefaultErrorBound = 1e-5;
 
-// `forced` is "auto", a family or a name; "auto" obeys CONV3D_ALGORITHM. The answer depends on one sample and the filter,
-// never on batch or threads, so that results do not either.
-// Throws Error{kInvalidArgument} for an unknown name, Error{kUnsupported} if a forced algorithm cannot serve the problem.
-Selection select_algorithm(const Problem& problem, const PlanContext& context, const std::string& forced);
+// `forced` is "auto", a family or a name; "auto" obeys CONV3D_ALGORITHM. The answer depends on one
+// sample and the filter, never on batch or threads, so that results do not either.
+// Throws Error{kInvalidArgument} for an unknown name, Error{kUnsupported} if a forced algorithm
+// cannot serve the problem.
+Selection select_algorithm(const Problem& problem, const PlanContext& context,
+                           const std::string& forced);
 
 }  // namespace conv3d

@@ -1,7 +1,7 @@
 // A pooling problem in normal form.
 //
-//   output[n, o, c] = reduce over window cells k of input[n, o * s - p + k, c], cells of the
-//   padding left out
+//   output[n, o, c] = reduce over window cells k of input[n, o * s - p + k, c], without the cells
+//                     of the padding
 #pragma once
 
 #include <string>

@@ -10,7 +10,9 @@
 namespace conv3d {
 namespace {
 
-[[noreturn]] void refuse(const std::string& message) { throw Error(Status::kInvalidArgument, message); }
+[[noreturn]] void refuse(const std::string& message) {
+  throw Error(Status::kInvalidArgument, message);
+}
 
 std::string number(int64_t value) { return std::to_string(value); }
 
@@ -18,7 +20,8 @@ template <class E>
 void check_enum(const char* name, E value, int count) {
   const int code = static_cast<int>(value);
   if (code < 0 || code >= count) {
-    refuse(std::string(name) + " is " + number(code) + "; codes 0 to " + number(count - 1) + " are accepted");
+    refuse(std::string(name) + " is " + number(code) + "; codes 0 to " + number(count - 1) +
+           " are accepted");
   }
 }
 
@@ -58,7 +61,8 @@ const char* name_of(Activation activation) {
   return "?";
 }
 
-// The product must fit, also without its zero factors: kernels multiply some of them (voxels without the batch, say).
+// The product must fit, also without its zero factors: kernels multiply some of them
+// (voxels without the batch, say).
 void check_size(const char* what, std::initializer_list<int64_t> sizes) {
   int64_t product = 1;
   bool empty = false;
@@ -86,8 +90,9 @@ int Problem::element_size(DType dtype) {
 }
 
 double Problem::flops() const {
-  return 2.0 * static_cast<double>(mb) * static_cast<double>(output_voxels()) * static_cast<double>(oc) *
-         static_cast<double>(ic / groups) * static_cast<double>(kd * kh * kw);
+  return 2.0 * static_cast<double>(mb) * static_cast<double>(output_voxels()) *
+         static_cast<double>(oc) * static_cast<double>(ic / groups) *
+         static_cast<double>(kd * kh * kw);
 }
 
 std::string Problem::to_string() const {
@@ -97,8 +102,8 @@ std::string Problem::to_string() const {
   if (layout == Layout::kChannelsFirst) text += "ncdhw_";
   text += "mb" + number(mb) + "_";
   if (groups != 1) text += "g" + number(groups);
-  text += "ic" + number(ic) + triple("i", id, ih, iw) + "_oc" + number(oc) + "_" + triple("k", kd, kh, kw) + "_" +
-          triple("s", sd, sh, sw);
+  text += "ic" + number(ic) + triple("i", id, ih, iw) + "_oc" + number(oc) + "_" +
+          triple("k", kd, kh, kw) + "_" + triple("s", sd, sh, sw);
   if (dd != 1 || dh != 1 || dw != 1) text += "_" + triple("d", dd, dh, dw);
   if (pd == 0 && ph == 0 && pw == 0 && pd1 == 0 && ph1 == 0 && pw1 == 0) {
     text += "_valid";
@@ -117,13 +122,15 @@ Problem make_problem(const ProblemSpec& spec) {
   check_enum("padding", spec.padding, 3);
   check_enum("activation", spec.activation, 5);
   check_enum("accuracy", spec.accuracy, 3);
-  if (spec.batch < 0) refuse("input has a batch of " + number(spec.batch) + "; batches are not negative");
+  if (spec.batch < 0)
+    refuse("input has a batch of " + number(spec.batch) + "; batches are not negative");
   if (spec.groups < 1) refuse("groups is " + number(spec.groups) + "; at least 1 is accepted");
   if (spec.input_channels < 1) {
     refuse("input has " + number(spec.input_channels) + " channels; at least 1 is accepted");
   }
   if (spec.output_channels < 1) {
-    refuse("filter has " + number(spec.output_channels) + " output channels; at least 1 is accepted");
+    refuse("filter has " + number(spec.output_channels) +
+           " output channels; at least 1 is accepted");
   }
   if (spec.input_channels % spec.groups != 0) {
     refuse("groups is " + number(spec.groups) + " and input has " + number(spec.input_channels) +
@@ -133,8 +140,11 @@ Problem make_problem(const ProblemSpec& spec) {
     refuse("groups is " + number(spec.groups) + " and filter has " + number(spec.output_channels) +
            " output channels; groups must divide them");
   }
-  if (spec.direction == Direction::kBackwardFilter && (spec.with_bias || spec.activation != Activation::kNone)) {
-    refuse("bias and activation are part of forward and backward_input; backward_filter accepts neither");
+  if (spec.direction == Direction::kBackwardFilter &&
+      (spec.with_bias || spec.activation != Activation::kNone)) {
+    refuse(
+        "bias and activation are part of forward and backward_input; backward_filter accepts "
+        "neither");
   }
   if (!std::isfinite(spec.leaky_relu_alpha)) refuse("leaky_relu_alpha must be a finite number");
   bool strided = false, dilated = false;
@@ -143,13 +153,13 @@ Problem make_problem(const ProblemSpec& spec) {
     dilated = dilated || spec.dilation[a] > 1;
   }
   if (strided && dilated) {
-    refuse("strides is " + to_string(spec.stride) + " and dilations is " + to_string(spec.dilation) +
-           "; only one of the two may differ from 1");
+    refuse("strides is " + to_string(spec.stride) + " and dilations is " +
+           to_string(spec.dilation) + "; only one of the two may differ from 1");
   }
   Axis axes[3];
   for (int a = 0; a < 3; ++a) {
-    axes[a] = resolve_axis("filter", kAxisNames[a], spec.input[a], spec.kernel[a], spec.stride[a], spec.dilation[a],
-                           spec.padding, spec.pad_before[a], spec.pad_after[a]);
+    axes[a] = resolve_axis("filter", kAxisNames[a], spec.input[a], spec.kernel[a], spec.stride[a],
+                           spec.dilation[a], spec.padding, spec.pad_before[a], spec.pad_after[a]);
   }
 
   Problem p;
@@ -177,8 +187,8 @@ Problem make_problem(const ProblemSpec& spec) {
     check_size("output", {8, p.mb, p.od, p.oh, p.ow, p.oc});
   } catch (const Error& error) {
     if (spec.padding != Padding::kExplicit) throw;
-    refuse("padding is " + to_string(spec.pad_before) + " before and " + to_string(spec.pad_after) + " after: " +
-           error.what());
+    refuse("padding is " + to_string(spec.pad_before) + " before and " + to_string(spec.pad_after) +
+           " after: " + error.what());
   }
   check_size("filter", {8, p.kd, p.kh, p.kw, p.ic / p.groups, p.oc});
   // Coordinates o * s + k * d stay below the padded input, which resolve_axis has bounded.

@@ -2,8 +2,9 @@
 //
 //   output[n, o, c] = act(bias[c] + sum_{k, i} input[n, o * s - p + k * d, i] * filter[k, i, c])
 //
-// The sizes always describe the *forward* problem; `direction` says which of its three tensors is computed.
-// Layouts: input and output NDHWC or NCDHW (dense), filter always [kd][kh][kw][ic / groups][oc].
+// The sizes always describe the *forward* problem; `direction` says which of its three
+// tensors is computed. Layouts: input and output NDHWC or NCDHW (dense), filter always
+// [kd][kh][kw][ic / groups][oc].
 #pragma once
 
 #include <array>
@@ -37,8 +38,9 @@ struct ProblemSpec {
   double leaky_relu_alpha = 0.2;      // TensorFlow's default
 };
 
-// A checked problem: every size is non-negative, every product of sizes used for memory fits int64_t, strides and
-// dilations are positive, groups divide the channels. Kernels and algorithms see nothing else.
+// A checked problem: every size is non-negative, every product of sizes used for memory fits
+// int64_t, strides and dilations are positive, groups divide the channels. Kernels and
+// algorithms see nothing else.
 struct Problem {
   Direction direction;
   DType dtype;
@@ -48,26 +50,27 @@ struct Problem {
   bool with_bias;
   double leaky_relu_alpha;
   int64_t mb, groups;
-  int64_t ic, oc;          // totals; per group: ic / groups, oc / groups
-  int64_t id, ih, iw;      // input extent
-  int64_t od, oh, ow;      // output extent
-  int64_t kd, kh, kw;      // filter extent
-  int64_t sd, sh, sw;      // strides
-  int64_t dd, dh, dw;      // dilations
-  int64_t pd, ph, pw;      // zeros before
-  int64_t pd1, ph1, pw1;   // zeros after (may exceed what the last window reads)
+  int64_t ic, oc;         // totals; per group: ic / groups, oc / groups
+  int64_t id, ih, iw;     // input extent
+  int64_t od, oh, ow;     // output extent
+  int64_t kd, kh, kw;     // filter extent
+  int64_t sd, sh, sw;     // strides
+  int64_t dd, dh, dw;     // dilations
+  int64_t pd, ph, pw;     // zeros before
+  int64_t pd1, ph1, pw1;  // zeros after (may exceed what the last window reads)
 
   int64_t input_elements() const { return mb * id * ih * iw * ic; }
   int64_t output_elements() const { return mb * od * oh * ow * oc; }
   int64_t filter_elements() const { return kd * kh * kw * (ic / groups) * oc; }
-  int64_t input_voxels() const { return id * ih * iw; }    // of one sample
-  int64_t output_voxels() const { return od * oh * ow; }   // of one sample
-  double flops() const;                                    // 2 * multiply-adds of the direct algorithm, whole batch
-  std::string to_string() const;                           // grammar of tests/problems/*.txt
+  int64_t input_voxels() const { return id * ih * iw; }   // of one sample
+  int64_t output_voxels() const { return od * oh * ow; }  // of one sample
+  double flops() const;           // 2 * multiply-adds of the direct algorithm, whole batch
+  std::string to_string() const;  // grammar of tests/problems/*.txt
   static int element_size(DType dtype);
 };
 
-// Checks everything and computes output extents and padding. Throws Error{kInvalidArgument | kOutOfMemory}.
+// Checks everything and computes output extents and padding. Throws
+// Error{kInvalidArgument | kOutOfMemory}.
 Problem make_problem(const ProblemSpec& spec);
 
 }  // namespace conv3d

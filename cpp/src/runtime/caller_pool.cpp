@@ -10,7 +10,8 @@ namespace conv3d {
 namespace {
 
 struct Job {
-  Job(RangeFn f, int64_t count, int64_t chunk_size) : fn(f), n(count), chunk(chunk_size), mode(FloatEnvironment::current()) {}
+  Job(RangeFn f, int64_t count, int64_t chunk_size)
+      : fn(f), n(count), chunk(chunk_size), mode(FloatEnvironment::current()) {}
   RangeFn fn;
   int64_t n, chunk;
   FloatEnvironment::Word mode;
@@ -40,7 +41,8 @@ void run_task(void* context, int thread) {
 void CallerPool::parallel_for(int64_t n, int64_t grain, int threads, RangeFn fn) {
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
-  threads = static_cast<int>(std::min<int64_t>(std::clamp(threads, 1, max_threads_), (n - 1) / grain + 1));
+  threads = static_cast<int>(
+      std::min<int64_t>(std::clamp(threads, 1, max_threads_), (n - 1) / grain + 1));
   if (threads == 1) {
     fn(0, n, 0);
     return;

@@ -6,7 +6,8 @@
 namespace conv3d {
 
 // Must call task(task_context, i) once for every i in [0, tasks) and return when all have returned.
-using CallerParallelFor = void (*)(void* context, int tasks, void (*task)(void* task_context, int i), void* task_context);
+using CallerParallelFor = void (*)(void* context, int tasks,
+                                   void (*task)(void* task_context, int i), void* task_context);
 
 class CallerPool final : public ThreadPool {
  public:

@@ -42,8 +42,8 @@ Registers cpuid(unsigned leaf, unsigned subleaf = 0) {
 #if defined(_MSC_VER)
   int words[4];
   __cpuidex(words, static_cast<int>(leaf), static_cast<int>(subleaf));
-  r = {static_cast<unsigned>(words[0]), static_cast<unsigned>(words[1]), static_cast<unsigned>(words[2]),
-       static_cast<unsigned>(words[3])};
+  r = {static_cast<unsigned>(words[0]), static_cast<unsigned>(words[1]),
+       static_cast<unsigned>(words[2]), static_cast<unsigned>(words[3])};
 #else
   __cpuid_count(leaf, subleaf, r.a, r.b, r.c, r.d);
 #endif
@@ -71,7 +71,8 @@ unsigned read_features() {
 // Deterministic cache parameters: leaf 4 (Intel), 0x8000001d (AMD); both have the same format.
 void read_caches(CpuInfo* info) {
   const unsigned extended = cpuid(0x80000000u).a;
-  const bool amd = std::strcmp(info->vendor, "AuthenticAMD") == 0 || std::strcmp(info->vendor, "HygonGenuine") == 0;
+  const bool amd = std::strcmp(info->vendor, "AuthenticAMD") == 0 ||
+                   std::strcmp(info->vendor, "HygonGenuine") == 0;
   const unsigned leaf = amd && extended >= 0x8000001du ? 0x8000001du : 4u;
   for (unsigned i = 0; i < 16; ++i) {
     const Registers r = cpuid(leaf, i);
@@ -121,7 +122,8 @@ std::string read_line(const std::string& path) {
   return text;
 }
 
-// Path of this process within a cgroup hierarchy: "" selects v2's line ("0::/path"), else the v1 controller's.
+// Path of this process within a cgroup hierarchy: "" selects v2's line ("0::/path"),
+// else the v1 controller's.
 std::string cgroup_path(const std::string& controller) {
   std::string path;
   FILE* file = std::fopen("/proc/self/cgroup", "re");
@@ -129,10 +131,12 @@ std::string cgroup_path(const std::string& controller) {
   char buffer[4096];
   while (std::fgets(buffer, sizeof buffer, file) != nullptr) {
     const std::string line(buffer);
-    const size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
+    const size_t first = line.find(':'),
+                 second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string names = "," + line.substr(first + 1, second - first - 1) + ",";
-    const bool match = controller.empty() ? names == ",," : names.find("," + controller + ",") != std::string::npos;
+    const bool match = controller.empty() ? names == ",,"
+                                          : names.find("," + controller + ",") != std::string::npos;
     if (!match) continue;
     path = line.substr(second + 1);
     while (!path.empty() && std::isspace(static_cast<unsigned char>(path.back()))) path.pop_back();
@@ -142,7 +146,8 @@ std::string cgroup_path(const std::string& controller) {
   return path;
 }
 
-// Calls visit(directory) for the process's group and each of its ancestors: a limit of any of them holds.
+// Calls visit(directory) for the process's group and each of its ancestors: a limit of
+// any of them holds.
 template <class F>
 void for_each_group(const std::string& root, std::string path, F visit) {
   while (true) {
@@ -179,8 +184,9 @@ size_t cgroup_memory() {
   };
   for_each_group("/sys/fs/cgroup", cgroup_path(""),
                  [&](const std::string& directory) { take(read_line(directory + "/memory.max")); });
-  for_each_group("/sys/fs/cgroup/memory", cgroup_path("memory"),
-                 [&](const std::string& directory) { take(read_line(directory + "/memory.limit_in_bytes")); });
+  for_each_group("/sys/fs/cgroup/memory", cgroup_path("memory"), [&](const std::string& directory) {
+    take(read_line(directory + "/memory.limit_in_bytes"));
+  });
   return best;
 }
 
@@ -253,10 +259,10 @@ bool parse_long(const char* text, long long* value) {
 
 unsigned features_from_cpuid(unsigned leaf1_ecx, unsigned leaf7_ebx, unsigned long long xcr0) {
   const auto bit = [](unsigned word, int n) { return ((word >> n) & 1u) != 0; };
-  const bool ymm = (xcr0 & 0x6u) == 0x6u;                // the system saves xmm and ymm
-  const bool zmm = ymm && (xcr0 & 0xe0u) == 0xe0u;       // and masks and zmm
+  const bool ymm = (xcr0 & 0x6u) == 0x6u;           // the system saves xmm and ymm
+  const bool zmm = ymm && (xcr0 & 0xe0u) == 0xe0u;  // and masks and zmm
   unsigned features = 0;
-  if (!ymm || !bit(leaf1_ecx, 28)) return features;      // AVX itself
+  if (!ymm || !bit(leaf1_ecx, 28)) return features;  // AVX itself
   if (bit(leaf7_ebx, 5)) features |= kCpuAvx2;
   if (bit(leaf1_ecx, 12)) features |= kCpuFma;
   if (bit(leaf1_ecx, 29)) features |= kCpuF16c;
@@ -271,7 +277,8 @@ unsigned features_from_cpuid(unsigned leaf1_ecx, unsigned leaf7_ebx, unsigned lo
 
 int cgroup_v1_cpus(const char* quota_us, const char* period_us) {
   long long quota = 0, period = 0;
-  if (!parse_long(quota_us, &quota) || !parse_long(period_us, &period) || quota <= 0 || period <= 0) return 0;
+  if (!parse_long(quota_us, &quota) || !parse_long(period_us, &period) || quota <= 0 || period <= 0)
+    return 0;
   return static_cast<int>(std::clamp<long long>(quota / period, 1, kMaxThreads));
 }
 

@@ -1,4 +1,5 @@
-// What this processor and this process may use: instruction sets (cpuid and xgetbv), caches, cores, memory.
+// What this processor and this process may use: instruction sets (cpuid and xgetbv),
+// caches, cores, memory.
 #pragma once
 
 #include <cstddef>
@@ -8,27 +9,29 @@
 namespace conv3d {
 
 struct CpuInfo {
-  unsigned features;                     // bits of CpuFeature that the processor has and the system enables
+  unsigned features;  // bits of CpuFeature that the processor has and the system enables
   size_t l1d_bytes, l2_bytes, l3_bytes;  // per core; l3 shared
   int physical_cores, usable_threads;    // usable: min(affinity, cgroup quota), at least 1
   const char* vendor;                    // for bug reports
   char model[64];
-  size_t memory_bytes;                   // min(physical memory, cgroup limit); 0 if unknown
+  size_t memory_bytes;  // min(physical memory, cgroup limit); 0 if unknown
 };
 
 const CpuInfo& cpu_info();  // read once
 
-// floor(quota / period) of the text of cgroup v2's cpu.max ("200000 100000", "max 100000"); 0 if unlimited or malformed,
-// and at least 1 otherwise. Of v1's two files likewise.
+// floor(quota / period) of the text of cgroup v2's cpu.max ("200000 100000", "max 100000"); 0 if
+// unlimited or malformed, and at least 1 otherwise. Of v1's two files likewise.
 int cgroup_v2_cpus(const char* cpu_max);
 int cgroup_v1_cpus(const char* quota_us, const char* period_us);
 
-// A thread count from an environment variable's text: 1 to kMaxThreads, surrounded by blanks at most. 0 if it is not one.
+// A thread count from an environment variable's text: 1 to kMaxThreads, surrounded by blanks at
+// most. 0 if it is not one.
 inline constexpr int kMaxThreads = 1024;
 int parse_threads(const char* text);
 
-// CpuFeature bits from raw cpuid words and XCR0: apart from the instruction itself, so that it can be tested for
-// processors that are not here (a hypervisor masking AVX-512, a system that does not save zmm registers).
+// CpuFeature bits from raw cpuid words and XCR0: apart from the instruction itself, so that it
+// can be tested for processors that are not here (a hypervisor masking AVX-512, a system that
+// does not save zmm registers).
 unsigned features_from_cpuid(unsigned leaf1_ecx, unsigned leaf7_ebx, unsigned long long xcr0);
 
 }  // namespace conv3d

@@ -1,5 +1,6 @@
-// The floating-point control word (MXCSR) while our code runs: round to nearest, exceptions masked, and denormals either
-// flushed (kernels: denormal operands cost up to a hundred cycles each) or kept (the reference). Restored afterwards.
+// The floating-point control word (MXCSR) while our code runs: round to nearest, exceptions masked,
+// and denormals either flushed (kernels: denormal operands cost up to a hundred cycles each) or
+// kept (the reference). Restored afterwards.
 #pragma once
 
 #if defined(__x86_64__) || defined(_M_X64)
@@ -24,7 +25,8 @@ class FloatEnvironment {
 
   static Word word(Denormals denormals) {
     constexpr Word kMaskAll = 0x1f80, kFlushToZero = 0x8000, kDenormalsAreZero = 0x0040;
-    return denormals == Denormals::kFlush ? (kMaskAll | kFlushToZero | kDenormalsAreZero) : kMaskAll;
+    return denormals == Denormals::kFlush ? (kMaskAll | kFlushToZero | kDenormalsAreZero)
+                                          : kMaskAll;
   }
 #if CONV3D_HAS_MXCSR
   static Word current() { return _mm_getcsr(); }

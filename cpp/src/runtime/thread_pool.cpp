@@ -39,7 +39,8 @@ inline void pause_briefly() {
 #endif
 }
 
-// Long enough to bridge the gap between the phases of one call, short against a scheduler's time slice.
+// Long enough to bridge the gap between the phases of one call, short against a
+// scheduler's time slice.
 constexpr int kSpins = 2000;
 
 // One parallel_for in flight; lives on its caller's stack.
@@ -69,7 +70,7 @@ struct Job {
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by the one that set `failed`, read after all have left
   // Guarded by State::mutex:
-  int joined = 1;  // thread ids handed out; 0 is the caller's
+  int joined = 1;               // thread ids handed out; 0 is the caller's
   std::atomic<int> working{0};  // workers inside; written under the mutex
   Job* previous = nullptr;
   Job* following = nullptr;
@@ -123,7 +124,8 @@ void worker_main(State* state) {
     }
     seen = state->epoch.load(std::memory_order_relaxed);
     lock.unlock();
-    for (int i = 0; i < kSpins && state->epoch.load(std::memory_order_relaxed) == seen; ++i) pause_briefly();
+    for (int i = 0; i < kSpins && state->epoch.load(std::memory_order_relaxed) == seen; ++i)
+      pause_briefly();
     lock.lock();
     if (state->jobs != nullptr) continue;
     ++state->sleeping;
@@ -133,8 +135,9 @@ void worker_main(State* state) {
 }
 
 #if CONV3D_POSIX
-// The forking thread holds the mutex across fork, so the list is whole; the child starts with a fresh state, because its
-// threads are gone and condition variables remember waiters that do not exist there. The old one is leaked on purpose.
+// The forking thread holds the mutex across fork, so the list is whole; the child starts with a
+// fresh state, because its threads are gone and condition variables remember waiters that do not
+// exist there. The old one is leaked on purpose.
 State* g_forking = nullptr;
 void before_fork() {
   State* state = g_state.load();
@@ -151,7 +154,8 @@ State* state_of_process() {
   State* state = g_state.load(std::memory_order_acquire);
   if (state != nullptr) return state;
 #if CONV3D_POSIX
-  static const int registered = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+  static const int registered =
+      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   static_cast<void>(registered);
 #endif
   State* fresh = new State;
@@ -180,20 +184,22 @@ class SignalsBlocked {
 #endif
 };
 
-// Adds workers up to `wanted`; called with the mutex held. Workers block all signals: those belong to the application.
+// Adds workers up to `wanted`; called with the mutex held. Workers block all signals: those
+// belong to the application.
 void add_workers(State* state, int wanted) {
   if (state->workers >= wanted || state->creation_failed) return;
   const SignalsBlocked signals;
   while (state->workers < wanted) {
     try {
-      if (g_fail_creation.load()) throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+      if (g_fail_creation.load())
+        throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
       std::thread(worker_main, state).detach();
       ++state->workers;
     } catch (const std::exception& error) {
       state->creation_failed = true;
       try {
-        notice("no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" + error.what() +
-               "); working with those");
+        notice("no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" +
+               error.what() + "); working with those");
       } catch (const std::bad_alloc&) {  // no memory for words either: work goes on without them
       }
       break;
@@ -208,7 +214,8 @@ class OwnPool final : public ThreadPool {
   void parallel_for(int64_t n, int64_t grain, int threads, RangeFn fn) override {
     if (n <= 0) return;
     grain = std::max<int64_t>(grain, 1);
-    threads = static_cast<int>(std::min<int64_t>(std::clamp(threads, 1, kMaxThreads), (n - 1) / grain + 1));
+    threads = static_cast<int>(
+        std::min<int64_t>(std::clamp(threads, 1, kMaxThreads), (n - 1) / grain + 1));
     if (threads == 1 || t_inside) {
       run_inline(n, fn);
       return;
@@ -241,10 +248,12 @@ class OwnPool final : public ThreadPool {
       unlink(state, &job);
       job.joined = job.threads;
     }
-    for (int i = 0; i < kSpins && job.working.load(std::memory_order_relaxed) != 0; ++i) pause_briefly();
+    for (int i = 0; i < kSpins && job.working.load(std::memory_order_relaxed) != 0; ++i)
+      pause_briefly();
     {
       std::unique_lock<std::mutex> lock(state->mutex);
-      state->job_done.wait(lock, [&job] { return job.working.load(std::memory_order_acquire) == 0; });
+      state->job_done.wait(lock,
+                           [&job] { return job.working.load(std::memory_order_acquire) == 0; });
     }
     if (job.failed.load()) std::rethrow_exception(job.error);
   }
@@ -272,8 +281,8 @@ int threads_from_environment(const char* name, bool first_of_list) {
   if (first_of_list) value = value.substr(0, value.find(','));
   const int threads = parse_threads(value.c_str());
   if (threads == 0 && !(first_of_list && value.empty())) {
-    notice(std::string(name) + " is '" + text + "'; a number from 1 to " + std::to_string(kMaxThreads) +
-           " is accepted, so the default is used");
+    notice(std::string(name) + " is '" + text + "'; a number from 1 to " +
+           std::to_string(kMaxThreads) + " is accepted, so the default is used");
   }
   return threads;
 }
@@ -294,7 +303,8 @@ int default_num_threads() {
   static const int threads = [] {
     int count = threads_from_environment("CONV3D_NUM_THREADS", false);
     if (count == 0) count = threads_from_environment("OMP_NUM_THREADS", true);
-    if (count == 0) count = std::max(1, std::min(cpu_info().usable_threads, cpu_info().physical_cores));
+    if (count == 0)
+      count = std::max(1, std::min(cpu_info().usable_threads, cpu_info().physical_cores));
     return std::min(count, kMaxThreads);
   }();
   return threads;

@@ -38,7 +38,8 @@ void write(const std::string& line) {
 }  // namespace
 
 void set_verbose_sink(VerboseSink sink, void* context) {
-  // The former sink may be in use by another thread: it is a few bytes, and setting sinks is rare, so it is not freed.
+  // The former sink may be in use by another thread: it is a few bytes, and setting sinks is
+  // rare, so it is not freed.
   g_sink.store(sink != nullptr ? new Sink{sink, context} : nullptr, std::memory_order_release);
 }
 

@@ -21,9 +21,11 @@
 namespace conv3d {
 namespace {
 
-// Big blocks are aligned for, and offered to, transparent huge pages: fewer misses of the translation buffer.
+// Big blocks are aligned for, and offered to, transparent huge pages: fewer misses of
+// the translation buffer.
 constexpr size_t kHugePage = size_t{2} << 20;
-// Released blocks are kept for the next call up to this total: a fresh block costs a page fault per 4 KiB.
+// Released blocks are kept for the next call up to this total: a fresh block costs a
+// page fault per 4 KiB.
 constexpr size_t kKeepBytes = size_t{256} << 20;
 constexpr int kKeepBlocks = 16;
 
@@ -44,7 +46,8 @@ Cache& cache() {
     // First: a failure leaves nothing behind, while handlers registered twice would lock twice.
     Cache* fresh = new Cache;  // never destroyed: a call may be running at exit
 #if defined(__linux__)
-    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); }, [] { cache().mutex.unlock(); });
+    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); },
+                   [] { cache().mutex.unlock(); });
 #endif
     return fresh;
   }();
@@ -90,20 +93,23 @@ size_t ScratchLedger::bytes_per_thread() const { return per_thread_; }
 size_t ScratchLedger::shared_bytes() const { return shared_; }
 
 size_t ScratchLedger::total_bytes(int threads) const {
-  return checked_add(shared_, checked_bytes({static_cast<int64_t>(per_thread_), threads}, "the workspace"));
+  return checked_add(shared_,
+                     checked_bytes({static_cast<int64_t>(per_thread_), threads}, "the workspace"));
 }
 
 char* Scratch::address(int entry, int thread) const {
   CONV3D_ASSERT(entry >= 0 && static_cast<size_t>(entry) < ledger_->entries().size());
   const ScratchLedger::Entry& booked = ledger_->entries()[static_cast<size_t>(entry)];
   if (!booked.per_thread) return block_ + booked.offset;
-  return block_ + ledger_->shared_bytes() + static_cast<size_t>(thread) * ledger_->bytes_per_thread() + booked.offset;
+  return block_ + ledger_->shared_bytes() +
+         static_cast<size_t>(thread) * ledger_->bytes_per_thread() + booked.offset;
 }
 
 void check_memory(size_t bytes, const char* what) {
   const size_t limit = cpu_info().memory_bytes;
   if (limit != 0 && bytes > limit) {
-    throw Error(Status::kOutOfMemory, std::string(what) + " needs " + std::to_string(bytes) + " bytes and this process may use " +
+    throw Error(Status::kOutOfMemory, std::string(what) + " needs " + std::to_string(bytes) +
+                                          " bytes and this process may use " +
                                           std::to_string(limit));
   }
 }
@@ -137,7 +143,8 @@ Workspace::Workspace(size_t bytes, const char* what) : bytes_(bytes) {
     memory_ = system_allocate(bytes_);
   }
   if (memory_ == nullptr) {
-    throw Error(Status::kOutOfMemory, std::string(what) + " needs " + std::to_string(bytes_) + " bytes, which cannot be had");
+    throw Error(Status::kOutOfMemory, std::string(what) + " needs " + std::to_string(bytes_) +
+                                          " bytes, which cannot be had");
   }
 }
 

@@ -1,5 +1,6 @@
-// The scratch ledger: algorithms book scratch by name while a plan is built, and are granted it by name while executing.
-// Execution allocates once (or reuses the thread's cached block), so the size can be stated before the call.
+// The scratch ledger: algorithms book scratch by name while a plan is built, and are granted it by
+// name while executing. Execution allocates once (or reuses the thread's cached block), so the size
+// can be stated before the call.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +14,8 @@ inline constexpr size_t kScratchAlignment = 64;  // one cache line, one AVX-512 
 
 class ScratchLedger {
  public:
-  // Books `bytes` once per thread (per_thread) or once for the call. Returns the entry's index. Sizes are multiplied by the
-  // caller through base/math.h's checked helpers.
+  // Books `bytes` once per thread (per_thread) or once for the call. Returns the entry's index.
+  // Sizes are multiplied by the caller through base/math.h's checked helpers.
   int book(const char* name, size_t bytes, bool per_thread);
   size_t total_bytes(int threads) const;
   size_t bytes_per_thread() const;
@@ -35,7 +36,8 @@ class ScratchLedger {
 // A view of one block of memory of ledger.total_bytes(threads), aligned to kScratchAlignment.
 class Scratch {
  public:
-  Scratch(const ScratchLedger& ledger, void* block) : ledger_(&ledger), block_(static_cast<char*>(block)) {}
+  Scratch(const ScratchLedger& ledger, void* block)
+      : ledger_(&ledger), block_(static_cast<char*>(block)) {}
   template <class T>
   T* get(int entry, int thread = 0) const {
     return reinterpret_cast<T*>(address(entry, thread));
@@ -47,11 +49,13 @@ class Scratch {
   char* block_;
 };
 
-// Throws Error{kOutOfMemory} if `bytes` exceeds what the process may use: said before any page is touched.
+// Throws Error{kOutOfMemory} if `bytes` exceeds what the process may use: said before
+// any page is touched.
 void check_memory(size_t bytes, const char* what);
 
-// One aligned block for the duration of a call. Blocks return to a process-wide cache with a byte budget, so many callers
-// share what few need at a time. Throws Error{kOutOfMemory}; `what` opens the message.
+// One aligned block for the duration of a call. Blocks return to a process-wide cache with a
+// byte budget, so many callers share what few need at a time. Throws Error{kOutOfMemory};
+// `what` opens the message.
 class Workspace {
  public:
   explicit Workspace(size_t bytes, const char* what = "the workspace");

@@ -1,5 +1,6 @@
-// Intrinsics that kernels/simd/vec_avx512.h uses and that some releases of SIMDe lack. Included before isa_avx512.cpp when it is
-// compiled with CONV3D_EMULATE_ISA, on processors without AVX-512, for tests only.
+// Intrinsics that kernels/simd/vec_avx512.h uses and that some releases of SIMDe lack.
+// Included before isa_avx512.cpp when it is compiled with CONV3D_EMULATE_ISA, on processors
+// without AVX-512, for tests only.
 #pragma once
 
 #include <simde/x86/avx2.h>
@@ -9,7 +10,8 @@
 static inline simde__m512 conv3d_gap_maskz_loadu_ps(simde__mmask16 mask, const void* p) {
   float lanes[16] = {};
   for (int i = 0; i < 16; ++i)
-    if (mask >> i & 1) lanes[i] = static_cast<const float*>(p)[i];  // lanes outside the mask are not touched
+    if (mask >> i & 1)
+      lanes[i] = static_cast<const float*>(p)[i];  // lanes outside the mask are not touched
   return simde_mm512_loadu_ps(lanes);
 }
 static inline simde__m512d conv3d_gap_maskz_loadu_pd(simde__mmask8 mask, const void* p) {

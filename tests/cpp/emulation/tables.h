@@ -1,4 +1,5 @@
-// The kernel tables that a test can run here: those of this processor and, where SIMDe was found, AVX-512 emulated.
+// The kernel tables that a test can run here: those of this processor and, where SIMDe
+// was found, AVX-512 emulated.
 #pragma once
 
 #include <vector>

@@ -1,8 +1,8 @@
 // The geometry that forward and backward_input share: dense correlations without holes.
 //
 //   result[first + step * o] = act(bias + sum over taps t and source channels of
-//                                  source[o * stride + origin + t * dilation] * filter[tap_first +
-//                                  t * tap_step])
+//                                  source[o * stride + origin + t * dilation] *
+//                                  filter[tap_first + t * tap_step])
 //
 // per axis, zeros outside the source. Forward is one correlation. backward_input with stride s is
 // one per phase (the results of index r modulo s per axis): a tap takes part in exactly one phase,

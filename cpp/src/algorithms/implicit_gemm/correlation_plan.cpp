@@ -2,12 +2,13 @@
 // A_tap[pixel][k] B_tap[k][channel].
 //
 //   work item   a block of pixels (some rows of the result, or a piece of one) x a range of channel
-//   panels A           pixels of the source in place, one pointer per pixel and (depth, height)
-//   tap. Taps along the width are
-//               contiguous in channels-last memory: kw taps of c channels are one k of kw * c.
-//               Pixels at the left and right border meet fewer taps; pixels that meet the same taps
-//               form a class and are computed together, so nothing is padded and no border is
-//               multiplied. Above and below the volume pointers lead to a row of zeros.
+//               panels
+//   A           pixels of the source in place, one pointer per pixel and (depth, height) tap.
+//               Taps along the width are contiguous in channels-last memory: kw taps of c
+//               channels are one k of kw * c. Pixels at the left and right border meet fewer
+//               taps; pixels that meet the same taps form a class and are computed together, so
+//               nothing is padded and no border is multiplied. Above and below the volume
+//               pointers lead to a row of zeros.
 //   B           the filter, packed once as [group][panel][channel chunk][kd kh][kw][k][nr]
 //   C           the result, in place
 //

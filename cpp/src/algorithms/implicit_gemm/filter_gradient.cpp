@@ -3,9 +3,11 @@
 //   grad_filter[tap][i][c] = sum_{n, o} input[n, o s - p + tap d, i] * grad_output[n, o, c]
 //
 //   k           output voxels, a chunk of some rows (of one sample) at a time: one chain of
-//   multiply-adds per chunk rows        input channels; for few of them all (tap along the width,
-//   channel) pairs, which are contiguous columns     output channels, packed chunk by chunk into
-//   panels. For few of them the two change places
+//               multiply-adds per chunk
+//   rows        input channels; for few of them all (tap along the width, channel) pairs, which are
+//               contiguous
+//   columns     output channels, packed chunk by chunk into panels. For few of them the two change
+//               places
 //
 // A tap meets a contiguous range of each output row, so nothing is padded.
 //

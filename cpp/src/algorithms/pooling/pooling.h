@@ -3,7 +3,8 @@
 // TensorFlow's rules: cells of the padding never win a maximum and are not counted in an average;
 // the gradient of a maximum goes to the first largest cell of its window in the order depth,
 // height, width. A NaN is larger than any number. Results do not depend on the number of threads
-// nor on the layout. Source: tf.nn.max_pool3d, tf.nn.avg_pool3d and their gradients.
+// nor on the layout.
+// Source: tf.nn.max_pool3d, tf.nn.avg_pool3d and their gradients.
 #pragma once
 
 #include "kernels/kernel_table.h"

@@ -1,12 +1,17 @@
-// The three convolutions as plain loops, accumulated in double, one output voxel (or filter row) at a time.
+// The three convolutions as plain loops, accumulated in double, one output voxel (or
+// filter row) at a time.
 //
-//   forward          output[n, o, c]      = act(bias[c] + sum_{k, i} input[n, o s - p + k d, i] filter[k, i, c])
-//   backward_input   grad_input[n, j, i]  = act(bias[i] + sum_{k, c: j + p - k d = o s} grad_output[n, o, c] filter[k, i, c])
-//   backward_filter  grad_filter[k, i, c] = sum_{n, o} input[n, o s - p + k d, i] grad_output[n, o, c]
+//   forward:          output[n, o, c] =
+//                       act(bias[c] + sum_{k, i} input[n, o s - p + k d, i] filter[k, i, c])
+//   backward_input:   grad_input[n, j, i] =
+//                       act(bias[i] + sum_{k, c: j + p - k d = o s} grad_output[n, o, c]
+//                                                                   filter[k, i, c])
+//   backward_filter:  grad_filter[k, i, c] =
+//                       sum_{n, o} input[n, o s - p + k d, i] grad_output[n, o, c]
 //
-// Any layout and dtype. The packed filter is double: [tap][ic / groups][oc] forward, [tap][oc][ic / groups] backward, so that
-// every inner loop runs over contiguous memory. Sums run over taps, then channels (filter gradient: batch, then voxels),
-// whatever the number of threads.
+// Any layout and dtype. The packed filter is double: [tap][ic / groups][oc] forward, [tap][oc][ic /
+// groups] backward, so that every inner loop runs over contiguous memory. Sums run over taps, then
+// channels (filter gradient: batch, then voxels), whatever the number of threads.
 #include "algorithms/reference/reference.h"
 
 #include <algorithm>
@@ -83,7 +88,9 @@ class PreparedReference final : public Prepared {
   }
 
   size_t packed_filter_bytes() const override {
-    return p_.direction == Direction::kBackwardFilter ? 0 : checked_bytes({p_.filter_elements(), 8}, "the packed filter");
+    return p_.direction == Direction::kBackwardFilter
+               ? 0
+               : checked_bytes({p_.filter_elements(), 8}, "the packed filter");
   }
   std::string packed_filter_format() const override {
     return p_.direction == Direction::kBackwardInput ? "reference_transposed" : "reference";
@@ -123,12 +130,15 @@ class PreparedReference final : public Prepared {
     return static_cast<int>(std::clamp(p_.flops() / 50e3, 1.0, static_cast<double>(kMaxUseful)));
   }
 
-  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const override {
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+               int threads) const override {
     with_type(p_.dtype, [&](auto* type) {
       switch (p_.direction) {
         case Direction::kForward: return forward(type, buffers, scratch, pool, threads);
-        case Direction::kBackwardInput: return backward_input(type, buffers, scratch, pool, threads);
-        case Direction::kBackwardFilter: return backward_filter(type, buffers, scratch, pool, threads);
+        case Direction::kBackwardInput:
+          return backward_input(type, buffers, scratch, pool, threads);
+        case Direction::kBackwardFilter:
+          return backward_filter(type, buffers, scratch, pool, threads);
       }
     });
   }
@@ -153,13 +163,15 @@ class PreparedReference final : public Prepared {
     }
   }
 
-  // sums[g * columns + j] += sum_i row[g * rows + i] * matrix(g, i, j); matrix is one tap of the packed filter.
-  void multiply_groups(const double* row, const double* matrix, int64_t rows, int64_t columns, int64_t row_stride,
-                       bool groups_in_rows, double* sums) const {
+  // sums[g * columns + j] += sum_i row[g * rows + i] * matrix(g, i, j); matrix is one
+  // tap of the packed filter.
+  void multiply_groups(const double* row, const double* matrix, int64_t rows, int64_t columns,
+                       int64_t row_stride, bool groups_in_rows, double* sums) const {
     for (int64_t g = 0; g < p_.groups; ++g) {
       for (int64_t i = 0; i < rows; ++i) {
         const double x = row[g * rows + i];
-        const double* w = groups_in_rows ? matrix + (g * rows + i) * row_stride : matrix + i * row_stride + g * columns;
+        const double* w = groups_in_rows ? matrix + (g * rows + i) * row_stride
+                                         : matrix + i * row_stride + g * columns;
         double* y = sums + g * columns;
         for (int64_t j = 0; j < columns; ++j) y[j] += x * w[j];
       }
@@ -188,20 +200,23 @@ class PreparedReference final : public Prepared {
             for (int64_t kw = 0; kw < p_.kw; ++kw) {
               const int64_t w = aw.input(ow, kw);
               if (w < 0) continue;
-              const T* x = static_cast<const T*>(b.input) + n * in.sample + ((d * p_.ih + h) * p_.iw + w) * in.voxel;
+              const T* x = static_cast<const T*>(b.input) + n * in.sample +
+                           ((d * p_.ih + h) * p_.iw + w) * in.voxel;
               for (int64_t i = 0; i < p_.ic; ++i) row[i] = load(x[i * in.channel]);
               const double* tap = filter + ((kd * p_.kh + kh) * p_.kw + kw) * icg * p_.oc;
               multiply_groups(row, tap, icg, ocg, p_.oc, false, sums);
             }
           }
         }
-        finish(sums, b.bias, p_.oc, out.channel, static_cast<T*>(b.result) + n * out.sample + v * out.voxel);
+        finish(sums, b.bias, p_.oc, out.channel,
+               static_cast<T*>(b.result) + n * out.sample + v * out.voxel);
       }
     });
   }
 
   template <class T>
-  void backward_input(T*, const Buffers& b, const Scratch& scratch, ThreadPool& pool, int threads) const {
+  void backward_input(T*, const Buffers& b, const Scratch& scratch, ThreadPool& pool,
+                      int threads) const {
     const View in(p_.layout, p_.input_voxels(), p_.ic), out(p_.layout, p_.output_voxels(), p_.oc);
     const AxisMap ad = axis(0), ah = axis(1), aw = axis(2);
     const int64_t voxels = p_.input_voxels(), icg = p_.ic / p_.groups, ocg = p_.oc / p_.groups;
@@ -222,53 +237,61 @@ class PreparedReference final : public Prepared {
             for (int64_t kw = 0; kw < p_.kw; ++kw) {
               const int64_t w = aw.output(jw, kw);
               if (w < 0) continue;
-              const T* dy = static_cast<const T*>(b.grad_output) + n * out.sample + ((d * p_.oh + h) * p_.ow + w) * out.voxel;
+              const T* dy = static_cast<const T*>(b.grad_output) + n * out.sample +
+                            ((d * p_.oh + h) * p_.ow + w) * out.voxel;
               for (int64_t c = 0; c < p_.oc; ++c) row[c] = load(dy[c * out.channel]);
               const double* tap = filter + ((kd * p_.kh + kh) * p_.kw + kw) * icg * p_.oc;
               multiply_groups(row, tap, ocg, icg, icg, true, sums);
             }
           }
         }
-        finish(sums, b.bias, p_.ic, in.channel, static_cast<T*>(b.result) + n * in.sample + v * in.voxel);
+        finish(sums, b.bias, p_.ic, in.channel,
+               static_cast<T*>(b.result) + n * in.sample + v * in.voxel);
       }
     });
   }
 
   template <class T>
-  void backward_filter(T*, const Buffers& b, const Scratch& scratch, ThreadPool& pool, int threads) const {
+  void backward_filter(T*, const Buffers& b, const Scratch& scratch, ThreadPool& pool,
+                       int threads) const {
     const View in(p_.layout, p_.input_voxels(), p_.ic), out(p_.layout, p_.output_voxels(), p_.oc);
     const AxisMap ad = axis(0), ah = axis(1), aw = axis(2);
     const int64_t icg = p_.ic / p_.groups, ocg = p_.oc / p_.groups;
-    // One task is one row grad_filter[k, i, all of a group's c]; groups are apart because they read other input channels.
-    pool.parallel_for(p_.kd * p_.kh * p_.kw * icg * p_.groups, 1, threads, [&](int64_t begin, int64_t end, int thread) {
-      double* sums = scratch.get<double>(row_, thread);
-      for (int64_t at = begin; at < end; ++at) {
-        const int64_t g = at % p_.groups, i = at / p_.groups % icg, tap = at / p_.groups / icg;
-        const int64_t kd = tap / (p_.kh * p_.kw), kh = tap / p_.kw % p_.kh, kw = tap % p_.kw;
-        std::fill_n(sums, ocg, 0.0);
-        for (int64_t n = 0; n < b.batch; ++n) {
-          const T* x = static_cast<const T*>(b.input) + n * in.sample + (g * icg + i) * in.channel;
-          const T* dy = static_cast<const T*>(b.grad_output) + n * out.sample + g * ocg * out.channel;
-          for (int64_t od = 0; od < p_.od; ++od) {
-            const int64_t d = ad.input(od, kd);
-            if (d < 0) continue;
-            for (int64_t oh = 0; oh < p_.oh; ++oh) {
-              const int64_t h = ah.input(oh, kh);
-              if (h < 0) continue;
-              for (int64_t ow = 0; ow < p_.ow; ++ow) {
-                const int64_t w = aw.input(ow, kw);
-                if (w < 0) continue;
-                const double xv = load(x[((d * p_.ih + h) * p_.iw + w) * in.voxel]);
-                const T* y = dy + ((od * p_.oh + oh) * p_.ow + ow) * out.voxel;
-                for (int64_t c = 0; c < ocg; ++c) sums[c] += xv * load(y[c * out.channel]);
+    // One task is one row grad_filter[k, i, all of a group's c]; groups are apart because they
+    // read other input channels.
+    pool.parallel_for(
+        p_.kd * p_.kh * p_.kw * icg * p_.groups, 1, threads,
+        [&](int64_t begin, int64_t end, int thread) {
+          double* sums = scratch.get<double>(row_, thread);
+          for (int64_t at = begin; at < end; ++at) {
+            const int64_t g = at % p_.groups, i = at / p_.groups % icg, tap = at / p_.groups / icg;
+            const int64_t kd = tap / (p_.kh * p_.kw), kh = tap / p_.kw % p_.kh, kw = tap % p_.kw;
+            std::fill_n(sums, ocg, 0.0);
+            for (int64_t n = 0; n < b.batch; ++n) {
+              const T* x =
+                  static_cast<const T*>(b.input) + n * in.sample + (g * icg + i) * in.channel;
+              const T* dy =
+                  static_cast<const T*>(b.grad_output) + n * out.sample + g * ocg * out.channel;
+              for (int64_t od = 0; od < p_.od; ++od) {
+                const int64_t d = ad.input(od, kd);
+                if (d < 0) continue;
+                for (int64_t oh = 0; oh < p_.oh; ++oh) {
+                  const int64_t h = ah.input(oh, kh);
+                  if (h < 0) continue;
+                  for (int64_t ow = 0; ow < p_.ow; ++ow) {
+                    const int64_t w = aw.input(ow, kw);
+                    if (w < 0) continue;
+                    const double xv = load(x[((d * p_.ih + h) * p_.iw + w) * in.voxel]);
+                    const T* y = dy + ((od * p_.oh + oh) * p_.ow + ow) * out.voxel;
+                    for (int64_t c = 0; c < ocg; ++c) sums[c] += xv * load(y[c * out.channel]);
+                  }
+                }
               }
             }
+            T* to = static_cast<T*>(b.result) + (tap * icg + i) * p_.oc + g * ocg;
+            for (int64_t c = 0; c < ocg; ++c) store(sums[c], to + c);
           }
-        }
-        T* to = static_cast<T*>(b.result) + (tap * icg + i) * p_.oc + g * ocg;
-        for (int64_t c = 0; c < ocg; ++c) store(sums[c], to + c);
-      }
-    });
+        });
   }
 
   const Problem p_;
@@ -282,7 +305,8 @@ class Reference final : public Algorithm {
   const char* family() const override { return "reference"; }
   std::string why_not(const Problem&, const PlanContext&) const override { return ""; }
   double cost(const Problem& problem, const PlanContext& context) const override {
-    // About one multiply-add per nanosecond, and at least a microsecond so that it never wins by rounding.
+    // About one multiply-add per nanosecond, and at least a microsecond so that it
+    // never wins by rounding.
     return 1e-6 + problem.flops() * 0.5e-9 / std::max(1, context.threads);
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext&) const override {

@@ -1,5 +1,5 @@
-// How many tiles go through the three stages together, and on how many threads: the sizes that decide the speed and never
-// a result's bits, because tiles do not share sums.
+// How many tiles go through the three stages together, and on how many threads: the sizes that
+// decide the speed and never a result's bits, because tiles do not share sums.
 #pragma once
 
 #include <cstddef>
@@ -11,20 +11,23 @@
 namespace conv3d::winograd {
 
 // Two ways through transform, multiply and inverse:
-// fused:   a block of tiles passes all three on one thread, within its L2 (or near it). M replaces U in place, one slot behind.
-//          Every block streams the whole packed filter, so this needs many tiles or few channels.
-// staged:  a larger block passes each stage on all threads before the next starts; multiplying is shared out by point, so the
-//          packed filter is read once per block, not once per thread. For wide layers and few tiles.
+// fused:   a block of tiles passes all three on one thread, within its L2 (or near it). M replaces
+//          U in place, one slot behind. Every block streams the whole packed filter, so this needs
+//          many tiles or few channels.
+// staged:  a larger block passes each stage on all threads before the next starts; multiplying is
+//          shared out by point, so the packed filter is read once per block, not once per thread.
+//          For wide layers and few tiles.
 struct Blocking {
   bool staged;
   int64_t tiles;  // most per block
-  int run;        // most tiles of one transform call; bounds the staging when the layout is channels first
+  int run;  // most tiles of one transform call; bounds the staging when the layout is channels
+            // first
   size_t block_floats;    // fused: per thread; staged: for all
   size_t staging_floats;  // per thread, channels first
 };
 
-// The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against cache-set conflicts; M likewise, with
-// room for whole panels of nr result channels.
+// The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against
+// cache-set conflicts; M likewise, with room for whole panels of nr result channels.
 struct BlockLayout {
   int64_t tiles;
   ptrdiff_t u_position, m_position;  // floats from point to point
@@ -34,12 +37,15 @@ BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles, i
 
 Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
 // The same with the sizes given: for tests and tuning.
-Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles, const PlanContext& context);
+Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles,
+                       const PlanContext& context);
 
-// Tiles per block for a call of `total` tiles: as few blocks as the blocking allows, of equal size, enough for the threads.
+// Tiles per block for a call of `total` tiles: as few blocks as the blocking allows, of equal
+// size, enough for the threads.
 int64_t tiles_per_block(const Blocking& blocking, int64_t total, int threads);
 
 // Estimated seconds of one sample on one thread.
-double estimate_seconds(const Geometry& geometry, const Blocking& blocking, const PlanContext& context);
+double estimate_seconds(const Geometry& geometry, const Blocking& blocking,
+                        const PlanContext& context);
 
 }  // namespace conv3d::winograd

@@ -11,8 +11,8 @@ size_t packed_filter_floats(const Geometry& g, int nr) {
   return checked_bytes({g.points(), ceil_div(g.co, nr) * nr, g.ci}, "the packed filter");
 }
 
-void pack_filter(const Geometry& g, const KernelTable& kernels, const float* filter, float* packed, ThreadPool& pool,
-                 int threads) {
+void pack_filter(const Geometry& g, const KernelTable& kernels, const float* filter, float* packed,
+                 ThreadPool& pool, int threads) {
   constexpr int kGroup = kWinogradGroup;
   const int nr = kernels.winograd.nr, taps = g.r[0] * g.r[1] * g.r[2];
   const int64_t panels = ceil_div(g.co, nr), groups = panels * (nr / kGroup);

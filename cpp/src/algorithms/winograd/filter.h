@@ -1,6 +1,8 @@
-// The packed filter of the Winograd path: (G x G x G) g per pair of channels, computed in float64 and rounded once.
+// The packed filter of the Winograd path: (G x G x G) g per pair of channels, computed in
+// float64 and rounded once.
 //
-//   packed[p][panel][ci][nr]     p = point, panel = group of nr result channels, zeros beyond the last channel
+//   packed[p][panel][ci][nr]     p = point, panel = group of nr result channels, zeros beyond the
+//                                last channel
 #pragma once
 
 #include <cstddef>
@@ -16,7 +18,7 @@ namespace conv3d::winograd {
 
 size_t packed_filter_floats(const Geometry& geometry, int nr);
 // `filter` is [kd][kh][kw][ic][oc] of the problem.
-void pack_filter(const Geometry& geometry, const KernelTable& kernels, const float* filter, float* packed, ThreadPool& pool,
-                 int threads);
+void pack_filter(const Geometry& geometry, const KernelTable& kernels, const float* filter,
+                 float* packed, ThreadPool& pool, int threads);
 
 }  // namespace conv3d::winograd

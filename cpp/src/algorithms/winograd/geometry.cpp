@@ -45,12 +45,14 @@ const double* filter_matrix(int m, int r) {
 }
 
 std::string why_not_geometry(const Problem& problem, TileShape shape) {
-  if (problem.direction == Direction::kBackwardFilter) return "computes forward and backward_input only";
+  if (problem.direction == Direction::kBackwardFilter)
+    return "computes forward and backward_input only";
   if (problem.dtype != DType::kFloat32) return "computes float32 only";
   if (problem.groups != 1) return "computes ungrouped convolutions only";
   if (problem.sd != 1 || problem.sh != 1 || problem.sw != 1) return "needs stride 1";
   // A dilation means nothing along an axis of one tap.
-  if ((problem.kd > 1 && problem.dd != 1) || (problem.kh > 1 && problem.dh != 1) || (problem.kw > 1 && problem.dw != 1))
+  if ((problem.kd > 1 && problem.dd != 1) || (problem.kh > 1 && problem.dh != 1) ||
+      (problem.kw > 1 && problem.dw != 1))
     return "needs dilation 1";
   const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw};
   bool transforms = false;
@@ -58,7 +60,8 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
     const bool small = kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5;
     if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a])) == nullptr) {
       char text[64];
-      std::snprintf(text, sizeof text, "has no F(%d, %lld)", shape.m[a], static_cast<long long>(kernel[a]));
+      std::snprintf(text, sizeof text, "has no F(%d, %lld)", shape.m[a],
+                    static_cast<long long>(kernel[a]));
       return text;
     }
     transforms = transforms || kernel[a] > 1;
@@ -69,8 +72,10 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
 
 Geometry make_geometry(const Problem& problem, TileShape shape) {
   const bool backward = problem.direction == Direction::kBackwardInput;
-  const int64_t input[3] = {problem.id, problem.ih, problem.iw}, output[3] = {problem.od, problem.oh, problem.ow};
-  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw}, pad[3] = {problem.pd, problem.ph, problem.pw};
+  const int64_t input[3] = {problem.id, problem.ih, problem.iw},
+                output[3] = {problem.od, problem.oh, problem.ow};
+  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw},
+                pad[3] = {problem.pd, problem.ph, problem.pw};
   Geometry g{};
   g.ci = backward ? problem.oc : problem.ic;
   g.co = backward ? problem.ic : problem.oc;
@@ -89,8 +94,9 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
 }
 
 double error_bound(const Geometry& g) {
-  // Rounding grows like the square root of the channels in one chain of additions, times what the transforms amplify per axis.
-  // The factors hold every measurement of README.md with a margin of 1.2 to 1.6.
+  // Rounding grows like the square root of the channels in one chain of additions, times
+  // what the transforms amplify per axis. The factors hold every measurement of README.md
+  // with a margin of 1.2 to 1.6.
   double bound = 2e-7 * std::sqrt(1.0 + static_cast<double>(std::min(g.ci, kSumChunk)) / 16.0);
   for (int n : g.n) bound *= n == 1 ? 1.0 : n == 4 ? 1.15 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
   return bound;

@@ -1,8 +1,10 @@
 // result = A^T [ sum_ci (G g) . (B^T d) ] A, nested over depth, height and width: see README.md.
 //
-// Tiles are counted (sample, depth, height, width), width fastest. A block of consecutive tiles goes through
-//   input transform   U[p][ci / 16][tile][16]                          kernels/winograd_transform.inl
-//   multiplication    M[p][co / 16][tile][16] = U[p] x packed[p]       the house's GEMM micro-kernel, once per point p
+// Tiles are counted (sample, depth, height, width), width fastest. A block of
+// consecutive tiles goes through
+//   input transform   U[p][ci / 16][tile][16], in kernels/winograd_transform.inl
+//   multiplication    M[p][co / 16][tile][16] = U[p] x packed[p], the house's GEMM micro-kernel,
+//                     once per point p
 //   output transform  + bias, activation, into the image
 // with the sizes of blocking.h.
 
@@ -31,44 +33,53 @@ struct Run {
 
 class WinogradPrepared final : public Prepared {
  public:
-  WinogradPrepared(const Problem& problem, const PlanContext& context, TileShape shape, const Blocking& blocking)
+  WinogradPrepared(const Problem& problem, const PlanContext& context, TileShape shape,
+                   const Blocking& blocking)
       : g_(make_geometry(problem, shape)),
         b_(blocking),
         kernels_(context.kernels),
         activation_(static_cast<int>(problem.activation)),
         alpha_(static_cast<float>(problem.leaky_relu_alpha)),
         nr_(kernels_->winograd.nr) {
-    block_ = ledger_.book("winograd block", checked_bytes({static_cast<int64_t>(b_.block_floats), 4}, "scratch"), !b_.staged);
-    if (g_.channels_first) staging_ = ledger_.book("winograd staging", b_.staging_floats * sizeof(float), true);
+    block_ = ledger_.book("winograd block",
+                          checked_bytes({static_cast<int64_t>(b_.block_floats), 4}, "scratch"),
+                          !b_.staged);
+    if (g_.channels_first)
+      staging_ = ledger_.book("winograd staging", b_.staging_floats * sizeof(float), true);
     // Streaming stores pay when the result would only pass through the caches.
     stream_ = g_.result_voxels() * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 2);
   }
 
-  size_t packed_filter_bytes() const override { return packed_filter_floats(g_, nr_) * sizeof(float); }
+  size_t packed_filter_bytes() const override {
+    return packed_filter_floats(g_, nr_) * sizeof(float);
+  }
   std::string packed_filter_format() const override {
     char text[96];
-    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d%s nr%d", tile_name().c_str(), g_.r[0], g_.r[1], g_.r[2],
-                  g_.flipped ? " flipped" : "", nr_);
+    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d%s nr%d", tile_name().c_str(), g_.r[0],
+                  g_.r[1], g_.r[2], g_.flipped ? " flipped" : "", nr_);
     return text;
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
-    winograd::pack_filter(g_, *kernels_, static_cast<const float*>(filter), static_cast<float*>(packed), pool, threads);
+    winograd::pack_filter(g_, *kernels_, static_cast<const float*>(filter),
+                          static_cast<float*>(packed), pool, threads);
   }
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
     char text[96];
-    std::snprintf(text, sizeof text, "winograd_%s %s, blocks of %lld tiles", tile_name().c_str(), b_.staged ? "staged" : "fused",
-                  static_cast<long long>(b_.tiles));
+    std::snprintf(text, sizeof text, "winograd_%s %s, blocks of %lld tiles", tile_name().c_str(),
+                  b_.staged ? "staged" : "fused", static_cast<long long>(b_.tiles));
     return text;
   }
   double error_bound() const override { return winograd::error_bound(g_); }
   int useful_threads() const override {
     // A thread is worth waking for some 20 microseconds of work: 2 million multiply-adds.
-    const double work = static_cast<double>(g_.tiles_per_sample()) * g_.points() * static_cast<double>(g_.ci * g_.co);
+    const double work = static_cast<double>(g_.tiles_per_sample()) * g_.points() *
+                        static_cast<double>(g_.ci * g_.co);
     return static_cast<int>(std::clamp(work / 2e6, 1.0, 1e6));
   }
 
-  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool, int threads) const override {
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+               int threads) const override {
     Call call;
     call.source = static_cast<const float*>(g_.flipped ? buffers.grad_output : buffers.input);
     call.packed = static_cast<const float*>(buffers.packed_filter);
@@ -80,7 +91,8 @@ class WinogradPrepared final : public Prepared {
     const int64_t size = call.layout.tiles, blocks = ceil_div(total, size);
     if (b_.staged) {
       for (int64_t block = 0; block < blocks; ++block)
-        run_staged(call, block * size, std::min(size, total - block * size), scratch, pool, threads);
+        run_staged(call, block * size, std::min(size, total - block * size), scratch, pool,
+                   threads);
       return;
     }
     pool.parallel_for(blocks, 1, threads, [&](int64_t begin, int64_t end, int thread) {
@@ -102,7 +114,8 @@ class WinogradPrepared final : public Prepared {
     return text;
   }
 
-  void run_fused(const Call& call, int64_t first, int64_t count, const Scratch& scratch, int thread) const {
+  void run_fused(const Call& call, int64_t first, int64_t count, const Scratch& scratch,
+                 int thread) const {
     float* m = scratch.get<float>(block_, thread);
     float* u = m + call.layout.u_position;  // M of point p goes to the slot of U of point p - 1
     float* staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
@@ -113,34 +126,42 @@ class WinogradPrepared final : public Prepared {
     transform_output(call, first, 0, count, 0, result_groups, m, staging);
   }
 
-  void run_staged(const Call& call, int64_t first, int64_t count, const Scratch& scratch, ThreadPool& pool, int threads) const {
+  void run_staged(const Call& call, int64_t first, int64_t count, const Scratch& scratch,
+                  ThreadPool& pool, int threads) const {
     float* u = scratch.get<float>(block_);
     float* m = u + g_.points() * call.layout.u_position;
-    // Work items of a few tiles and a few groups, so that few tiles of many channels still feed all threads.
+    // Work items of a few tiles and a few groups, so that few tiles of many channels
+    // still feed all threads.
     constexpr int64_t kTiles = 4, kGroups = 4;
     const int64_t chunks = ceil_div(count, kTiles);
     const auto transform_all = [&](int64_t groups, auto&& transform) {
       const int64_t group_chunks = ceil_div(groups, kGroups);
-      pool.parallel_for(chunks * group_chunks, 1, threads, [&](int64_t begin, int64_t end, int thread) {
-        float* staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t tile = i / group_chunks * kTiles, group = i % group_chunks * kGroups;
-          transform(tile, std::min(count, tile + kTiles), group, std::min(groups, group + kGroups), staging);
-        }
-      });
+      pool.parallel_for(
+          chunks * group_chunks, 1, threads, [&](int64_t begin, int64_t end, int thread) {
+            float* staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
+            for (int64_t i = begin; i < end; ++i) {
+              const int64_t tile = i / group_chunks * kTiles, group = i % group_chunks * kGroups;
+              transform(tile, std::min(count, tile + kTiles), group,
+                        std::min(groups, group + kGroups), staging);
+            }
+          });
     };
-    transform_all(ceil_div(g_.ci, kGroup), [&](int64_t begin, int64_t end, int64_t group_begin, int64_t group_end, float* staging) {
+    transform_all(ceil_div(g_.ci, kGroup), [&](int64_t begin, int64_t end, int64_t group_begin,
+                                               int64_t group_end, float* staging) {
       transform_input(call, first, begin, end, group_begin, group_end, u, staging);
     });
     const int64_t panels = ceil_div(g_.co, nr_);
-    const int64_t splits = std::clamp<int64_t>(ceil_div(int64_t{8} * threads, g_.points()), 1, panels);
+    const int64_t splits =
+        std::clamp<int64_t>(ceil_div(int64_t{8} * threads, g_.points()), 1, panels);
     pool.parallel_for(g_.points() * splits, 1, threads, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t p = i / splits, s = i % splits;
-        multiply(call, static_cast<int>(p), panels * s / splits, panels * (s + 1) / splits, count, u, m);
+        multiply(call, static_cast<int>(p), panels * s / splits, panels * (s + 1) / splits, count,
+                 u, m);
       }
     });
-    transform_all(ceil_div(g_.co, kGroup), [&](int64_t begin, int64_t end, int64_t group_begin, int64_t group_end, float* staging) {
+    transform_all(ceil_div(g_.co, kGroup), [&](int64_t begin, int64_t end, int64_t group_begin,
+                                               int64_t group_end, float* staging) {
       transform_output(call, first, begin, end, group_begin, group_end, m, staging);
     });
   }
@@ -164,8 +185,8 @@ class WinogradPrepared final : public Prepared {
     }
   }
 
-  void transform_input(const Call& call, int64_t first, int64_t begin, int64_t end, int64_t group_begin, int64_t group_end,
-                       float* u, float* staging) const {
+  void transform_input(const Call& call, int64_t first, int64_t begin, int64_t end,
+                       int64_t group_begin, int64_t group_end, float* u, float* staging) const {
     WinogradInputArgs a{};
     a.points_d = g_.n[0];
     a.points_h = g_.n[1];
@@ -173,7 +194,8 @@ class WinogradPrepared final : public Prepared {
     a.step_w = g_.m[2];
     a.position_stride = call.layout.u_position;
     for_each_run(first, begin, end, [&](const Run& run) {
-      const int64_t origin[3] = {run.d * g_.m[0] - g_.pad[0], run.h * g_.m[1] - g_.pad[1], run.w * g_.m[2] - g_.pad[2]};
+      const int64_t origin[3] = {run.d * g_.m[0] - g_.pad[0], run.h * g_.m[1] - g_.pad[1],
+                                 run.w * g_.m[2] - g_.pad[2]};
       a.tiles = run.tiles;
       for (int64_t group = group_begin; group < group_end; ++group) {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.ci - group * kGroup));
@@ -198,13 +220,16 @@ class WinogradPrepared final : public Prepared {
     });
   }
 
-  // Copies what a run's windows have of a channels-first image to lines of 16 channels and points `a` at them.
-  void gather(const float* image, const int64_t origin[3], float* staging, WinogradInputArgs* a) const {
+  // Copies what a run's windows have of a channels-first image to lines of 16 channels
+  // and points `a` at them.
+  void gather(const float* image, const int64_t origin[3], float* staging,
+              WinogradInputArgs* a) const {
     int64_t begin[3], extent[3];
     for (int axis = 0; axis < 3; ++axis) {
       const int64_t span = axis == 2 ? int64_t{g_.m[2]} * (a->tiles - 1) + g_.n[2] : g_.n[axis];
       begin[axis] = std::clamp<int64_t>(origin[axis], 0, g_.source[axis]);
-      extent[axis] = std::clamp<int64_t>(origin[axis] + span, begin[axis], g_.source[axis]) - begin[axis];
+      extent[axis] =
+          std::clamp<int64_t>(origin[axis] + span, begin[axis], g_.source[axis]) - begin[axis];
     }
     TransposeArgs<float> t{nullptr, g_.source_voxels(), staging, kGroup, a->channels, extent[2]};
     for (int64_t d = 0; d < extent[0]; ++d)
@@ -224,7 +249,8 @@ class WinogradPrepared final : public Prepared {
     a->origin_w = origin[2] - begin[2];
   }
 
-  void multiply(const Call& call, int p, int64_t panel_begin, int64_t panel_end, int64_t count, const float* u, float* m) const {
+  void multiply(const Call& call, int p, int64_t panel_begin, int64_t panel_end, int64_t count,
+                const float* u, float* m) const {
     const int64_t panels = ceil_div(g_.co, nr_);
     const float* a = u + p * call.layout.u_position;
     float* c = m + p * call.layout.m_position;
@@ -232,14 +258,16 @@ class WinogradPrepared final : public Prepared {
       const float* b = call.packed + (p * panels + panel) * g_.ci * nr_;
       for (int64_t k = 0; k < g_.ci; k += kSumChunk) {
         const int kc = static_cast<int>(std::min(kSumChunk, g_.ci - k));
-        kernels_->winograd.multiply(count, a + k * call.layout.tiles, call.layout.tiles * kGroup, b + k * nr_, kc, c + panel * nr_ * call.layout.tiles,
+        kernels_->winograd.multiply(count, a + k * call.layout.tiles, call.layout.tiles * kGroup,
+                                    b + k * nr_, kc, c + panel * nr_ * call.layout.tiles,
                                     call.layout.tiles * kGroup, k > 0);
       }
     }
   }
 
-  void transform_output(const Call& call, int64_t first, int64_t begin, int64_t end, int64_t group_begin, int64_t group_end,
-                        const float* m, float* staging) const {
+  void transform_output(const Call& call, int64_t first, int64_t begin, int64_t end,
+                        int64_t group_begin, int64_t group_end, const float* m,
+                        float* staging) const {
     WinogradOutputArgs a{};
     a.position_stride = call.layout.m_position;
     a.points_d = g_.n[0];
@@ -257,7 +285,8 @@ class WinogradPrepared final : public Prepared {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.co - group * kGroup));
         a.m = m + (group * call.layout.tiles + run.offset) * kGroup;
         alignas(64) float bias[kGroup] = {};
-        if (call.bias != nullptr) std::memcpy(bias, call.bias + group * kGroup, sizeof(float) * a.channels);
+        if (call.bias != nullptr)
+          std::memcpy(bias, call.bias + group * kGroup, sizeof(float) * a.channels);
         a.bias = call.bias != nullptr ? bias : nullptr;
         const int64_t sample = run.sample * g_.result_voxels() * g_.co;
         if (g_.channels_first) {
@@ -284,7 +313,8 @@ class WinogradPrepared final : public Prepared {
   void scatter(float* image, const int64_t origin[3], float* staging, WinogradOutputArgs* a) const {
     int64_t extent[3];
     for (int axis = 0; axis < 3; ++axis)
-      extent[axis] = std::min<int64_t>(axis == 2 ? int64_t{g_.m[2]} * a->tiles : g_.m[axis], g_.result[axis] - origin[axis]);
+      extent[axis] = std::min<int64_t>(axis == 2 ? int64_t{g_.m[2]} * a->tiles : g_.m[axis],
+                                       g_.result[axis] - origin[axis]);
     a->result = staging;
     a->stride_w = kGroup;
     a->stride_h = extent[2] * kGroup;
@@ -320,16 +350,20 @@ class WinogradAlgorithm final : public Algorithm {
   const char* name() const override { return name_; }
   const char* family() const override { return "winograd"; }
   std::string why_not(const Problem& problem, const PlanContext& context) const override {
-    if (problem.accuracy == Accuracy::kStrict) return "accuracy is 'strict': Winograd rounds more than the direct sum";
-    if (context.kernels->winograd.multiply == nullptr) return "this instruction set has no Winograd kernels";
+    if (problem.accuracy == Accuracy::kStrict)
+      return "accuracy is 'strict': Winograd rounds more than the direct sum";
+    if (context.kernels->winograd.multiply == nullptr)
+      return "this instruction set has no Winograd kernels";
     return why_not_geometry(problem, shape_);
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
     const Geometry geometry = make_geometry(problem, shape_);
     return estimate_seconds(geometry, choose_blocking(geometry, context), context);
   }
-  std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context) const override {
-    return winograd::prepare(problem, context, shape_, choose_blocking(make_geometry(problem, shape_), context));
+  std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                    const PlanContext& context) const override {
+    return winograd::prepare(problem, context, shape_,
+                             choose_blocking(make_geometry(problem, shape_), context));
   }
 
  private:
@@ -339,8 +373,8 @@ class WinogradAlgorithm final : public Algorithm {
 
 }  // namespace
 
-std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context, TileShape shape,
-                                  const Blocking& blocking) {
+std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context,
+                                  TileShape shape, const Blocking& blocking) {
   return std::make_unique<WinogradPrepared>(problem, context, shape, blocking);
 }
 
@@ -350,15 +384,19 @@ namespace conv3d {
 
 AlgorithmList winograd_algorithms() {
   using winograd::WinogradAlgorithm;
-  // The shapes that win somewhere: cubes; flatter ones for shallow volumes and for the weights of wide layers; planes and
-  // columns for kernels that are 1 along some axes.
-  static const WinogradAlgorithm f4x4x4("winograd_f4x4x4", {{4, 4, 4}}), f3x4x4("winograd_f3x4x4", {{3, 4, 4}}),
-      f2x4x4("winograd_f2x4x4", {{2, 4, 4}}), f4x3x3("winograd_f4x3x3", {{4, 3, 3}}), f3x3x3("winograd_f3x3x3", {{3, 3, 3}}),
-      f2x3x3("winograd_f2x3x3", {{2, 3, 3}}), f4x2x2("winograd_f4x2x2", {{4, 2, 2}}), f2x2x2("winograd_f2x2x2", {{2, 2, 2}}),
-      f1x4x4("winograd_f1x4x4", {{1, 4, 4}}), f1x3x3("winograd_f1x3x3", {{1, 3, 3}}), f1x2x2("winograd_f1x2x2", {{1, 2, 2}}),
-      f4x1x1("winograd_f4x1x1", {{4, 1, 1}}), f3x1x1("winograd_f3x1x1", {{3, 1, 1}}), f2x1x1("winograd_f2x1x1", {{2, 1, 1}});
-  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f4x3x3, &f3x3x3, &f2x3x3, &f4x2x2,
-                                           &f2x2x2, &f1x4x4, &f1x3x3, &f1x2x2, &f4x1x1, &f3x1x1, &f2x1x1};
+  // The shapes that win somewhere: cubes; flatter ones for shallow volumes and for the weights of
+  // wide layers; planes and columns for kernels that are 1 along some axes.
+  static const WinogradAlgorithm f4x4x4("winograd_f4x4x4", {{4, 4, 4}}),
+      f3x4x4("winograd_f3x4x4", {{3, 4, 4}}), f2x4x4("winograd_f2x4x4", {{2, 4, 4}}),
+      f4x3x3("winograd_f4x3x3", {{4, 3, 3}}), f3x3x3("winograd_f3x3x3", {{3, 3, 3}}),
+      f2x3x3("winograd_f2x3x3", {{2, 3, 3}}), f4x2x2("winograd_f4x2x2", {{4, 2, 2}}),
+      f2x2x2("winograd_f2x2x2", {{2, 2, 2}}), f1x4x4("winograd_f1x4x4", {{1, 4, 4}}),
+      f1x3x3("winograd_f1x3x3", {{1, 3, 3}}), f1x2x2("winograd_f1x2x2", {{1, 2, 2}}),
+      f4x1x1("winograd_f4x1x1", {{4, 1, 1}}), f3x1x1("winograd_f3x1x1", {{3, 1, 1}}),
+      f2x1x1("winograd_f2x1x1", {{2, 1, 1}});
+  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f4x3x3, &f3x3x3,
+                                           &f2x3x3, &f4x2x2, &f2x2x2, &f1x4x4, &f1x3x3,
+                                           &f1x2x2, &f4x1x1, &f3x1x1, &f2x1x1};
   return {items, static_cast<int>(sizeof items / sizeof items[0])};
 }
 

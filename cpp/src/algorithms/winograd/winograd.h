@@ -1,4 +1,5 @@
-// The Winograd entries of the registry, and the way to prepare one with blocking of one's own (tests, tuning).
+// The Winograd entries of the registry, and the way to prepare one with blocking of
+// one's own (tests, tuning).
 #pragma once
 
 #include <memory>
@@ -12,8 +13,8 @@ namespace conv3d {
 AlgorithmList winograd_algorithms();
 
 namespace winograd {
-std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context, TileShape shape,
-                                  const Blocking& blocking);
+std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context,
+                                  TileShape shape, const Blocking& blocking);
 }
 
 }  // namespace conv3d
