@@ -284,6 +284,7 @@ from conv3d.partitioners import (
     min_max_variable_partitioner,
     variable_axis_size_partitioner,
 )
+from conv3d.summary.messages import Event, HistogramProto, Summary
 from conv3d.variables.collections import (
     all_variables,
     assert_variables_initialized,
@@ -325,11 +326,13 @@ __all__ = [
     "ConfigProto",
     "DType",
     "Dimension",
+    "Event",
     "GPUOptions",
     "GradientTape",
     "Graph",
     "GraphKeys",
     "GraphOptions",
+    "HistogramProto",
     "IndexedSlices",
     "InteractiveSession",
     "OpError",
@@ -339,6 +342,7 @@ __all__ = [
     "RunMetadata",
     "RunOptions",
     "Session",
+    "Summary",
     "Tensor",
     "TensorShape",
     "Variable",

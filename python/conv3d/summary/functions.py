@@ -126,10 +126,13 @@ def merge(
 
     Raises:
         RuntimeError: in eager mode.
+        ValueError: no inputs.
         InvalidArgumentError: at run time, two values of one tag.
     """
     if context.executing_eagerly():
         raise RuntimeError("summaries are merged in graph mode only")
+    if not list(inputs):
+        raise ValueError("inputs: there are no summaries to merge")
     with context.name_scope(name, "Merge", list(inputs)):
         merged = execute.apply_op("MergeSummary", list(inputs), {}, name or "MergeSummary")
     add_to_collections(collections or [], merged)

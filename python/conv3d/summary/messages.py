@@ -7,11 +7,50 @@ Plain containers that know their protobuf encoding. Source: TensorFlow's public 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from conv3d.weights import wire
+
+
+class _Message:
+    """Fields that may be absent: one reads as its default then, and `HasField` tells."""
+
+    _defaults: ClassVar[dict[str, Callable[[], Any]]] = {}
+
+    def __init__(self, **fields: Any) -> None:
+        for name, value in fields.items():
+            if name not in self._defaults:
+                raise ValueError(f"{type(self).__name__} has no field {name!r}")
+            if value is not None:
+                setattr(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked for what is not set.
+        if name in type(self)._defaults:
+            return type(self)._defaults[name]()
+        raise AttributeError(f"{type(self).__name__} has no field {name!r}")
+
+    def HasField(self, name: str) -> bool:
+        """Whether the field is set.
+
+        Raises:
+            ValueError: there is no such field.
+        """
+        if name not in self._defaults:
+            raise ValueError(f"{type(self).__name__} has no field {name!r}")
+        return name in self.__dict__
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        inner = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({inner})"
 
 
 class _Values(list):  # type: ignore[type-arg]
@@ -57,31 +96,33 @@ class Summary:
         value: the values.
     """
 
-    @dataclasses.dataclass
-    class Image:
+    class Image(_Message):
         """An encoded picture; `colorspace` is the number of channels."""
 
-        height: int = 0
-        width: int = 0
-        colorspace: int = 0
-        encoded_image_string: bytes = b""
+        _defaults: ClassVar = {
+            "height": int,
+            "width": int,
+            "colorspace": int,
+            "encoded_image_string": bytes,
+        }
 
-    @dataclasses.dataclass
-    class Value:
+    class Value(_Message):
         """One named value: a number, a histogram or a picture."""
 
-        tag: str = ""
-        simple_value: float | None = None
-        histo: HistogramProto | None = None
-        image: Summary.Image | None = None
-        node_name: str = ""
+        _defaults: ClassVar = {
+            "tag": str,
+            "simple_value": float,
+            "histo": HistogramProto,
+            "image": lambda: Summary.Image(),
+            "node_name": str,
+        }
 
         def SerializeToString(self) -> bytes:
             """The encoded message."""
             out = wire.put_bytes(1, self.tag)
-            if self.simple_value is not None:
+            if self.HasField("simple_value"):
                 out += wire.put_float(2, self.simple_value)
-            if self.image is not None:
+            if self.HasField("image"):
                 picture = self.image
                 out += wire.put_bytes(
                     4,
@@ -90,7 +131,7 @@ class Summary:
                     + wire.put_int(3, picture.colorspace)
                     + wire.put_bytes(4, picture.encoded_image_string),
                 )
-            if self.histo is not None:
+            if self.HasField("histo"):
                 out += wire.put_bytes(5, self.histo.SerializeToString())
             if self.node_name:
                 out += wire.put_bytes(7, self.node_name)
@@ -166,8 +207,7 @@ def _parse_value(buf: memoryview) -> Summary.Value:
     return value
 
 
-@dataclasses.dataclass
-class Event:
+class Event(_Message):
     """One record of an event file. Source: `tf.Event`.
 
     Attributes:
@@ -178,11 +218,13 @@ class Event:
         summary: values of this step.
     """
 
-    wall_time: float = 0.0
-    step: int = 0
-    file_version: str = ""
-    graph_def: bytes = b""
-    summary: Summary | None = None
+    _defaults: ClassVar = {
+        "wall_time": float,
+        "step": int,
+        "file_version": str,
+        "graph_def": bytes,
+        "summary": Summary,
+    }
 
     def SerializeToString(self) -> bytes:
         """The encoded message."""
@@ -193,7 +235,7 @@ class Event:
             out += wire.put_bytes(3, self.file_version)
         if self.graph_def:
             out += wire.put_bytes(4, self.graph_def)
-        if self.summary is not None:
+        if self.HasField("summary"):
             out += wire.put_bytes(5, self.summary.SerializeToString())
         return out
 

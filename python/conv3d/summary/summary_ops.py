@@ -195,7 +195,12 @@ def _image(attrs: dict[str, Any], tag: Array, tensor: Array) -> Array:
         height, width, channels = pixels.shape
         summary.value.add(
             tag=f"{name}/image" if most == 1 else f"{name}/image/{index}",
-            image=Summary.Image(height, width, channels, png(pixels)),
+            image=Summary.Image(
+                height=height,
+                width=width,
+                colorspace=channels,
+                encoded_image_string=png(pixels),
+            ),
         )
     return _bytes(summary.SerializeToString())
 

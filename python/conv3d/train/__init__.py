@@ -1,5 +1,6 @@
 """Training: optimizers, learning rates, moving averages, checkpoints. The names of `tf.train`."""
 
+from conv3d.summary.writer import summary_iterator
 from conv3d.train.adadelta import AdadeltaOptimizer
 from conv3d.train.adagrad import AdagradOptimizer
 from conv3d.train.adam import AdamOptimizer
@@ -91,5 +92,6 @@ __all__ = [
     "piecewise_constant_decay",
     "polynomial_decay",
     "remove_checkpoint",
+    "summary_iterator",
     "update_checkpoint_state",
 ]

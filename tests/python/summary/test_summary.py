@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conv3d import errors, summary
+from conv3d import errors, summary, train
 from conv3d.framework import context
 from conv3d.framework.graph import Graph, GraphKeys, get_collection
 from conv3d.framework.session import Session
@@ -171,7 +171,8 @@ def test_message_round_trip():
     histogram = summary_ops.histogram_message(np.arange(5.0))
     made = summary.Summary()
     made.value.add(tag="h", histo=histogram, node_name="n")
-    made.value.add(tag="i", image=summary.Summary.Image(1, 2, 3, b"png"))
+    picture = summary.Summary.Image(height=1, width=2, colorspace=3, encoded_image_string=b"png")
+    made.value.add(tag="i", image=picture)
     assert summary.Summary.FromString(made.SerializeToString()) == made
 
 
@@ -181,3 +182,30 @@ def test_writer_cache(tmp_path):
     summary.FileWriterCache.clear()
     assert summary.FileWriterCache.get(str(tmp_path)) is not one
     summary.FileWriterCache.clear()
+
+
+def test_fields_that_are_absent_read_as_defaults(tmp_path):
+    value = summary.Summary.Value(tag="t", simple_value=0.0)
+    assert value.HasField("simple_value") and not value.HasField("histo")
+    assert value.histo.num == 0 and value.image.height == 0
+    with pytest.raises(ValueError, match="nothing"):
+        value.HasField("nothing")
+    with pytest.raises(ValueError, match="nothing"):
+        summary.Summary.Value(nothing=1)
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = value.nothing
+    assert value == summary.Summary.Value(tag="t", simple_value=0.0) != summary.Summary.Value()
+    with summary.FileWriter(str(tmp_path)) as out:
+        out.add_summary(summary.Summary([value]), 4)
+    (path,) = tmp_path.iterdir()
+    seen = [
+        (event.step, each.tag, each.simple_value)
+        for event in train.summary_iterator(str(path))
+        for each in event.summary.value  # the first event has no summary
+    ]
+    assert seen == [(4, "t", 0.0)]
+
+
+def test_a_merge_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="inputs"):
+        summary.merge([])
