@@ -5,23 +5,22 @@
 #include "kernels/kernel_table.h"
 
 #include "kernels/epilogue.inl"
-
-#include "kernels/elementwise.inl"
 #include "kernels/fma_loop.inl"
 #include "kernels/gemm_ukernel.inl"
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
 
+#include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
 
 namespace conv3d::CONV3D_ISA {
 
+static constexpr unsigned kNeeds =
+    kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl;
+
 extern const KernelTable kKernelTable;
 const KernelTable kKernelTable = {
-    "avx512",      kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl,
-    kGemmTable,    kWinogradTable,
-    kPoolingTable, kElementwiseTable,
-    fma_loop};
+    "avx512", kNeeds, kGemmTable, kWinogradTable, kPoolingTable, kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

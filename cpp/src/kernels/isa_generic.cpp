@@ -5,13 +5,12 @@
 #include "kernels/kernel_table.h"
 
 #include "kernels/epilogue.inl"
-
-#include "kernels/elementwise.inl"
 #include "kernels/fma_loop.inl"
 #include "kernels/gemm_ukernel.inl"
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
 
+#include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
 
