@@ -426,6 +426,8 @@ class Identity(Initializer):
                 f"`shape` is {full}; the identity initializer makes matrices, so it takes 2 sizes"
             )
         dtype = dtypes.as_dtype(self.dtype if dtype is None else dtype)
+        if not dtype.is_floating:
+            raise TypeError(f"`dtype` is {dtype.name}; Identity needs a floating point type")
         # Only float32 rounding may separate gain * I from what a product would give.
         eye = np.eye(full[0], full[1]) * self.gain
         if partition_info is not None:

@@ -38,7 +38,7 @@ class _Pooling(Layer):
 
     Args:
         pool_size: size of the window, an integer or one for each spatial axis.
-        strides: steps of the window, likewise; None is `pool_size`.
+        strides: steps of the window, likewise.
         padding: "valid" or "same", in any case.
         data_format: "channels_last" or "channels_first".
         name: name of the layer.
@@ -61,7 +61,6 @@ class _Pooling(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(name=name, **kwargs)
-        strides = pool_size if strides is None else strides
         self.pool_size = arguments.integers("pool_size", pool_size, self.rank)
         self.strides = arguments.integers("strides", strides, self.rank)
         self.padding = arguments.padding(padding)

@@ -36,6 +36,7 @@ from conv3d.ops.conv_ops import (
     conv3d_transpose,
     convolution,
 )
+from conv3d.ops.embedding_ops import embedding_lookup
 from conv3d.ops.loss_ops import (
     log_poisson_loss,
     sigmoid_cross_entropy_with_logits,
@@ -87,6 +88,7 @@ __all__ = [
     "crelu",
     "dropout",
     "elu",
+    "embedding_lookup",
     "fused_batch_norm",
     "in_top_k",
     "l2_loss",

@@ -389,6 +389,8 @@ def _infer_lin_space(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
     dtype = shape_rules.same_dtype(inputs[:2], ("start", "stop"))
     shape_rules.check_dtype("start", dtype, shape_rules.FLOATS)
     n = inputs[2].constant_value()
+    if n is not None and n < 1:
+        raise ValueError(f"num is {int(n)}; at least one value is needed.")
     return [(dtype, TensorShape([None if n is None else int(n)]))]
 
 

@@ -122,7 +122,12 @@ def random_orthogonal(
 
     Returns:
         Tensor of this shape and type.
+
+    Raises:
+        TypeError: `dtype` is no floating point type.
     """
+    if not dtypes.as_dtype(dtype).is_floating:
+        raise TypeError(f"`dtype` is {dtypes.as_dtype(dtype).name}; a floating type is needed")
     first, second = random_seed.get_seed(seed)
     attrs = {
         "kind": kind,

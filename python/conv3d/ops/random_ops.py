@@ -166,7 +166,7 @@ def _shape_tensor(shape: Any) -> Any:
 def _float_type(function: str, dtype: Any) -> dtypes.DType:
     dtype = dtypes.as_dtype(dtype)
     if dtype not in _FLOATS:
-        raise ValueError(
+        raise TypeError(
             f"`dtype` of {function} is {dtype.name}; accepted are "
             f"{', '.join(t.name for t in _FLOATS)}."
         )
@@ -204,7 +204,7 @@ def random_normal(
         name: name of the result's op.
 
     Raises:
-        ValueError: `dtype` is no floating point type.
+        TypeError: `dtype` is no floating point type.
 
     Source: `tf.random_normal`.
     """
