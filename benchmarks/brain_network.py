@@ -1,6 +1,6 @@
 """The network of `examples/brain_extraction.py` on one head beside other libraries.
 
-    python benchmarks/brain_network.py --python torch=/env/bin/python --python tensorflow=/env/bin/python
+    python benchmarks/brain_network.py --python torch=EXE --python tensorflow=EXE
 
 Inference of a 3-D U-Net on 128^3 voxels with random weights. Each library runs in a process of its
 own, in turns.

@@ -4,9 +4,9 @@
 
 reads requests from stdin, one JSON a line, and answers likewise:
 
-    {"library": "conv3d" | "tensorflow" | "torch", "network": "tissue" | "brain"}  builds the network
-    {"run": true}                                                     runs it once: {"seconds", "cpu"}
-    {"peak": true}              bytes that building and running have added at most: {"bytes", "check"}
+    {"library": "torch", "network": "brain"}  builds the network: {}
+    {"run": true}                             runs it once: {"seconds", "cpu"}
+    {"peak": true}  bytes that building and running have added at most: {"bytes", "check"}
 
 tissue: a training step of `examples/train_tissue.py`, 4 patches of 32^3 voxels. brain: the network
 of `examples/brain_extraction.py` on one head of 128^3 voxels.
@@ -32,7 +32,7 @@ def data():
     return images, targets, head
 
 
-# --- conv3d and TensorFlow: the same program ---------------------------------------------------------
+# --- conv3d and TensorFlow: the same program ------------------------------------------------------
 
 
 def tensorflow_like(tf, network):
@@ -74,7 +74,7 @@ def brain(tf, x):
     return tf.nn.sigmoid(tf.layers.conv3d(x, 1, 1))
 
 
-# --- PyTorch -----------------------------------------------------------------------------------------
+# --- PyTorch --------------------------------------------------------------------------------------
 
 
 def torch_network(network):
@@ -93,7 +93,7 @@ def torch_network(network):
 
     class Tissue(nn.Module):
         def __init__(self):
-            super(Tissue, self).__init__()
+            super().__init__()
 
             def two(i, o):
                 layers = []
@@ -122,7 +122,7 @@ def torch_network(network):
 
     class Brain(nn.Module):
         def __init__(self):
-            super(Brain, self).__init__()
+            super().__init__()
 
             def conv(i, o):
                 return nn.Sequential(nn.Conv3d(i, o, 3, padding=1), nn.ReLU(inplace=True))
@@ -143,8 +143,8 @@ def torch_network(network):
                 x = layer(x)
                 beside.append(x)
                 x = F.max_pool3d(x, 2)
-            for layer, after in zip(self.up, self.after):
-                x = after(torch.cat([layer(x), beside.pop()], 1))
+            for i, layer in enumerate(self.up):
+                x = self.after[i](torch.cat([layer(x), beside.pop()], 1))
             return torch.sigmoid(self.last(x))
 
     if network == "brain":
@@ -177,12 +177,12 @@ def torch_network(network):
     return step
 
 
-# --- requests ----------------------------------------------------------------------------------------
+# --- requests -------------------------------------------------------------------------------------
 
 
 def status(field):
     with open("/proc/self/status") as f:
-        return [int(line.split()[1]) * 1024 for line in f if line.startswith(field + ":")][0]
+        return next(int(x.split()[1]) * 1024 for x in f if x.startswith(field + ":"))
 
 
 def main():
@@ -210,7 +210,7 @@ def main():
             else:
                 answer = {"bytes": status("VmHWM") - before, "check": check}
         except Exception as error:
-            answer = {"error": "%s: %s" % (type(error).__name__, error)}
+            answer = {"error": type(error).__name__ + ": " + str(error)}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
 

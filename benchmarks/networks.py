@@ -1,4 +1,4 @@
-"""What `training_step.py` and `brain_network.py` share: a network under several libraries, in turns."""
+"""What `training_step.py` and `brain_network.py` share: a network under libraries, in turns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def environment(library: str, threads: int) -> dict[str, str]:
 
 
 def main(network: str, description: str) -> int:
-    """Measures and prints one line a library: median seconds, CPU seconds, memory, how many times ours."""
+    """Measures and prints one line a library: medians of wall and CPU time, memory, x ours."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--python",

@@ -1,6 +1,6 @@
 """A training step of the network of `examples/train_tissue.py` beside other libraries.
 
-    python benchmarks/training_step.py --python torch=/env/bin/python --python tensorflow=/env/bin/python
+    python benchmarks/training_step.py --python torch=EXE --python tensorflow=EXE
 
 Forward, both gradients and Adam's update of a small 3-D U-Net with batch normalization on 4 patches
 of 32^3 voxels. Each library runs in a process of its own, in turns; the last column shows that

@@ -133,3 +133,14 @@ def test_eager(eager) -> None:
         y = tf.nn.max_pool3d(x, [1, 2, 2, 2, 1], [1, 2, 2, 2, 1], "VALID")
     assert y.numpy().item() == 7
     assert tape.gradient(y, x).numpy().ravel().tolist() == [0] * 7 + [1]
+
+
+def test_integers_and_floats_pool_alike() -> None:
+    """Integers are pooled by NumPy, floats by the engine."""
+    x = np.random.default_rng(8).integers(-50, 50, (2, 9, 8, 3))
+    results = []
+    for dtype in (np.int32, np.float32):
+        y = tf.nn.max_pool(tf.constant(x.astype(dtype)), [1, 3, 2, 1], [1, 2, 1, 1], "SAME")
+        with tf.Session() as session:
+            results.append(session.run(y))
+    np.testing.assert_array_equal(results[0], results[1])
