@@ -27,7 +27,8 @@ int main() {
     desc.stride[0] = 0;
     conv3d::Problem{desc};
   } catch (const conv3d::Error& error) {
-    return output[13] == 27 && error.status() == CONV3D_INVALID_ARGUMENT && version_from_c() ? 0 : 1;
+    return output[13] == 27 && error.status() == CONV3D_INVALID_ARGUMENT && version_from_c() ? 0
+                                                                                             : 1;
   }
   return 1;
 }
