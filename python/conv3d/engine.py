@@ -1215,8 +1215,11 @@ def optimizer_step(
     old += [_matching(slot, f"slots[{i}]", g) for i, slot in enumerate(slots)]
     new = [np.empty(g.shape, g.dtype) for _ in old]
     padded = [*(float(x) for x in numbers), 0.0, 0.0, 0.0, 0.0][:4]
-    more = [None] * (3 - len(old))
-    _core.optimizer_step(code, dtype, g.size, padded, g, *old, *more, *new, *more, _threads(None))
+    # var, then the slots that the rule has.
+    before, after = dict(enumerate(old)), dict(enumerate(new))
+    was = before[0], before.get(1), before.get(2)
+    becomes = after[0], after.get(1), after.get(2)
+    _core.optimizer_step(code, dtype, g.size, padded, g, *was, *becomes, _threads(None))
     return new
 
 

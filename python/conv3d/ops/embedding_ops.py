@@ -56,7 +56,8 @@ def embedding_lookup(
             rows = array_slice_ops.gather(whole, places, name=last or None)
         if max_norm is None:
             return rows
-        axes = list(range(ids.shape.ndims, rows.shape.ndims)) if ids.shape.ndims else None
+        first, end = ids.shape.ndims, rows.shape.ndims
+        axes = list(range(first, end)) if first and end is not None else None
         return clip_ops.clip_by_norm(rows, max_norm, axes, name=scope or None)
 
 

@@ -211,13 +211,13 @@ def batch_normalization(
             if first is not None:
                 attrs = {"first": first, "epsilon": variance_epsilon}
                 (y,) = composite.spell_out(
-                    "BatchNormalize", given, attrs, lambda: [_normalize(*given, variance_epsilon)]
+                    "BatchNormalize", given, attrs, lambda: [_normalize(variance_epsilon, *given)]
                 )
                 return y
-        return _normalize(x, mean, variance, offset, scale, variance_epsilon)
+        return _normalize(variance_epsilon, x, mean, variance, offset, scale)
 
 
-def _normalize(x: Any, mean: Any, variance: Any, offset: Any, scale: Any, epsilon: Any) -> Any:
+def _normalize(epsilon: Any, x: Any, mean: Any, variance: Any, offset: Any, scale: Any) -> Any:
     """`batch_normalization` in the ops of TensorFlow."""
     factor = math_ops.rsqrt(variance + epsilon)
     if scale is not None:

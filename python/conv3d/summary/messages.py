@@ -99,6 +99,10 @@ class Summary:
     class Image(_Message):
         """An encoded picture; `colorspace` is the number of channels."""
 
+        height: int
+        width: int
+        colorspace: int
+        encoded_image_string: bytes
         _defaults: ClassVar = {
             "height": int,
             "width": int,
@@ -109,6 +113,11 @@ class Summary:
     class Value(_Message):
         """One named value: a number, a histogram or a picture."""
 
+        tag: str
+        simple_value: float
+        histo: HistogramProto
+        image: Summary.Image
+        node_name: str
         _defaults: ClassVar = {
             "tag": str,
             "simple_value": float,
@@ -218,6 +227,11 @@ class Event(_Message):
         summary: values of this step.
     """
 
+    wall_time: float
+    step: int
+    file_version: str
+    graph_def: bytes
+    summary: Summary
     _defaults: ClassVar = {
         "wall_time": float,
         "step": int,
