@@ -15,6 +15,7 @@ import numpy as np
 from conv3d import engine
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
+from conv3d.framework.indexed_slices import IndexedSlices
 from conv3d.framework.registry import NOT_DIFFERENTIABLE, register
 from conv3d.framework.tensor import EagerTensor, Tensor
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
@@ -141,6 +142,20 @@ def add(x: Any, y: Any, name: str | None = None) -> Tensor:
 def subtract(x: Any, y: Any, name: str | None = None) -> Tensor:
     """X - y."""
     return _binary_call("Sub", x, y, name)
+
+
+def scalar_mul(scalar: Any, x: Any) -> Any:
+    """A scalar times a tensor; of `IndexedSlices` the slices are multiplied.
+
+    Raises:
+        ValueError: `scalar` is none.
+    """
+    scalar = convert.convert_to_tensor(scalar, dtype=x.dtype.base_dtype, name="scalar")
+    if scalar.shape.ndims != 0:
+        raise ValueError(f"`scalar` has shape {scalar.shape}; a scalar is needed.")
+    if isinstance(x, IndexedSlices):
+        return IndexedSlices(multiply(scalar, x.values), x.indices, x.dense_shape)
+    return multiply(scalar, x)
 
 
 def multiply(x: Any, y: Any, name: str | None = None) -> Tensor:

@@ -460,6 +460,64 @@ def count_nonzero(
         return total if wanted == dtypes.int64 else apply_op("Cast", [total], {"DstT": wanted})
 
 
+def norm(
+    tensor: Any,
+    ord: Any = "euclidean",
+    axis: Any = None,
+    keepdims: Any = None,
+    name: str | None = None,
+    keep_dims: Any = None,
+) -> Tensor:
+    """The norm of vectors along an axis, or of matrices along two; default of all elements.
+
+    Args:
+        tensor: floating point.
+        ord: "euclidean" (of two axes: "fro"), 1, 2, `np.inf` or another positive number; of two
+            axes 1 and `np.inf`, too, the largest sum of a column or a row.
+        axis: an integer, two of them, or None for all elements as one vector.
+        keepdims: keep the axes, with size 1.
+        name: name scope.
+        keep_dims: old name of `keepdims`.
+
+    Raises:
+        ValueError: an `ord` that is not offered, or more than two axes.
+
+    Source: `tf.norm`.
+    """
+    keep = bool(_either("keepdims", keepdims, "keep_dims", keep_dims))
+    matrix = isinstance(axis, (list, tuple)) and len(axis) == 2
+    if isinstance(axis, (list, tuple)) and not matrix:
+        if len(axis) != 1:
+            raise ValueError(f"`axis` is {axis!r}; an integer, two of them or None are accepted.")
+        axis = axis[0]
+    accepted = ("euclidean", "fro", 1, np.inf) if matrix else ("euclidean", 1, 2, np.inf)
+    positive = isinstance(ord, (int, float)) and ord > 0 and not matrix
+    if ord not in accepted and not positive:
+        raise ValueError(f"`ord` is {ord!r}; accepted are {accepted} for this `axis`.")
+    with context.name_scope(name, "norm", [tensor]):
+        x = convert.convert_to_tensor(tensor)
+        size = apply_op("Abs", [x])
+        if ord in ("euclidean", "fro", 2):
+            out = apply_op("Sqrt", [reduce_sum(apply_op("Mul", [x, x]), axis, True)])
+        elif matrix:
+            # Columns for 1, rows for infinity: first the sum along one axis, then the largest.
+            first, second = axis if ord == 1 else (axis[1], axis[0])
+            out = reduce_max(reduce_sum(size, first, True), second, True)
+        elif ord == 1:
+            out = reduce_sum(size, axis, True)
+        elif ord == np.inf:
+            out = reduce_max(size, axis, True)
+        else:
+            total = reduce_sum(
+                apply_op("Pow", [size, np.asarray(ord, x.dtype.as_numpy_dtype)]), axis, True
+            )
+            out = apply_op("Pow", [total, np.asarray(1.0 / ord, x.dtype.as_numpy_dtype)])
+        if keep:
+            return out
+        axes = [int(a) for a in (axis if matrix else [axis])] if axis is not None else None
+        return array_ops.squeeze(out, axes)
+
+
 def reduce_euclidean_norm(
     input_tensor: Any, axis: Any = None, keepdims: bool = False, name: str | None = None
 ) -> Tensor:
