@@ -279,6 +279,34 @@ TEST_CASE("gradients of activations, sums and steps of optimizers round as their
   }
 }
 
+// Threads of a caller who writes to the labels when they have been looked at.
+class MeddlingPool final : public ThreadPool {
+ public:
+  MeddlingPool(int64_t* label, int64_t value) : label_(label), value_(value) {}
+  int max_threads() const override { return 1; }
+  void parallel_for(int64_t n, int64_t, int, RangeFn fn) override {
+    *label_ = value_;
+    fn(0, n, 0);
+  }
+
+ private:
+  int64_t* label_;
+  int64_t value_;
+};
+
+TEST_CASE("labels that change during the call are refused and not followed") {
+  constexpr int64_t kRows = 7, kClasses = 3;
+  const std::vector<float> x(kRows * kClasses, 1.0f);
+  std::vector<float> loss(kRows), grad(kRows * kClasses);
+  for (int64_t value : {int64_t{-1}, kClasses, int64_t{1} << 60}) {
+    std::vector<int64_t> labels(kRows, 1);
+    MeddlingPool pool(&labels[5], value);
+    CHECK_THROWS_AS(sparse_cross_entropy(DType::kFloat32, kRows, kClasses, kernel_table(), x.data(),
+                                         labels.data(), loss.data(), grad.data(), pool, 1),
+                    Error);
+  }
+}
+
 TEST_CASE("empty channels and bad views") {
   const KernelTable& table = kernel_table();
   float mean[2] = {0, 0}, variance[2] = {0, 0}, sum[2] = {1, 1};

@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "algorithms/elementwise/elementwise.h"
 #include "algorithms/reference/reference.h"
 #include "base/half.h"
 #include "emulation/tables.h"
@@ -500,6 +501,84 @@ TEST_CASE("random pooling equals its definition in every dtype, between guard pa
             !(std::abs(dx.at(j) - want) <= gradient_tolerance * 4 * std::max(1.0, std::abs(want)));
       }
       CHECK(bad == 0);
+    }
+  }
+}
+
+// --- between convolutions ---------------------------------------------------------------------
+
+TEST_CASE("functions between convolutions stay within their arrays and define every element") {
+  const FaultLine fault_line;
+  ThreadPool& pool = default_thread_pool();
+  const std::vector<const KernelTable*> tables = testing::runnable_tables();
+  Random r(20265);
+  for (int i = 0; i < problems(300); ++i) {
+    const KernelTable& table = *tables[static_cast<size_t>(i) % tables.size()];
+    const DType dtype = r.chance(2) ? DType::kFloat64 : DType::kFloat32;
+    ChannelView v{dtype, r.pick(1, r.chance(4) ? 400 : 9), r.pick(1, 70), 1};
+    if (r.chance(2)) v.inner = r.pick(1, r.chance(4) ? 3000 : 70);
+    const int64_t n = v.outer * v.channels * v.inner, rows = v.outer * v.inner;
+    const int threads = static_cast<int>(r.pick(1, 3));
+    const std::string text = "view " + std::to_string(v.outer) + " " + std::to_string(v.channels) +
+                             " " + std::to_string(v.inner) + " " + table.name;
+    INFO(text);
+    running(text);
+    const Tensor x(r, dtype, n, 1), y(r, dtype, n, 1);
+    const Tensor a(r, dtype, v.channels, 1), b(r, dtype, v.channels, 1), c(r, dtype, v.channels, 1);
+    const Tensor sum(r, dtype, v.channels), product(r, dtype, v.channels), out(r, dtype, n);
+    const Tensor loss(r, dtype, rows), slot(r, dtype, n), other(r, dtype, n);
+    const auto whole = [&](std::initializer_list<const Tensor*> results) {
+      for (const Tensor* t : results) {
+        CHECK(t->memory.intact());
+        int64_t undefined = 0;
+        for (int64_t k = 0; k < t->elements; ++k) undefined += !std::isfinite(t->at(k));
+        CHECK(undefined == 0);
+        std::memset(t->memory.data(), 0xff, t->memory.bytes());
+      }
+    };
+    const auto at = [](const Tensor& t) { return t.memory.data(); };
+    channel_moments(v, table, at(x), at(sum), at(product), pool, threads);
+    whole({&sum, &product});
+    channel_sums(v, table, at(x), at(y), at(a), at(sum), at(product), pool, threads);
+    whole({&sum, &product});
+    channel_affine(v, table, at(x), at(a), at(y), at(b), at(c), r.chance(2), at(out), pool,
+                   threads);
+    whole({&out});
+    channel_affine(v, table, at(x), nullptr, nullptr, nullptr, at(c), true, at(out), pool, threads);
+    whole({&out});
+    for (int op = 0; op <= static_cast<int>(Pointwise::kAdd); ++op) {
+      pointwise(static_cast<Pointwise>(op), dtype, n, table, at(x), at(y), 0.25, at(out), pool,
+                threads);
+      whole({&out});
+    }
+    softmax(dtype, rows, v.channels, table, at(x), at(out), pool, threads);
+    softmax_grad(dtype, rows, v.channels, at(out), at(y), at(slot), pool, threads);
+    whole({&out, &slot});
+    const Guarded labels(static_cast<size_t>(rows) * sizeof(int64_t), sizeof(int64_t), r.wall());
+    for (int64_t k = 0; k < rows; ++k) {
+      static_cast<int64_t*>(labels.data())[k] = r.pick(0, v.channels - 1);
+    }
+    sparse_cross_entropy(dtype, rows, v.channels, table, at(x),
+                         static_cast<const int64_t*>(labels.data()), at(loss), at(out), pool,
+                         threads);
+    whole({&loss, &out});
+    for (int rule = 0; rule <= static_cast<int>(OptimizerRule::kNesterovAdam); ++rule) {
+      const Tensor squares(r, dtype, n);
+      for (int64_t k = 0; k < n; ++k) store(1 + y.at(k) * y.at(k), dtype, at(squares), k);
+      const bool rms = static_cast<OptimizerRule>(rule) == OptimizerRule::kRmsProp;
+      const OptimizerStep step = {static_cast<OptimizerRule>(rule),
+                                  {0.5, 0.25, 1e-3, 0.5},
+                                  at(x),
+                                  at(y),
+                                  rms ? at(squares) : at(x),
+                                  rms ? at(x) : at(squares),
+                                  at(out),
+                                  at(slot),
+                                  at(other)};
+      optimizer_step(step, dtype, n, table, pool, threads);
+      whole({&out});
+      CHECK(slot.memory.intact());
+      CHECK(other.memory.intact());
     }
   }
 }

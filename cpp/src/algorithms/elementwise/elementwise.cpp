@@ -278,6 +278,12 @@ void by_rows(int64_t rows, int64_t classes, ThreadPool& pool, int threads, const
   });
 }
 
+[[noreturn]] void refuse_label(int64_t row, int64_t label, int64_t classes) {
+  throw Error(Status::kInvalidArgument, "labels[" + std::to_string(row) + "] is " +
+                                            std::to_string(label) + "; 0 to " +
+                                            std::to_string(classes - 1) + " are accepted");
+}
+
 // Few classes: rows are turned into columns, so that loops run over many rows instead of few
 // classes.
 constexpr int64_t kFewClasses = 16;
@@ -446,11 +452,7 @@ void sparse_cross_entropy(DType dtype, int64_t rows, int64_t classes, const Kern
                           ThreadPool& pool, int threads) {
   if (rows * classes == 0) return;
   for (int64_t r = 0; r < rows; ++r) {
-    if (labels[r] < 0 || labels[r] >= classes) {
-      throw Error(Status::kInvalidArgument, "labels[" + std::to_string(r) + "] is " +
-                                                std::to_string(labels[r]) + "; 0 to " +
-                                                std::to_string(classes - 1) + " are accepted");
-    }
+    if (labels[r] < 0 || labels[r] >= classes) refuse_label(r, labels[r], classes);
   }
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
@@ -460,7 +462,10 @@ void sparse_cross_entropy(DType dtype, int64_t rows, int64_t classes, const Kern
       T* const e = static_cast<T*>(grad) + first * classes;
       softmax_block<T>(kernels_of<T>(kernels), n, classes, from, e, maximum, sums);
       for (int64_t r = 0; r < n; ++r) {
-        const int64_t at = r * classes + labels[first + r];
+        // Again: another thread of the caller may have written to the labels since.
+        const int64_t label = labels[first + r];
+        if (label < 0 || label >= classes) refuse_label(first + r, label, classes);
+        const int64_t at = r * classes + label;
         static_cast<T*>(loss)[first + r] = std::log(sums[r]) - (from[at] - maximum[r]);
         e[at] -= T(1);
       }
