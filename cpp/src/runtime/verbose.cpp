@@ -12,9 +12,24 @@ namespace {
 struct Sink {
   VerboseSink call;
   void* context;
+  const Sink* earlier;
 };
 
 std::atomic<const Sink*> g_sink{nullptr};
+// All that were ever set: a former sink may be in use by another thread, so none is freed, and one
+// that is set again is found here.
+std::atomic<const Sink*> g_known{nullptr};
+
+const Sink* known_sink(VerboseSink call, void* context) {
+  const Sink* newest = g_known.load(std::memory_order_acquire);
+  for (const Sink* sink = newest; sink != nullptr; sink = sink->earlier) {
+    if (sink->call == call && sink->context == context) return sink;
+  }
+  Sink* const fresh = new Sink{call, context, newest};
+  while (!g_known.compare_exchange_weak(fresh->earlier, fresh, std::memory_order_acq_rel)) {
+  }
+  return fresh;
+}
 
 bool wanted_by_environment() {
   const char* text = std::getenv("CONV3D_VERBOSE");
@@ -38,9 +53,7 @@ void write(const std::string& line) {
 }  // namespace
 
 void set_verbose_sink(VerboseSink sink, void* context) {
-  // The former sink may be in use by another thread: it is a few bytes, and setting sinks is
-  // rare, so it is not freed.
-  g_sink.store(sink != nullptr ? new Sink{sink, context} : nullptr, std::memory_order_release);
+  g_sink.store(sink != nullptr ? known_sink(sink, context) : nullptr, std::memory_order_release);
 }
 
 void set_verbose(bool on) { flag().store(on, std::memory_order_relaxed); }
