@@ -141,8 +141,15 @@ def shape5(value: Any, name: str) -> tuple[int, int, int, int, int]:
     return (a, b, c, d, e)
 
 
+# Looked up first: a dtype's name is made anew each time, which costs more than a small convolution.
+_NATIVE = {np.dtype(name): code for name, code in DTYPES.items() if name != "bfloat16"}
+
+
 def dtype(value: np.dtype[Any], name: str) -> int:
     """The code of a dtype that the engine computes in."""
+    code = _NATIVE.get(value)
+    if code is not None:
+        return code
     code = DTYPES.get(value.name)
     accepted = "float32, float64, float16 and bfloat16 (of ml_dtypes) are accepted"
     if code is None:
@@ -151,6 +158,7 @@ def dtype(value: np.dtype[Any], name: str) -> int:
         raise TypeError(
             f"{name} has dtype {value} in foreign byte order; {accepted}, in native order"
         )
+    _NATIVE[value] = code
     return code
 
 
