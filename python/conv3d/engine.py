@@ -490,7 +490,7 @@ class Explanation:
       threads: how many threads the call uses.
       workspace_bytes: scratch of a call, apart from the packed filter.
       packed_filter_bytes: size of the filter in the algorithm's own order.
-      error_bound: on max |error| / max |output| against float64.
+      error_bound: on max |error| / max |output| against float64, before the activation.
       effective_flops: 2 * multiply-adds of the direct algorithm: divided by the time, the effective
         FLOP/s.
     """

@@ -76,7 +76,7 @@ typedef enum conv3d_activation {
   CONV3D_TANH = 4
 } conv3d_activation;
 typedef enum conv3d_accuracy {
-  CONV3D_ACCURACY_DEFAULT = 0, /* max|error| <= 1e-5 max|output| in float32 */
+  CONV3D_ACCURACY_DEFAULT = 0, /* float32: max|error| <= 1e-5 max|output|, activation aside */
   CONV3D_ACCURACY_STRICT = 1,  /* direct summation only */
   CONV3D_ACCURACY_FAST = 2     /* as default, until there is hardware bfloat16 support */
 } conv3d_accuracy;
@@ -168,7 +168,7 @@ typedef struct conv3d_plan_info {
   const char* detail; /* block sizes in words */
   const char* why;    /* the reason of the choice */
   const char* isa;
-  double error_bound;     /* on max|error| / max|output| against float64 */
+  double error_bound;     /* on max|error| / max|output| against float64, before the activation */
   double effective_flops; /* of the direct algorithm, for the batch asked about */
   int threads;            /* that such a call would use */
   size_t workspace_bytes; /* of such a call, apart from the packed filter */
