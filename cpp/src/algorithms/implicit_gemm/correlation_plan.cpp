@@ -31,7 +31,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
-#include "algorithms/implicit_gemm/rates.h"
+#include "algorithms/machine_rates.h"
 #include "base/assert.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
@@ -954,7 +954,7 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   const double arithmetic =
       layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
   const int threads = std::max(1, context.threads);
-  return 1e-6 + std::max(arithmetic, bytes / kMemoryBytes) / threads;
+  return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / threads;
 }
 
 }  // namespace conv3d::implicit_gemm

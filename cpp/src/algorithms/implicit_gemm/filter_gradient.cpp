@@ -27,7 +27,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "algorithms/implicit_gemm/rates.h"
+#include "algorithms/machine_rates.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 
@@ -537,7 +537,7 @@ double filter_gradient_cost(const Problem& problem, const PlanContext& context) 
   const double layout = problem.layout == Layout::kChannelsFirst ? 1.2 : 1.0;
   const double arithmetic =
       layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
-  return 1e-6 + std::max(arithmetic, bytes / kMemoryBytes) / std::max(1, context.threads);
+  return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / std::max(1, context.threads);
 }
 
 }  // namespace conv3d::implicit_gemm

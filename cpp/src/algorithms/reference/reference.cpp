@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "algorithms/machine_rates.h"
 #include "base/half.h"
 #include "base/math.h"
 
@@ -307,7 +308,7 @@ class Reference final : public Algorithm {
   double cost(const Problem& problem, const PlanContext& context) const override {
     // About one multiply-add per nanosecond, and at least a microsecond so that it
     // never wins by rounding.
-    return 1e-6 + problem.flops() * 0.5e-9 / std::max(1, context.threads);
+    return kCallSeconds + problem.flops() * 0.5e-9 / std::max(1, context.threads);
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext&) const override {
     return std::make_unique<PreparedReference>(problem);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "algorithms/machine_rates.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 
@@ -12,15 +13,6 @@ constexpr int kGroup = kWinogradGroup;
 constexpr int64_t kLineBytes = 64;
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
-
-// What an unknown cache is taken for; and the cap on what all threads share, whatever
-// the machine says.
-size_t l2_of(const PlanContext& context) {
-  return std::max<size_t>(context.cpu->l2_bytes, size_t{256} << 10);
-}
-size_t l3_of(const PlanContext& context) {
-  return std::clamp<size_t>(context.cpu->l3_bytes, size_t{8} << 20, size_t{32} << 20);
-}
 
 }  // namespace
 
@@ -47,7 +39,7 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   b.block_floats = block_layout(g, staged, tiles, context.kernels->winograd.nr).floats;
   if (g.channels_first) {
     // The window of a run of tiles, one group of channels, in a quarter of the L2.
-    const int64_t lines = static_cast<int64_t>(l2_of(context)) / 4 / kLineBytes,
+    const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
                   rows = g.n[0] * g.n[1];
     b.run = static_cast<int>(std::clamp<int64_t>((lines / rows - g.n[2] + g.m[2]) / g.m[2], 1, 64));
     const int64_t source_lines = rows * (g.m[2] * (b.run - 1) + g.n[2]);
@@ -63,7 +55,7 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   const int64_t tiles = g.tiles_per_sample();
   // Fused: up to twice the L2, since the slot of one point at a time is what must be near; beyond
   // 24 tiles nothing is gained.
-  const size_t fused_bytes = 2 * l2_of(context);
+  const size_t fused_bytes = 2 * l2_bytes(*context.cpu);
   const auto bytes = [&](bool staged, int64_t n) {
     return block_layout(g, staged, n, context.kernels->winograd.nr).floats * sizeof(float);
   };
@@ -74,12 +66,12 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   const bool few = tiles < fused * context.cpu->usable_threads;
   const bool narrow = fused < 12 || bytes(false, fused) > fused_bytes;
   const bool wide_filter =
-      static_cast<size_t>(g.points()) * g.ci * g.co * sizeof(float) > l2_of(context);
+      static_cast<size_t>(g.points()) * g.ci * g.co * sizeof(float) > l2_bytes(*context.cpu);
   if (!narrow && !(few && wide_filter)) return make_blocking(g, false, fused, context);
   // Staged: what all threads share stays within the L3. A single sample of few tiles still
   // gets room for a small batch.
   int64_t staged = std::clamp<int64_t>(tiles, 32, 96);
-  while (staged > 8 && bytes(true, staged) > l3_of(context)) staged -= 4;
+  while (staged > 8 && bytes(true, staged) > l3_bytes(*context.cpu)) staged -= 4;
   return make_blocking(g, true, staged, context);
 }
 
@@ -95,19 +87,12 @@ int64_t tiles_per_block(const Blocking& b, int64_t total, int threads) {
 }
 
 // Measured on Zen 3 (AVX2), and close to what AVX-512 servers give: the multiplication runs at 0.87
-// of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and element;
-// packed filters stream at 13 GB/s from memory and 30 GB/s from the L3, images at 10 and 30 GB/s.
-// The clock is nominal, as in the other algorithms' estimates: ratios decide.
+// of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and element.
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
   constexpr double kEfficiency = 0.87;
   const double lanes = context.kernels->gemm.f32.lanes;
-  const double hertz =
-      lanes >= 8 ? 3e9
-                 : 1.5e9;  // without FMA a multiplication and an addition take two instructions
-  const double l2 = static_cast<double>(l2_of(context)), l3 = static_cast<double>(l3_of(context));
-  const auto stream = [&](double bytes, double resident, double memory_rate) {
-    return resident <= l2 / 2 ? 0.0 : bytes / (resident <= l3 / 2 ? 3e10 : memory_rate);
-  };
+  const double cycles = hertz(context.kernels->gemm.f32.lanes);  // a second
+  const CpuInfo& cpu = *context.cpu;
   const double tiles = static_cast<double>(g.tiles_per_sample()), points = g.points();
   const double co = static_cast<double>(ceil_div(g.co, context.kernels->winograd.nr) *
                                         context.kernels->winograd.nr);
@@ -119,9 +104,9 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double blocks = tiles / per_block;
   const double rows = std::max(per_block, 4.0) * blocks;
   const double multiply =
-      rows * points * static_cast<double>(g.ci) * co / (lanes * 2 * hertz * kEfficiency);
+      rows * points * static_cast<double>(g.ci) * co / (lanes * 2 * cycles * kEfficiency);
   const double filter_bytes = points * static_cast<double>(g.ci) * co * 4;
-  const double filter = stream(filter_bytes * blocks, filter_bytes, 1.3e10);
+  const double filter = stream_seconds(filter_bytes * blocks, filter_bytes, cpu);
   const double product = std::max(multiply, filter) + 0.4 * std::min(multiply, filter);
 
   // Transforms. Columns of the input are shared along w, so the first two axes see m[2] of n[2].
@@ -134,12 +119,11 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double result_bytes = static_cast<double>(g.result_voxels()) * out_groups * kLineBytes;
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
   const double overlap = static_cast<double>(g.n[0] * g.n[1]) / (g.m[0] * g.m[1]);
-  double seconds = product + (in_cycles + out_cycles) / hertz;
-  seconds +=
-      stream(source_bytes * overlap, source_bytes, 1e10) + stream(result_bytes, result_bytes, 1e10);
-  if (g.channels_first)
-    seconds += (source_bytes * overlap * 2 + result_bytes * 2) / 2e10;  // through the staging
-  return seconds + 3e-6;                                                // waking threads
+  double seconds = product + (in_cycles + out_cycles) / cycles;
+  seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
+             stream_seconds(result_bytes, result_bytes, cpu);
+  if (g.channels_first) seconds += (source_bytes * overlap * 2 + result_bytes * 2) / kStagingBytes;
+  return seconds + 3 * kCallSeconds;  // three phases
 }
 
 }  // namespace conv3d::winograd
