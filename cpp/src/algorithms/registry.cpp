@@ -5,6 +5,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/implicit_gemm/implicit_gemm.h"
 #include "algorithms/reference/reference.h"
+#include "algorithms/winograd/filter_gradient.h"
 #include "algorithms/winograd/winograd.h"
 
 namespace conv3d {
@@ -16,6 +17,8 @@ AlgorithmList algorithm_list() {
     list.push_back(&gemm_filter_gradient_algorithm());
     const AlgorithmList winograd = winograd_algorithms();
     list.insert(list.end(), winograd.items, winograd.items + winograd.size);
+    const AlgorithmList gradients = winograd_gradient_algorithms();
+    list.insert(list.end(), gradients.items, gradients.items + gradients.size);
     list.push_back(&reference_algorithm());
     return list;
   }();

@@ -14,10 +14,12 @@
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
 
+#include "kernels/winograd_gradient.inl"
+
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx2",        kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable,
+const KernelTable kKernelTable = {"avx2",        kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, kWinogradGradientTable,
                                   kPoolingTable, kElementwiseTable,  fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -14,6 +14,8 @@
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
 
+#include "kernels/winograd_gradient.inl"
+
 namespace conv3d::CONV3D_ISA {
 
 static constexpr unsigned kNeeds =
@@ -21,6 +23,6 @@ static constexpr unsigned kNeeds =
 
 extern const KernelTable kKernelTable;
 const KernelTable kKernelTable = {
-    "avx512", kNeeds, kGemmTable, kWinogradTable, kPoolingTable, kElementwiseTable, fma_loop};
+    "avx512", kNeeds, kGemmTable, kWinogradTable, kWinogradGradientTable, kPoolingTable, kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

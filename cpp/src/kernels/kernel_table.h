@@ -7,6 +7,7 @@
 #include "kernels/elementwise_table.h"
 #include "kernels/gemm_table.h"
 #include "kernels/pooling_table.h"
+#include "kernels/winograd_gradient_table.h"
 #include "kernels/winograd_table.h"
 
 namespace conv3d {
@@ -16,6 +17,7 @@ struct KernelTable {
   unsigned required_features;  // bits of CpuFeature
   GemmTable gemm;
   WinogradTable winograd;
+  WinogradGradientTable winograd_gradient;
   PoolingTable pooling;
   ElementwiseTable elementwise;
   // `rounds` rounds of independent float FMAs; returns the operations done. `sink`

@@ -1,0 +1,223 @@
+#include "algorithms/winograd/filter_gradient_blocking.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "algorithms/machine_rates.h"
+#include "base/math.h"
+#include "kernels/kernel_table.h"
+
+namespace conv3d::winograd {
+namespace {
+
+constexpr int kGroup = kWinogradGroup;
+constexpr int64_t kLineBytes = 64;
+// Longer chains round more; shorter ones spend their time on adding tiles of sums to memory.
+constexpr int64_t kChain = 96;
+constexpr int64_t kWideAfter = 16;
+constexpr int64_t kSegments = 8;
+constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
+
+int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
+
+}  // namespace
+
+std::string why_not_gradient(const Problem& problem, TileShape shape) {
+  if (problem.direction != Direction::kBackwardFilter) return "computes backward_filter only";
+  if (problem.dtype != DType::kFloat32) return "computes float32 only";
+  if (problem.groups != 1) return "computes ungrouped convolutions only";
+  if (problem.sd != 1 || problem.sh != 1 || problem.sw != 1) return "needs stride 1";
+  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw};
+  bool transforms = false;
+  for (int a = 0; a < 3; ++a) {
+    const bool small = kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5;
+    if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a])) == nullptr) {
+      char text[64];
+      std::snprintf(text, sizeof text, "has no F(%d, %lld)", shape.m[a],
+                    static_cast<long long>(kernel[a]));
+      return text;
+    }
+    transforms = transforms || kernel[a] > 1;
+  }
+  if (!transforms) return "a kernel of one tap has nothing to transform";
+  if (problem.layout == Layout::kChannelsFirst && problem.kw > 1 && problem.dw > 1)
+    return "needs dilation 1 along the width when channels are first";
+  return {};
+}
+
+GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape) {
+  const int64_t input[3] = {problem.id, problem.ih, problem.iw},
+                output[3] = {problem.od, problem.oh, problem.ow};
+  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw},
+                pad[3] = {problem.pd, problem.ph, problem.pw},
+                dilation[3] = {problem.dd, problem.dh, problem.dw};
+  GradientGeometry g{};
+  g.ci = problem.ic;
+  g.co = problem.oc;
+  g.channels_first = problem.layout == Layout::kChannelsFirst;
+  for (int a = 0; a < 3; ++a) {
+    g.input[a] = input[a];
+    g.output[a] = output[a];
+    g.pad[a] = pad[a];
+    g.r[a] = static_cast<int>(kernel[a]);
+    g.m[a] = shape.m[a];
+    g.n[a] = g.m[a] + g.r[a] - 1;
+    g.dilation[a] = kernel[a] > 1 ? dilation[a] : 1;
+    g.lattices[a] = std::clamp<int64_t>(g.dilation[a], 1, std::max<int64_t>(1, output[a]));
+    g.tiles[a] = ceil_div(ceil_div(output[a], g.dilation[a]), g.m[a]);
+  }
+  return g;
+}
+
+GradientLayout gradient_layout(const GradientGeometry& g, const GradientBlocking& b) {
+  const char* what = "the Winograd workspace";
+  const int64_t ci = groups_of(g.ci), co = groups_of(g.co), tiles = b.tiles();
+  GradientLayout x{};
+  x.input_columns = g.m[2] * (b.run - 1) + g.n[2];
+  x.gradient_columns = g.m[2] * b.run;
+  // One line more per position against cache-set conflicts.
+  x.input_position = checked_product({ci, b.runs, x.input_columns, kGroup}, what) + kGroup;
+  x.gradient_position = checked_product({co, b.runs, x.gradient_columns, kGroup}, what) + kGroup;
+  x.line_floats = checked_bytes({g.positions(), x.input_position + x.gradient_position}, what);
+  x.input_point = checked_product({b.ci_part, tiles, kGroup}, what) + kGroup;
+  x.gradient_point = checked_product({b.co_part, tiles, kGroup}, what) + kGroup;
+  x.point_floats = checked_bytes({g.n[2], x.input_point + x.gradient_point}, what);
+  x.sums_point = checked_product(
+      {b.co_sums, kGroup, std::min(g.ci, b.ci_sums * kGroup)}, what);
+  x.sums_floats = checked_bytes({g.points(), x.sums_point}, what);
+  x.staging_floats =
+      static_cast<size_t>(int64_t{g.n[0]} * g.n[1] * std::max(x.input_columns, x.gradient_columns)) *
+      kGroup;
+  return x;
+}
+
+GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, int64_t tiles,
+                                        const PlanContext& context) {
+  const int64_t l2 = static_cast<int64_t>(l2_bytes(*context.cpu)),
+                l3 = static_cast<int64_t>(l3_bytes(*context.cpu));
+  const int64_t ci = groups_of(g.ci), co = groups_of(g.co);
+  GradientBlocking b{};
+  b.shared = shared;
+  // A run's window of one group of channels fits a quarter of the L2, where channels first put it.
+  const int64_t lines = l2 / 4 / kLineBytes, rows = g.positions();
+  int64_t run = std::clamp<int64_t>((lines / rows - g.n[2] + g.m[2]) / g.m[2], 1, 64);
+  run = std::min(run, tiles);
+  const int64_t row = std::max<int64_t>(1, g.tiles[2]);
+  b.run = ceil_div(row, ceil_div(row, run));
+  b.runs = std::max<int64_t>(1, tiles / b.run);
+  b.chain = ceil_div(b.tiles(), ceil_div(b.tiles(), kChain));
+  b.wide_after = kWideAfter;
+  b.ci_sums = ci;
+  b.co_sums = co;
+  const auto sum_bytes = [&] {
+    return static_cast<int64_t>(g.points()) * b.ci_sums * b.co_sums * kGroup * kGroup * 4;
+  };
+  if (shared) {
+    b.segments = 1;
+    while (sum_bytes() > l3 / 2 && (b.ci_sums > 1 || b.co_sums > 1)) {
+      int64_t* larger = b.ci_sums > b.co_sums ? &b.ci_sums : &b.co_sums;
+      *larger = ceil_div(*larger, 2);
+    }
+  } else {
+    b.segments = std::clamp<int64_t>((8 << 20) / (3 * sum_bytes()), 1, kSegments);
+  }
+  // The points of both operands' parts within three quarters of the L2.
+  const int64_t room =
+      std::max<int64_t>(2, l2 * 3 / 4 / kLineBytes / (g.n[2] * b.tiles()));
+  b.co_part = std::min(b.co_sums, std::max<int64_t>(1, room / 2));
+  b.ci_part = std::min(b.ci_sums, std::max<int64_t>(1, room - b.co_part));
+  b.co_part = std::min(b.co_sums, std::max<int64_t>(1, room - b.ci_part));
+  return b;
+}
+
+GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanContext& context) {
+  const int64_t l2 = static_cast<int64_t>(l2_bytes(*context.cpu)),
+                l3 = static_cast<int64_t>(l3_bytes(*context.cpu));
+  const int64_t groups = groups_of(g.ci) + groups_of(g.co);
+  const int64_t sums =
+      static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
+  const int64_t tile_bytes = int64_t{g.positions()} * g.m[2] * groups * kLineBytes;
+  if (sums <= kPrivateSumBytes) {
+    const int64_t tiles = std::clamp<int64_t>(l2 / tile_bytes, 8, 64);
+    return make_gradient_blocking(g, false, tiles, context);
+  }
+  const int64_t most = std::clamp<int64_t>(g.tiles_per_sample(), 64, 128);
+  const int64_t tiles = std::clamp<int64_t>(l3 / 2 / tile_bytes, std::min<int64_t>(most, 16), most);
+  return make_gradient_blocking(g, true, tiles, context);
+}
+
+double gradient_error_bound(const GradientGeometry& g, const GradientBlocking& b) {
+  // As for the other directions: rounding grows like the square root of a chain of additions, times
+  // what the transforms amplify per axis.
+  const double chain = static_cast<double>(b.chain) +
+                       static_cast<double>(b.wide_after * ceil_div(b.tiles(), b.chain));
+  double bound = 2e-7 * std::sqrt(1.0 + chain / 16.0);
+  for (int n : g.n) bound *= n == 1 ? 1.0 : n == 4 ? 1.15 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
+  return bound;
+}
+
+// Measured on Zen 3 (AVX2): a vector of a transform costs 2.3 cycles per axis and element.
+double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocking& b,
+                                 const PlanContext& context) {
+  constexpr double kEfficiency = 0.85, kTransformCycles = 2.3;
+  const int lanes = context.kernels->gemm.f32.lanes;
+  const double cycles = hertz(lanes);
+  const CpuInfo& cpu = *context.cpu;
+  const GradientLayout x = gradient_layout(g, b);
+  const double tiles = static_cast<double>(g.tiles_per_sample()), points = g.points();
+  const double blocks = tiles / static_cast<double>(b.tiles());
+  const auto vectors_of = [&](int64_t channels) {
+    return static_cast<double>(channels / kGroup * (kGroup / lanes) +
+                               ceil_div(channels % kGroup, lanes));
+  };
+  const double ci_vectors = vectors_of(g.ci), co_vectors = vectors_of(g.co);
+  const double rows =
+      static_cast<double>(g.ci - g.ci % kGroup) +
+      (g.ci % kGroup == 0 ? 0.0 : std::max(6.0, static_cast<double>(g.ci % kGroup)));
+
+  // Products; each chain ends with a tile of sums to memory.
+  const double chain = std::min(static_cast<double>(b.chain), tiles);
+  const double multiply = tiles * points * rows * co_vectors / (2 * kEfficiency) *
+                          (1 + 4 / std::max(1.0, chain));
+  // Transforms. Runs share no columns, their tiles do.
+  const double shared =
+      static_cast<double>(x.input_columns) / static_cast<double>(g.m[2] * b.run);
+  const double input_elements = 2.0 * g.m[2] * shared * g.n[1] * g.n[0] + points;
+  const double gradient_elements = 1.0 * g.m[2] * g.n[0] * (g.m[1] + g.n[1]) + points;
+  // Sums of channels that do not fit are made in turn, each from all tiles.
+  const double input_passes =
+      blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.co), b.co_sums));
+  const double gradient_passes =
+      blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.ci), b.ci_sums));
+  const double transform = tiles * kTransformCycles *
+                           (input_elements * ci_vectors * input_passes +
+                            gradient_elements * co_vectors * gradient_passes);
+  // The way back to the taps, 16 channels at a time in float64.
+  const double wide_lanes = std::max(1, lanes / 2);
+  const double axes = g.r[0] * double(g.n[0]) * g.n[1] * g.n[2] +
+                      g.r[0] * double(g.r[1]) * g.n[1] * g.n[2] +
+                      g.r[0] * double(g.r[1]) * g.r[2] * g.n[2];
+  const double back = static_cast<double>(g.ci * groups_of(g.co)) * kGroup / wide_lanes *
+                      (axes / 2 + points * 2);
+  double seconds = (multiply + transform + back) / cycles;
+
+  // Lines of a block: written (read first by most caches) and read again.
+  const double line_bytes = static_cast<double>(x.line_floats) * 4;
+  const double sum_bytes = static_cast<double>(x.sums_floats) * 4;
+  seconds += 0.5 * stream_seconds(3 * line_bytes * blocks * std::max(input_passes, gradient_passes),
+                                  line_bytes / 2, cpu);
+  seconds += 0.5 * stream_seconds(2 * sum_bytes * std::max(1.0, blocks), sum_bytes, cpu);
+  const double input_bytes = static_cast<double>(g.input[0] * g.input[1] * g.input[2]) *
+                             static_cast<double>(groups_of(g.ci) * kLineBytes) * input_passes;
+  const double gradient_bytes = static_cast<double>(g.output[0] * g.output[1] * g.output[2]) *
+                                static_cast<double>(groups_of(g.co) * kLineBytes) * gradient_passes;
+  const double overlap = static_cast<double>(g.n[0] * g.n[1]) / (g.m[0] * g.m[1]);
+  seconds += stream_seconds(input_bytes * overlap, input_bytes, cpu) +
+             stream_seconds(gradient_bytes, gradient_bytes, cpu);
+  if (g.channels_first)
+    seconds += (input_bytes * overlap * 2 + gradient_bytes * 2) / kStagingBytes;
+  return seconds + 3 * kCallSeconds;
+}
+
+}  // namespace conv3d::winograd

@@ -1,0 +1,81 @@
+// The shapes and sizes of the Winograd filter gradient: how grad_output is cut into tiles, how many
+// of them pass together, and where their sums lie.
+//
+// Everything that decides the order of a sum (runs, blocks, chains, segments) follows from the
+// problem and the caches' sizes, never from the layout or the number of threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "algorithms/algorithm.h"
+#include "algorithms/winograd/geometry.h"
+
+namespace conv3d::winograd {
+
+// A dilation splits the volume into lattices of every dd-th plane, dh-th row and dw-th column,
+// which are convolutions without dilation. An axis of one tap has none.
+struct GradientGeometry {
+  int64_t ci, co;
+  int64_t input[3], output[3];  // extents
+  int64_t pad[3];               // zeros before
+  int64_t dilation[3], lattices[3];
+  int r[3], m[3], n[3];  // taps, pixels of a tile of grad_output, points
+  int64_t tiles[3];      // of one lattice
+  bool channels_first;
+  int points() const { return n[0] * n[1] * n[2]; }
+  int positions() const { return n[0] * n[1]; }  // lines of a column
+  int64_t tiles_per_sample() const {
+    return lattices[0] * lattices[1] * lattices[2] * tiles[0] * tiles[1] * tiles[2];
+  }
+};
+
+// Empty if F(r, shape) can compute the problem, else the reason.
+std::string why_not_gradient(const Problem& problem, TileShape shape);
+GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape);
+
+// Two ways to share the work:
+// shared:   all threads transform a block of tiles into lines in the shared cache, then share its
+//           products by position. One set of sums.
+// private:  few channels. Each thread takes a segment of the tiles through both steps within its
+//           own L2; every segment has sums of its own, added in order at the end.
+struct GradientBlocking {
+  bool shared;
+  int64_t run;            // most tiles of a run, along the width
+  int64_t runs;           // of a block
+  int64_t chain;          // most tiles in one chain of multiply-adds
+  int64_t wide_after;     // blocks whose sums are added in float32 before they move to float64
+  int64_t segments;       // private: at most
+  int64_t ci_sums, co_sums;  // groups of 16 channels whose sums are kept at a time
+  int64_t ci_part, co_part;  // groups of 16 channels that go through the third axis together
+  int64_t tiles() const { return run * runs; }
+};
+
+GradientBlocking choose_gradient_blocking(const GradientGeometry& geometry,
+                                          const PlanContext& context);
+// The same with the sizes given: for tests and tuning.
+GradientBlocking make_gradient_blocking(const GradientGeometry& geometry, bool shared,
+                                        int64_t tiles, const PlanContext& context);
+
+// Floats from place to place in a block's lines, a part's points, and the sums.
+struct GradientLayout {
+  int64_t input_columns, gradient_columns;  // of a run
+  ptrdiff_t input_position, gradient_position;
+  size_t line_floats;  // of a block, both operands
+  ptrdiff_t input_point, gradient_point;
+  size_t point_floats;  // of a part, both operands
+  ptrdiff_t sums_point;
+  size_t sums_floats;
+  size_t staging_floats;  // of a run of one group, channels first
+};
+GradientLayout gradient_layout(const GradientGeometry& geometry, const GradientBlocking& blocking);
+
+// Stated bound on max|error| / max|grad_filter| against float64.
+double gradient_error_bound(const GradientGeometry& geometry, const GradientBlocking& blocking);
+
+// Estimated seconds of one sample on one thread.
+double estimate_gradient_seconds(const GradientGeometry& geometry, const GradientBlocking& blocking,
+                                 const PlanContext& context);
+
+}  // namespace conv3d::winograd

@@ -1,0 +1,349 @@
+// The Winograd filter gradient, 16 channels side by side. The taps' gradients are r outputs of a
+// correlation whose kernel is a tile of grad_output, so with A^T, G, B^T of F(m, r)
+//
+//   grad_filter = G^T [ sum over tiles (B^T x) . (A dy) ]        x: n pixels, dy: m pixels
+//
+//   columns:  the pixels of a window at one place along the width, along d and h -> lines
+//   width:    lines of n (m) columns -> n points, a run of tiles
+//   outer:    the product per point, summed over tiles
+//   taps:     G^T along d, h and w, in float64
+//
+// Two steps, because what lies between them is two thirds of the points: neighbouring tiles share
+// columns. The lines of a block of tiles may live in a shared cache; the points never leave L2.
+//
+// Included by isa_*.cpp after winograd_transform.inl, which has input_line and the filter's axes.
+
+#include "kernels/winograd_gradient_table.h"
+
+namespace conv3d::CONV3D_ISA {
+
+// v = A d for N points from M pixels: even and odd powers serve both points of a pair.
+template <int N, int M>
+static CONV3D_ALWAYS_INLINE void gradient_line(const VecF* d, VecF* o) {
+  if constexpr (N == 1) {
+    o[0] = d[0];
+  } else {
+    constexpr cook_toom::Halves<N> h = cook_toom::make_halves<N>();
+    constexpr int kPairs = cook_toom::Halves<N>::kPairs, kZero = cook_toom::Halves<N>::kZero;
+    static_assert(M >= 2 && M <= 4);
+    if constexpr (kZero == 1) o[0] = d[0];
+#pragma GCC unroll 4
+    for (int q = 0; q < kPairs; ++q) {
+      VecF even = d[0], odd = d[1];
+      if constexpr (M > 2) even = vfma(vset(h.power[q][2]), d[2], even);
+      if constexpr (M > 3) odd = vfma(vset(h.power[q][2]), d[3], odd);
+      o[kZero + 2 * q] = vfma(vset(h.point[q]), odd, even);
+      o[kZero + 2 * q + 1] = vfnma(vset(h.point[q]), odd, even);
+    }
+    o[N - 1] = d[M - 1];
+  }
+}
+
+// P pixels to N points: P == N is the input, else grad_output.
+template <int N, int P>
+static CONV3D_ALWAYS_INLINE void operand_line(const VecF* d, VecF* o) {
+  if constexpr (P == N) {
+    input_line<N>(d, o);
+  } else {
+    gradient_line<N, P>(d, o);
+  }
+}
+
+// Along d, from the image: for each of `rows` rows, P pixels stride_d apart to N lines rows * 16
+// floats apart. kWhole: all pixels inside and 16 channels.
+template <int N, int P, bool kWhole>
+static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
+                            const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
+  const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
+  for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
+    const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
+    if constexpr (kWhole) {
+#pragma GCC unroll 8
+      for (int i = 0; i < P; ++i) prefetch_line(src + i * stride_d + stride_w);
+    }
+    for (int v = 0; v < vectors; ++v) {
+      VecF d[P], o[N];
+#pragma GCC unroll 8
+      for (int i = 0; i < P; ++i) {
+        if constexpr (kWhole) {
+          d[i] = vload(src + i * stride_d + v * kLanesF);
+        } else {
+          d[i] = inside && i >= clip.plane_begin && i < clip.plane_end
+                     ? load_lanes(src + i * stride_d + v * kLanesF, channels - v * kLanesF)
+                     : vzero();
+        }
+      }
+      operand_line<N, P>(d, o);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
+    }
+  }
+}
+
+// Along h: for each of `planes` planes of P lines, to N lines position_stride apart.
+template <int N, int P>
+static void columns_along_h(const float* src, int planes, int vectors, float* dst,
+                            ptrdiff_t position_stride) {
+  for (int plane = 0; plane < planes; ++plane, src += P * kWinogradGroup) {
+#pragma GCC unroll 8
+    for (int i = 0; i < N; ++i) prefetch_line(dst + i * position_stride + 4 * kWinogradGroup);
+    for (int v = 0; v < vectors; ++v) {
+      VecF d[P], o[N];
+#pragma GCC unroll 8
+      for (int i = 0; i < P; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
+      operand_line<N, P>(d, o);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) vstore(dst + i * position_stride + v * kLanesF, o[i]);
+    }
+    dst += N * position_stride;
+  }
+}
+
+using ColumnsDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int,
+                                ptrdiff_t, float*);
+using ColumnsHeightFn = void (*)(const float*, int, int, float*, ptrdiff_t);
+
+template <bool kWhole>
+static ColumnsDepthFn columns_depth_fn(int points, int pixels) {
+  switch (points * 8 + pixels) {
+    case 1 * 8 + 1: return columns_along_d<1, 1, kWhole>;
+    case 4 * 8 + 4: return columns_along_d<4, 4, kWhole>;
+    case 5 * 8 + 5: return columns_along_d<5, 5, kWhole>;
+    case 6 * 8 + 6: return columns_along_d<6, 6, kWhole>;
+    case 7 * 8 + 7: return columns_along_d<7, 7, kWhole>;
+    case 4 * 8 + 2: return columns_along_d<4, 2, kWhole>;
+    case 5 * 8 + 3: return columns_along_d<5, 3, kWhole>;
+    case 6 * 8 + 4: return columns_along_d<6, 4, kWhole>;
+    case 6 * 8 + 2: return columns_along_d<6, 2, kWhole>;
+    default: return columns_along_d<7, 3, kWhole>;
+  }
+}
+static ColumnsHeightFn columns_height_fn(int points, int pixels) {
+  switch (points * 8 + pixels) {
+    case 1 * 8 + 1: return columns_along_h<1, 1>;
+    case 4 * 8 + 4: return columns_along_h<4, 4>;
+    case 5 * 8 + 5: return columns_along_h<5, 5>;
+    case 6 * 8 + 6: return columns_along_h<6, 6>;
+    case 7 * 8 + 7: return columns_along_h<7, 7>;
+    case 4 * 8 + 2: return columns_along_h<4, 2>;
+    case 5 * 8 + 3: return columns_along_h<5, 3>;
+    case 6 * 8 + 4: return columns_along_h<6, 4>;
+    case 6 * 8 + 2: return columns_along_h<6, 2>;
+    default: return columns_along_h<7, 3>;
+  }
+}
+
+static void winograd_columns(const WinogradColumnsArgs* a) {
+  constexpr int kMax = kWinogradMaxPoints;
+  alignas(64) float half[kMax * kMax * kWinogradGroup];  // [points_d][pixels_h][16]
+  const int nd = a->points_d, nh = a->points_h, rows = a->pixels_h;
+  const int vectors = (a->channels + kLanesF - 1) / kLanesF;
+  ColumnClip clip;
+  clip.plane_begin = clamp_int(-a->origin_d, 0, a->pixels_d);
+  clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, a->pixels_d);
+  clip.row_begin = clamp_int(-a->origin_h, 0, rows);
+  clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, rows);
+  const bool whole = clip.plane_begin == 0 && clip.plane_end == a->pixels_d &&
+                     clip.row_begin == 0 && clip.row_end == rows && a->channels == kWinogradGroup;
+  const bool empty = clip.plane_begin >= clip.plane_end || clip.row_begin >= clip.row_end;
+  const ColumnsDepthFn along_d = whole ? columns_depth_fn<true>(nd, a->pixels_d)
+                                       : columns_depth_fn<false>(nd, a->pixels_d);
+  const ColumnsHeightFn along_h = columns_height_fn(nh, a->pixels_h);
+  const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
+  float* lines = a->lines;
+  for (int64_t i = 0, w = a->origin_w; i < a->columns; ++i, ++w, lines += kWinogradGroup) {
+    if (empty || w < 0 || w >= a->extent_w) {
+      for (int p = 0; p < nd * nh; ++p)
+        for (int v = 0; v < kWinogradGroup; v += kLanesF)
+          vstore(lines + p * a->position_stride + v, vzero());
+      continue;
+    }
+    along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels,
+            a->stride_w, half);
+    along_h(half, nd, vectors, lines, a->position_stride);
+  }
+}
+
+template <int N, int P>
+static void width_tiles(const WinogradWidthArgs* a) {
+  const float* src = a->columns;
+  float* dst = a->u;
+  const ptrdiff_t step = static_cast<ptrdiff_t>(a->step) * kWinogradGroup,
+                  position_stride = a->position_stride;
+  const int vectors = (a->channels + kLanesF - 1) / kLanesF;
+  for (int64_t t = 0; t < a->tiles; ++t, src += step, dst += kWinogradGroup) {
+    for (int v = 0; v < vectors; ++v) {
+      VecF d[P], o[N];
+#pragma GCC unroll 8
+      for (int i = 0; i < P; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
+      operand_line<N, P>(d, o);
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) vstore(dst + i * position_stride + v * kLanesF, o[i]);
+    }
+  }
+}
+
+static void winograd_width(const WinogradWidthArgs* a) {
+  switch (a->points * 8 + a->pixels) {
+    case 1 * 8 + 1: return width_tiles<1, 1>(a);
+    case 4 * 8 + 4: return width_tiles<4, 4>(a);
+    case 5 * 8 + 5: return width_tiles<5, 5>(a);
+    case 6 * 8 + 6: return width_tiles<6, 6>(a);
+    case 7 * 8 + 7: return width_tiles<7, 7>(a);
+    case 4 * 8 + 2: return width_tiles<4, 2>(a);
+    case 5 * 8 + 3: return width_tiles<5, 3>(a);
+    case 6 * 8 + 4: return width_tiles<6, 4>(a);
+    case 6 * 8 + 2: return width_tiles<6, 2>(a);
+    default: return width_tiles<7, 3>(a);
+  }
+}
+
+// --- the product per point -----------------------------------------------------------------------
+
+static constexpr int kOuterNv = kLinesNv;
+// Eight accumulators hide the latency of the multiply-adds.
+static constexpr int outer_rows(int vectors) {
+  return vectors <= kMaxNv ? (kStridedRows[vectors <= kMaxNv ? vectors : 1] < kLine
+                                  ? kStridedRows[vectors <= kMaxNv ? vectors : 1]
+                                  : kLine)
+                           : 2;
+}
+
+template <int MR, int NV>
+static void outer_tile(const WinogradOuterArgs* p, int row) {
+  constexpr int kPerLine = kLine / kLanesF;
+  Vec<float> acc[MR][NV];
+  clear<float, MR, NV>(acc);
+  const float* a = p->a + row;
+  const float* b = p->b;
+  const ptrdiff_t b_group = p->b_group;
+  for (int64_t t = p->tiles; t > 0; --t, a += kLine, b += kLine) {
+    VecF bv[NV];
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v)
+      bv[v] = vload(b + (v / kPerLine) * b_group + (v % kPerLine) * kLanesF);
+#pragma GCC unroll 16
+    for (int m = 0; m < MR; ++m) {
+      const VecF x = vset(a[m]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[m][v] = vfma(x, bv[v], acc[m][v]);
+    }
+  }
+  float* const c = p->c + row * kLine;
+  if (p->accumulate) {
+#pragma GCC unroll 16
+    for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v)
+        acc[m][v] = vadd(
+            vload(c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF),
+            acc[m][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v)
+      vstore(c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF, acc[m][v]);
+  }
+}
+
+template <int MR, int NV>
+static CONV3D_ALWAYS_INLINE void outer_some_rows(const WinogradOuterArgs* p, int row, int rows) {
+  if constexpr (MR > 1) {
+    if (rows < MR) return outer_some_rows<MR - 1, NV>(p, row, rows);
+  }
+  outer_tile<MR, NV>(p, row);
+}
+
+template <int NV>
+static void outer_vectors(const WinogradOuterArgs* p) {
+  constexpr int kRows = outer_rows(NV);
+  int row = 0;
+  for (int tiles = (p->rows + kRows - 1) / kRows; tiles > 0; --tiles) {
+    const int rows = (p->rows - row + tiles - 1) / tiles;
+    outer_some_rows<kRows, NV>(p, row, rows);
+    row += rows;
+  }
+}
+
+template <int NV>
+static CONV3D_ALWAYS_INLINE void outer_columns(const WinogradOuterArgs* p, int vectors) {
+  if constexpr (NV > 1) {
+    if (vectors < NV) return outer_columns<NV - 1>(p, vectors);
+  }
+  outer_vectors<NV>(p);
+}
+
+static void winograd_outer(const WinogradOuterArgs* p) {
+  outer_columns<kOuterNv>(p, (p->columns + kLanesF - 1) / kLanesF);
+}
+
+// --- the way back --------------------------------------------------------------------------------
+
+static void winograd_add_wide(double* sums, const float* terms, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(terms[i]);
+}
+
+// One axis for 16 channels: for each of `lines` lines, N of them src_stride apart to R of them
+// dst_stride apart (in doubles). `g` is [N][R].
+template <int N, int R>
+static void taps_axis(const double* g, const double* src, ptrdiff_t src_stride, ptrdiff_t src_line,
+                      int lines, double* dst, ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+  for (int line = 0; line < lines; ++line, src += src_line, dst += dst_line) {
+    for (int v = 0; v < kWinogradGroup; v += kLanesD) {
+      VecD x[N];
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) x[j] = vload(src + j * src_stride + v);
+#pragma GCC unroll 8
+      for (int k = 0; k < R; ++k) {
+        VecD sum = vmul(vset(g[k]), x[0]);
+#pragma GCC unroll 8
+        for (int j = 1; j < N; ++j) sum = vfma(vset(g[j * R + k]), x[j], sum);
+        vstore(dst + k * dst_stride + v, sum);
+      }
+    }
+  }
+}
+
+static FilterAxisFn taps_axis_fn(int points, int taps) {
+  switch (points * 8 + taps) {
+    case 1 * 8 + 1: return taps_axis<1, 1>;
+    case 4 * 8 + 3: return taps_axis<4, 3>;
+    case 5 * 8 + 3: return taps_axis<5, 3>;
+    case 6 * 8 + 3: return taps_axis<6, 3>;
+    case 6 * 8 + 5: return taps_axis<6, 5>;
+    default: return taps_axis<7, 5>;
+  }
+}
+
+static void winograd_taps(const WinogradTapsArgs* a) {
+  constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
+  alignas(64) double sums[kMax * kMax * kMax * kG], half[kTaps * kMax * kMax * kG];
+  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
+            r2 = a->taps_w;
+  for (int p = 0; p < n0 * n1 * n2; ++p) {
+    if (a->sums != nullptr) {
+      const float* line = a->sums + p * a->position_stride;
+      for (int c = 0; c < kG; ++c) sums[p * kG + c] = static_cast<double>(line[c]);
+    } else {
+      const double* line = a->wide_sums + p * a->position_stride;
+      for (int c = 0; c < kG; ++c) sums[p * kG + c] = line[c];
+    }
+  }
+  // [n0][n1][n2] -> [r0][n1][n2] -> [r0][r1][n2] -> [r0][r1][r2], 16 doubles each
+  taps_axis_fn(n0, r0)(a->g_d, sums, n1 * n2 * kG, kG, n1 * n2, half, n1 * n2 * kG, kG);
+  const FilterAxisFn along_h = taps_axis_fn(n1, r1);
+  for (int d = 0; d < r0; ++d)
+    along_h(a->g_h, half + d * n1 * n2 * kG, n2 * kG, kG, n2, sums + d * r1 * n2 * kG, n2 * kG, kG);
+  taps_axis_fn(n2, r2)(a->g_w, sums, kG, n2 * kG, r0 * r1, half, kG, r2 * kG);
+  float* filter = a->filter;
+  for (int t = 0; t < r0 * r1 * r2; ++t, filter += a->tap_stride)
+    for (int c = 0; c < a->channels; ++c) filter[c] = static_cast<float>(half[t * kG + c]);
+}
+
+static constexpr WinogradGradientTable kWinogradGradientTable = {
+    kLinesNr,       winograd_columns,  winograd_width,
+    winograd_outer, winograd_add_wide, winograd_taps};
+
+}  // namespace conv3d::CONV3D_ISA

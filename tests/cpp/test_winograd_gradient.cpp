@@ -1,0 +1,184 @@
+// algorithms/winograd/filter_gradient and kernels/winograd_gradient: the algorithm against float64
+// in all forms, its stated accuracy over few and many tiles, and the same bits whatever the threads,
+// layout and alignment.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "algorithms/machine_rates.h"
+#include "algorithms/reference/reference.h"
+#include "algorithms/winograd/filter_gradient.h"
+#include "emulation/tables.h"
+#include "kernels/dispatch.h"
+#include "problem_sets.h"
+#include "run_algorithm.h"
+
+namespace conv3d {
+namespace {
+
+using testing::Block;
+using testing::runnable_tables;
+using testing::Tensors;
+
+PlanContext context_of(const KernelTable& table) { return {&table, &cpu_info(), 1}; }
+
+std::vector<double> exact_result(const Problem& p, const Tensors<float>& tensors) {
+  Problem wide = p;
+  wide.dtype = DType::kFloat64;
+  Tensors<double> t(wide);
+  t.input.assign(tensors.input.begin(), tensors.input.end());
+  t.grad_output.assign(tensors.grad_output.begin(), tensors.grad_output.end());
+  return testing::run_algorithm(reference_algorithm(), wide, context_of(kernel_table()), t, 2);
+}
+
+// max|error| / max|result|. A handful of results may all be small by chance; then their spread
+// stands in for the maximum.
+double relative_error(const std::vector<float>& got, const std::vector<double>& want,
+                      double spread) {
+  double worst = 0, largest = 2 * spread;
+  for (size_t i = 0; i < want.size(); ++i) {
+    const double error = std::abs(static_cast<double>(got[i]) - want[i]);
+    worst = std::max(worst, std::isnan(error) ? 1e30 : error);
+    largest = std::max(largest, std::abs(want[i]));
+  }
+  return worst / largest;
+}
+
+double spread_of(const Problem& p) {
+  return std::sqrt(static_cast<double>(p.mb * p.output_voxels()));
+}
+
+Problem gradient_problem(const std::string& text, Layout layout = Layout::kChannelsLast) {
+  ProblemSpec spec = testing::parse_problem(text);
+  spec.direction = Direction::kBackwardFilter;
+  spec.layout = layout;
+  return make_problem(spec);
+}
+
+std::vector<float> run_prepared(const Prepared& prepared, const Problem& p,
+                                const Tensors<float>& tensors, int threads) {
+  // NaN: what is read before it is written shows.
+  Block scratch(prepared.ledger().total_bytes(threads));
+  std::fill_n(scratch.as<float>(), prepared.ledger().total_bytes(threads) / sizeof(float),
+              std::numeric_limits<float>::quiet_NaN());
+  Block result(static_cast<size_t>(p.filter_elements()) * sizeof(float));
+  Buffers buffers;
+  buffers.input = tensors.input.data();
+  buffers.grad_output = tensors.grad_output.data();
+  buffers.result = result.data();
+  buffers.batch = p.mb;
+  prepared.execute(buffers, Scratch(prepared.ledger(), scratch.data()), default_thread_pool(),
+                   threads);
+  CHECK(scratch.intact());
+  CHECK(result.intact());
+  return std::vector<float>(result.as<float>(), result.as<float>() + p.filter_elements());
+}
+
+Tensors<float> channels_first(const Problem& p, const Tensors<float>& last) {
+  Tensors<float> first = last;
+  const auto turn = [&](const std::vector<float>& from, std::vector<float>* to, int64_t voxels,
+                        int64_t channels) {
+    for (int64_t n = 0; n < p.mb; ++n)
+      for (int64_t v = 0; v < voxels; ++v)
+        for (int64_t c = 0; c < channels; ++c)
+          (*to)[static_cast<size_t>((n * channels + c) * voxels + v)] =
+              from[static_cast<size_t>((n * voxels + v) * channels + c)];
+  };
+  turn(last.input, &first.input, p.input_voxels(), p.ic);
+  turn(last.grad_output, &first.grad_output, p.output_voxels(), p.oc);
+  return first;
+}
+
+// Problems whose runs and blocks are cut at every kind of edge.
+const char* const kProblems[] = {
+    "mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic3id6ih9iw10_oc5_kd3kh3kw3_sd1sh1sw1_valid",
+    "mb1_ic17id6ih6iw13_oc19_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic33id5ih7iw6_oc16_kd3kh3kw3_sd1sh1sw1_pd2ph1pw0_qd0qh1qw2",
+    "mb1_ic4id1ih1iw1_oc3_kd3kh3kw3_sd1sh1sw1_same",
+    "mb3_ic9id2ih3iw21_oc48_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic20id6ih9iw11_oc7_kd1kh3kw3_sd1sh1sw1_same",
+    "mb1_ic20id9ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+    "mb1_ic18id3ih9iw70_oc20_kd3kh3kw1_sd1sh1sw1_same",
+    "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
+    "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
+    "mb1_ic80id4ih5iw5_oc100_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6",
+    "mb2_ic7id9ih10iw11_oc12_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2_same",
+    "mb1_ic7id5ih10iw19_oc17_kd3kh3kw3_sd1sh1sw1_dd1dh3dw4_valid",
+    "mb1_ic2id3ih8iw9_oc3_kd3kh1kw3_sd1sh1sw1_dd4dh2dw5_same",
+    "mb1_ic2id12ih8iw9_oc3_kd3kh3kw1_sd1sh1sw1_dd3dh2dw3_pd1ph5pw0_qd4qh0qw0"};
+
+TEST_CASE("winograd gradient: every tile shape against float64, in both layouts, on every ISA") {
+  const AlgorithmList list = winograd_gradient_algorithms();
+  for (const char* text : kProblems)
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      const Problem p = gradient_problem(text, layout);
+      const Problem last = gradient_problem(text);
+      const Tensors<float> made(p, 17, false);
+      const Tensors<float> tensors =
+          layout == Layout::kChannelsFirst ? channels_first(p, made) : made;
+      const std::vector<double> want = exact_result(last, made);
+      for (const KernelTable* table : runnable_tables()) {
+        const PlanContext context = context_of(*table);
+        for (int i = 0; i < list.size; ++i) {
+          const Algorithm& algorithm = *list.items[i];
+          if (!algorithm.why_not(p, context).empty()) continue;
+          CAPTURE(text);
+          CAPTURE(table->name);
+          CAPTURE(algorithm.name());
+          CAPTURE(static_cast<int>(layout));
+          CHECK(algorithm.cost(p, context) > 0);
+          const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context);
+          const std::vector<float> got = run_prepared(*prepared, p, tensors, 1);
+          CHECK(relative_error(got, want, spread_of(p)) < prepared->error_bound());
+        }
+      }
+    }
+}
+
+TEST_CASE("winograd gradient: both ways to share the work, blocks of any size, sums in turn") {
+  const PlanContext context = context_of(kernel_table());
+  struct Form {
+    const char* text;
+    winograd::TileShape shape;
+  };
+  const Form forms[] = {{"mb2_ic40id9ih10iw11_oc50_kd3kh3kw3_sd1sh1sw1_same", {{4, 4, 4}}},
+                        {"mb1_ic24id6ih10iw23_oc8_kd1kh3kw3_sd1sh1sw1_valid", {{1, 4, 4}}},
+                        {"mb3_ic8id12ih10iw11_oc17_kd3kh3kw3_sd1sh1sw1_same", {{2, 4, 4}}}};
+  for (const Form& form : forms) {
+    const Problem p = gradient_problem(form.text);
+    const Tensors<float> tensors(p, 5, false);
+    const std::vector<double> want = exact_result(p, tensors);
+    const winograd::GradientGeometry g = winograd::make_gradient_geometry(p, form.shape);
+    for (bool shared : {true, false})
+      for (int64_t tiles : {1, 3, 8, 40, 128})
+        for (int64_t sums : {1, 2, 100}) {
+          winograd::GradientBlocking b =
+              winograd::make_gradient_blocking(g, shared, tiles, context);
+          if (sums < 100 && !shared) continue;
+          b.ci_sums = std::min(b.ci_sums, sums);
+          b.co_sums = std::min(b.co_sums, sums);
+          b.ci_part = std::min(b.ci_part, b.ci_sums);
+          b.co_part = std::min(b.co_part, b.co_sums);
+          CAPTURE(form.text);
+          CAPTURE(shared);
+          CAPTURE(tiles);
+          CAPTURE(sums);
+          const std::unique_ptr<Prepared> prepared =
+              winograd::prepare_gradient(p, context, form.shape, b);
+          const std::vector<float> got = run_prepared(*prepared, p, tensors, 2);
+          CHECK(relative_error(got, want, spread_of(p)) < prepared->error_bound());
+          CHECK(run_prepared(*prepared, p, tensors, 1) == got);
+        }
+  }
+}
+
+}  // namespace
+}  // namespace conv3d
