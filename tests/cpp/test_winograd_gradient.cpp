@@ -1,6 +1,6 @@
 // algorithms/winograd/filter_gradient and kernels/winograd_gradient: the algorithm against float64
-// in all forms, its stated accuracy over few and many tiles, and the same bits whatever the threads,
-// layout and alignment.
+// in all forms, its stated accuracy over few and many tiles, and the same bits whatever the
+// threads, layout and alignment.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -178,6 +178,137 @@ TEST_CASE("winograd gradient: both ways to share the work, blocks of any size, s
           CHECK(run_prepared(*prepared, p, tensors, 1) == got);
         }
   }
+}
+
+TEST_CASE("winograd gradient: the same bits for any threads, layout and alignment") {
+  const PlanContext context = context_of(kernel_table());
+  for (const char* text : {"mb2_ic20id9ih10iw45_oc24_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic130id7ih6iw9_oc50_kd3kh3kw3_sd1sh1sw1_valid",
+                           "mb5_ic8id8ih9iw10_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh1dw1_same"}) {
+    const Problem p = gradient_problem(text),
+                  first = gradient_problem(text, Layout::kChannelsFirst);
+    const Tensors<float> tensors(p, 9, false), turned = channels_first(p, tensors);
+    const AlgorithmList list = winograd_gradient_algorithms();
+    for (int i = 0; i < list.size; ++i) {
+      const Algorithm& algorithm = *list.items[i];
+      if (!algorithm.why_not(p, context).empty()) continue;
+      CAPTURE(text);
+      CAPTURE(algorithm.name());
+      const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context),
+                                      other = algorithm.prepare(first, context);
+      const std::vector<float> want = run_prepared(*prepared, p, tensors, 1);
+      for (int threads : {2, 3, 7}) CHECK(run_prepared(*prepared, p, tensors, threads) == want);
+      CHECK(run_prepared(*other, first, turned, 2) == want);
+      Block input((tensors.input.size() + 1) * sizeof(float)),
+          gradient((tensors.grad_output.size() + 3) * sizeof(float)),
+          scratch(prepared->ledger().total_bytes(2)), result((want.size() + 1) * sizeof(float));
+      std::copy(tensors.input.begin(), tensors.input.end(), input.as<float>() + 1);
+      std::copy(tensors.grad_output.begin(), tensors.grad_output.end(), gradient.as<float>() + 3);
+      Buffers buffers;
+      buffers.input = input.as<float>() + 1;
+      buffers.grad_output = gradient.as<float>() + 3;
+      buffers.result = result.as<float>() + 1;
+      buffers.batch = p.mb;
+      prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()), default_thread_pool(),
+                        2);
+      CHECK(result.intact());
+      CHECK(std::equal(want.begin(), want.end(), result.as<float>() + 1));
+      buffers.batch = 0;
+      prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()), default_thread_pool(),
+                        2);
+      CHECK(std::all_of(result.as<float>() + 1, result.as<float>() + 1 + want.size(),
+                        [](float x) { return x == 0; }));
+    }
+  }
+}
+
+TEST_CASE(
+    "winograd gradient: the stated accuracy over few and over many tiles, two kinds of data") {
+  const PlanContext context = context_of(kernel_table());
+  for (const char* text : {"mb1_ic16id8ih8iw8_oc16_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic24id20ih20iw20_oc24_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb2_ic4id64ih64iw64_oc4_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic4id40ih40iw40_oc4_kd5kh5kw5_sd1sh1sw1_same"})
+    for (bool relu : {false, true}) {
+      const Problem p = gradient_problem(text);
+      Tensors<float> tensors(p, 23, false);
+      double square = 1;
+      if (relu) {
+        for (float& x : tensors.input) x = std::max(x, 0.0f);
+        square = 0.5;
+      }
+      const std::vector<double> want = exact_result(p, tensors);
+      const AlgorithmList list = winograd_gradient_algorithms();
+      for (int i = 0; i < list.size; ++i) {
+        const Algorithm& algorithm = *list.items[i];
+        if (!algorithm.why_not(p, context).empty()) continue;
+        const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context);
+        const double error = relative_error(run_prepared(*prepared, p, tensors, 2), want,
+                                            spread_of(p) * std::sqrt(square));
+        CAPTURE(text);
+        CAPTURE(relu);
+        CAPTURE(algorithm.name());
+        CHECK(error < prepared->error_bound());
+      }
+    }
+}
+
+TEST_CASE("winograd gradient: the workspace does not grow with the volume or the batch") {
+  const PlanContext context = context_of(kernel_table());
+  const int64_t l2 = static_cast<int64_t>(l2_bytes(cpu_info())),
+                l3 = static_cast<int64_t>(l3_bytes(cpu_info()));
+  for (const char* channels : {"ic8", "ic16", "ic64", "ic256", "ic1024"})
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      size_t shared[2], thread[2];
+      int i = 0;
+      for (const char* volume : {"id64ih64iw64", "id512ih512iw512"}) {
+        const Problem p = gradient_problem(std::string("mb1_") + channels + volume + "_oc" +
+                                               (channels + 2) + "_kd3kh3kw3_sd1sh1sw1_same",
+                                           layout);
+        const AlgorithmList list = winograd_gradient_algorithms();
+        const std::unique_ptr<Prepared> prepared = list.items[0]->prepare(p, context);
+        shared[i] = prepared->ledger().shared_bytes();
+        thread[i++] = prepared->ledger().bytes_per_thread();
+      }
+      CAPTURE(channels);
+      CHECK(thread[1] <= static_cast<size_t>(3 * l2));
+      CHECK(shared[1] <= static_cast<size_t>(3 * l3));
+      // Rows are cut into runs of slightly different lengths.
+      CHECK(static_cast<double>(shared[1]) < 1.3 * static_cast<double>(shared[0]));
+      CHECK(static_cast<double>(thread[1]) < 1.3 * static_cast<double>(thread[0]));
+    }
+}
+
+TEST_CASE("winograd gradient: says what it does not compute") {
+  const PlanContext context = context_of(kernel_table());
+  const Algorithm& f4x4x4 = *winograd_gradient_algorithms().items[0];
+  const auto reason = [&](const char* text, auto&& change) {
+    ProblemSpec spec = testing::parse_problem(text);
+    spec.direction = Direction::kBackwardFilter;
+    change(spec);
+    return f4x4x4.why_not(make_problem(spec), context);
+  };
+  const auto same = [](ProblemSpec&) {};
+  const char* plain = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same";
+  const char* dilated = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2_same";
+  CHECK(reason(plain, same).empty());
+  CHECK(reason(dilated, same).empty());
+  CHECK(reason(dilated, [](ProblemSpec& s) {
+          s.layout = Layout::kChannelsFirst;
+        }).find("dilation") != std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("stride") !=
+        std::string::npos);
+  CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") !=
+        std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd1kh3kw3_sd1sh1sw1_same", same).find("F(4, 1)") !=
+        std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.accuracy = Accuracy::kStrict; }).find("strict") !=
+        std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) { s.dtype = DType::kFloat64; }).find("float32") !=
+        std::string::npos);
+  CHECK(reason(plain, [](ProblemSpec& s) {
+          s.direction = Direction::kForward;
+        }).find("backward_filter") != std::string::npos);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx2",        kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, kWinogradGradientTable,
-                                  kPoolingTable, kElementwiseTable,  fma_loop};
+const KernelTable kKernelTable = {
+    "avx2",        kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, kWinogradGradientTable,
+    kPoolingTable, kElementwiseTable,  fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -23,6 +23,7 @@ static constexpr unsigned kNeeds =
 
 extern const KernelTable kKernelTable;
 const KernelTable kKernelTable = {
-    "avx512", kNeeds, kGemmTable, kWinogradTable, kWinogradGradientTable, kPoolingTable, kElementwiseTable, fma_loop};
+    "avx512",          kNeeds,  kGemmTable, kWinogradTable, kWinogradGradientTable, kPoolingTable,
+    kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -20,6 +20,7 @@ namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
 const KernelTable kKernelTable = {
-    "generic", 0, kGemmTable, kWinogradTable, kWinogradGradientTable, kPoolingTable, kElementwiseTable, fma_loop};
+    "generic",         0,       kGemmTable, kWinogradTable, kWinogradGradientTable, kPoolingTable,
+    kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -146,8 +146,8 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   const bool whole = clip.plane_begin == 0 && clip.plane_end == a->pixels_d &&
                      clip.row_begin == 0 && clip.row_end == rows && a->channels == kWinogradGroup;
   const bool empty = clip.plane_begin >= clip.plane_end || clip.row_begin >= clip.row_end;
-  const ColumnsDepthFn along_d = whole ? columns_depth_fn<true>(nd, a->pixels_d)
-                                       : columns_depth_fn<false>(nd, a->pixels_d);
+  const ColumnsDepthFn along_d =
+      whole ? columns_depth_fn<true>(nd, a->pixels_d) : columns_depth_fn<false>(nd, a->pixels_d);
   const ColumnsHeightFn along_h = columns_height_fn(nh, a->pixels_h);
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   float* lines = a->lines;
@@ -235,9 +235,9 @@ static void outer_tile(const WinogradOuterArgs* p, int row) {
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v)
-        acc[m][v] = vadd(
-            vload(c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF),
-            acc[m][v]);
+        acc[m][v] =
+            vadd(vload(c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF),
+                 acc[m][v]);
     }
   }
 #pragma GCC unroll 16
@@ -343,7 +343,6 @@ static void winograd_taps(const WinogradTapsArgs* a) {
 }
 
 static constexpr WinogradGradientTable kWinogradGradientTable = {
-    kLinesNr,       winograd_columns,  winograd_width,
-    winograd_outer, winograd_add_wide, winograd_taps};
+    kLinesNr, winograd_columns, winograd_width, winograd_outer, winograd_add_wide, winograd_taps};
 
 }  // namespace conv3d::CONV3D_ISA

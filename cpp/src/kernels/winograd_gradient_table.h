@@ -36,8 +36,9 @@ struct WinogradWidthArgs {
   ptrdiff_t position_stride;
 };
 
-// c[column / 16][row][column % 16] (+)= sum over tiles of a[tile][row] * b[column / 16][tile][column
-// % 16], one chain of multiply-adds. Rows of c lie 16 floats apart. c aliases neither a nor b.
+// c[column / 16][row][column % 16] (+)= sum over tiles of a[tile][row] * b[column /
+// 16][tile][column % 16], one chain of multiply-adds. Rows of c lie 16 floats apart. c aliases
+// neither a nor b.
 struct WinogradOuterArgs {
   const float* a;  // 16 floats a tile
   const float* b;

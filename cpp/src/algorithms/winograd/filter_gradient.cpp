@@ -4,8 +4,9 @@
 // A tile is m pixels of grad_output per axis; x, the n = m + r - 1 input pixels that its taps meet.
 // Tiles are counted (sample, lattice, depth, height, width), width fastest; a run is some
 // neighbours along the width; a block, some consecutive runs. A block goes through
-//   columns    both operands along depth and height, to lines [position][channels / 16][run][column]
-//   products   position by position: along the width, to points [channels / 16][tile], then
+//   columns    both operands along depth and height, to lines [position][channels /
+//   16][run][column] products   position by position: along the width, to points [channels /
+//   16][tile], then
 //              sums[p][oc / 16][ic][16] += the product over the tiles
 // and after the last block
 //   taps       the sums to grad_filter, in float64
@@ -50,10 +51,10 @@ struct Run {
 struct Operand {
   const float* image;
   int64_t channels, extent[3];
-  int pixels[3];          // of a tile's window
-  int64_t first[3];       // pixel of lattice a that the window of its tile 0 starts with, plus a
-  int64_t columns;        // of a run, at most
-  ptrdiff_t position;     // floats from position to position
+  int pixels[3];       // of a tile's window
+  int64_t first[3];    // pixel of lattice a that the window of its tile 0 starts with, plus a
+  int64_t columns;     // of a run, at most
+  ptrdiff_t position;  // floats from position to position
   float* lines;
 };
 
@@ -69,11 +70,11 @@ class GradientPrepared final : public Prepared {
         seconds_(estimate_gradient_seconds(g_, b_, context)) {
     const auto book = [&](const char* name, int64_t count, size_t elements, size_t size,
                           bool per_thread) {
-      return ledger_.book(name,
-                          checked_bytes({count, static_cast<int64_t>(elements),
-                                         static_cast<int64_t>(size)},
-                                        "the Winograd workspace"),
-                          per_thread);
+      return ledger_.book(
+          name,
+          checked_bytes({count, static_cast<int64_t>(elements), static_cast<int64_t>(size)},
+                        "the Winograd workspace"),
+          per_thread);
     };
     lines_ = book("winograd lines", 1, x_.line_floats, sizeof(float), !b_.shared);
     points_ = book("winograd points", 1, x_.point_floats, sizeof(float), true);
@@ -116,10 +117,10 @@ class GradientPrepared final : public Prepared {
   void transform_block(const State& state, Range runs, const Scratch& scratch,
                        const ForEach& for_each) const;
   template <class ForEach>
-  bool add_runs(const State& state, Range runs, bool transform, const Scratch& scratch,
-                int threads, const ForEach& for_each) const;
+  bool add_runs(const State& state, Range runs, bool transform, const Scratch& scratch, int threads,
+                const ForEach& for_each) const;
   void transform_run(const Operand& operand, const Run& run, int64_t slot, int64_t group,
-                 float* staging) const;
+                     float* staging) const;
   void multiply(const State& state, Range runs, int position, Range co, bool accumulate,
                 float* points) const;
   void widths(const Operand& operand, Range runs, int position, int64_t group, float* points,
@@ -185,8 +186,8 @@ GradientPrepared::State GradientPrepared::state_of(const Buffers& buffers, float
 void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                                int threads) const {
   float* const filter = static_cast<float*>(buffers.result);
-  const int64_t per_sample = g_.lattices[0] * g_.lattices[1] * g_.lattices[2] * g_.tiles[0] *
-                             g_.tiles[1] * pieces_;
+  const int64_t per_sample =
+      g_.lattices[0] * g_.lattices[1] * g_.lattices[2] * g_.tiles[0] * g_.tiles[1] * pieces_;
   const int64_t runs = per_sample * buffers.batch;
   if (runs == 0) {
     std::fill_n(filter, g_.r[0] * g_.r[1] * g_.r[2] * g_.ci * g_.co, 0.0f);
@@ -204,8 +205,8 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
     const int64_t elements = static_cast<int64_t>(x_.sums_floats);
     pool.parallel_for(segments, 1, threads, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t s = begin; s < end; ++s) {
-        const State state = state_of(buffers, scratch.get<float>(lines_, thread), sums_of(s),
-                                     wide_of(s));
+        const State state =
+            state_of(buffers, scratch.get<float>(lines_, thread), sums_of(s), wide_of(s));
         const auto alone = [&](int64_t n, const auto& fn) { fn(int64_t{0}, n, thread); };
         if (add_runs(state, piece(runs, s, segments), true, scratch, 1, alone)) continue;
         std::fill_n(state.wide, elements, 0.0);
@@ -356,8 +357,8 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
     for (int64_t h = 0; h < size[1]; ++h, t.dst += size[2] * kGroup) {
       const int64_t at_d = offset[0] + (begin[0] + d) * g_.dilation[0],
                     at_h = offset[1] + (begin[1] + h) * g_.dilation[1];
-      t.src = sample + group * kGroup * voxels + (at_d * x.extent[1] + at_h) * x.extent[2] +
-              begin[2];
+      t.src =
+          sample + group * kGroup * voxels + (at_d * x.extent[1] + at_h) * x.extent[2] + begin[2];
       kernels_->gemm.f32.transpose(&t);
     }
   a.source = staging;
@@ -422,14 +423,14 @@ void GradientPrepared::multiply(const State& state, Range runs, int position, Ra
           for (int64_t column = co_begin; column < co_end; column += lines) {
             a.columns = static_cast<int>(
                 std::min({lines * kGroup, (co_end - column) * kGroup, g_.co - column * kGroup}));
-            a.c = sums + ((column - state.co.begin) * rows + (group - state.ci.begin) * kGroup) *
-                             kGroup;
+            a.c = sums +
+                  ((column - state.co.begin) * rows + (group - state.ci.begin) * kGroup) * kGroup;
             for (int64_t chain = 0; chain < chains; ++chain) {
               const Range range = piece(tiles, chain, chains);
               a.tiles = range.size();
               a.a = u + point * x_.input_point + (group - ci_begin) * most + range.begin * kGroup;
-              a.b = v + point * x_.gradient_point + (column - co_begin) * most +
-                    range.begin * kGroup;
+              a.b =
+                  v + point * x_.gradient_point + (column - co_begin) * most + range.begin * kGroup;
               a.accumulate = accumulate || chain > 0;
               kernels_->winograd_gradient.outer(&a);
             }
@@ -485,7 +486,8 @@ class GradientAlgorithm final : public Algorithm {
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
     const GradientGeometry geometry = make_gradient_geometry(problem, shape_);
-    return estimate_gradient_seconds(geometry, choose_gradient_blocking(geometry, context), context);
+    return estimate_gradient_seconds(geometry, choose_gradient_blocking(geometry, context),
+                                     context);
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem,
                                     const PlanContext& context) const override {

@@ -83,12 +83,11 @@ GradientLayout gradient_layout(const GradientGeometry& g, const GradientBlocking
   x.input_point = checked_product({b.ci_part, tiles, kGroup}, what) + kGroup;
   x.gradient_point = checked_product({b.co_part, tiles, kGroup}, what) + kGroup;
   x.point_floats = checked_bytes({g.n[2], x.input_point + x.gradient_point}, what);
-  x.sums_point = checked_product(
-      {b.co_sums, kGroup, std::min(g.ci, b.ci_sums * kGroup)}, what);
+  x.sums_point = checked_product({b.co_sums, kGroup, std::min(g.ci, b.ci_sums * kGroup)}, what);
   x.sums_floats = checked_bytes({g.points(), x.sums_point}, what);
-  x.staging_floats =
-      static_cast<size_t>(int64_t{g.n[0]} * g.n[1] * std::max(x.input_columns, x.gradient_columns)) *
-      kGroup;
+  x.staging_floats = static_cast<size_t>(int64_t{g.n[0]} * g.n[1] *
+                                         std::max(x.input_columns, x.gradient_columns)) *
+                     kGroup;
   return x;
 }
 
@@ -123,8 +122,7 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
     b.segments = std::clamp<int64_t>((8 << 20) / (3 * sum_bytes()), 1, kSegments);
   }
   // The points of both operands' parts within three quarters of the L2.
-  const int64_t room =
-      std::max<int64_t>(2, l2 * 3 / 4 / kLineBytes / (g.n[2] * b.tiles()));
+  const int64_t room = std::max<int64_t>(2, l2 * 3 / 4 / kLineBytes / (g.n[2] * b.tiles()));
   b.co_part = std::min(b.co_sums, std::max<int64_t>(1, room / 2));
   b.ci_part = std::min(b.ci_sums, std::max<int64_t>(1, room - b.co_part));
   b.co_part = std::min(b.co_sums, std::max<int64_t>(1, room - b.ci_part));
@@ -178,11 +176,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
 
   // Products; each chain ends with a tile of sums to memory.
   const double chain = std::min(static_cast<double>(b.chain), tiles);
-  const double multiply = tiles * points * rows * co_vectors / (2 * kEfficiency) *
-                          (1 + 4 / std::max(1.0, chain));
+  const double multiply =
+      tiles * points * rows * co_vectors / (2 * kEfficiency) * (1 + 4 / std::max(1.0, chain));
   // Transforms. Runs share no columns, their tiles do.
-  const double shared =
-      static_cast<double>(x.input_columns) / static_cast<double>(g.m[2] * b.run);
+  const double shared = static_cast<double>(x.input_columns) / static_cast<double>(g.m[2] * b.run);
   const double input_elements = 2.0 * g.m[2] * shared * g.n[1] * g.n[0] + points;
   const double gradient_elements = 1.0 * g.m[2] * g.n[0] * (g.m[1] + g.n[1]) + points;
   // Sums of channels that do not fit are made in turn, each from all tiles.
@@ -198,8 +195,8 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double axes = g.r[0] * double(g.n[0]) * g.n[1] * g.n[2] +
                       g.r[0] * double(g.r[1]) * g.n[1] * g.n[2] +
                       g.r[0] * double(g.r[1]) * g.r[2] * g.n[2];
-  const double back = static_cast<double>(g.ci * groups_of(g.co)) * kGroup / wide_lanes *
-                      (axes / 2 + points * 2);
+  const double back =
+      static_cast<double>(g.ci * groups_of(g.co)) * kGroup / wide_lanes * (axes / 2 + points * 2);
   double seconds = (multiply + transform + back) / cycles;
 
   // Lines of a block: written (read first by most caches) and read again.
@@ -215,8 +212,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double overlap = static_cast<double>(g.n[0] * g.n[1]) / (g.m[0] * g.m[1]);
   seconds += stream_seconds(input_bytes * overlap, input_bytes, cpu) +
              stream_seconds(gradient_bytes, gradient_bytes, cpu);
-  if (g.channels_first)
-    seconds += (input_bytes * overlap * 2 + gradient_bytes * 2) / kStagingBytes;
+  if (g.channels_first) seconds += (input_bytes * overlap * 2 + gradient_bytes * 2) / kStagingBytes;
   return seconds + 3 * kCallSeconds;
 }
 

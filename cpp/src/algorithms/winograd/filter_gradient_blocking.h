@@ -42,11 +42,11 @@ GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape)
 //           own L2; every segment has sums of its own, added in order at the end.
 struct GradientBlocking {
   bool shared;
-  int64_t run;            // most tiles of a run, along the width
-  int64_t runs;           // of a block
-  int64_t chain;          // most tiles in one chain of multiply-adds
-  int64_t wide_after;     // blocks whose sums are added in float32 before they move to float64
-  int64_t segments;       // private: at most
+  int64_t run;               // most tiles of a run, along the width
+  int64_t runs;              // of a block
+  int64_t chain;             // most tiles in one chain of multiply-adds
+  int64_t wide_after;        // blocks whose sums are added in float32 before they move to float64
+  int64_t segments;          // private: at most
   int64_t ci_sums, co_sums;  // groups of 16 channels whose sums are kept at a time
   int64_t ci_part, co_part;  // groups of 16 channels that go through the third axis together
   int64_t tiles() const { return run * runs; }
