@@ -175,6 +175,27 @@ def optimizer_step(
     num_threads: int,
     /,
 ) -> None: ...
+def join_rows(
+    rows: int,
+    bytes: Sequence[int],
+    arrays: tuple[NDArray[Any], ...],
+    out: NDArray[Any],
+    num_threads: int,
+    /,
+) -> None: ...
+def cut_rows(
+    rows: int,
+    bytes: Sequence[int],
+    array: NDArray[Any],
+    out: tuple[NDArray[Any], ...],
+    num_threads: int,
+    /,
+) -> None: ...
+
+class Buffer:
+    def __init__(self, bytes: int) -> None: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
 def get_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def set_verbose(on: bool) -> None: ...

@@ -52,6 +52,7 @@ __all__ = [
     "channel_moments",
     "channel_sums",
     "clear_cache",
+    "concat",
     "explain",
     "forward",
     "get_cmake_dir",
@@ -68,6 +69,7 @@ __all__ = [
     "softmax",
     "softmax_grad",
     "sparse_softmax_cross_entropy",
+    "split",
     "stats",
 ]
 
@@ -281,7 +283,18 @@ def _result(
     for extent in shape:
         size *= extent
     _core.check_memory(min(size, arguments.INT64_MAX), "the result")
-    return np.empty(shape, dtype)
+    return _empty(shape, dtype, size)
+
+
+# Where malloc maps fresh pages for every array, which fault one by one.
+_BUFFER_BYTES = 1 << 17
+
+
+def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
+    """np.empty, large arrays in memory of the engine's cache, to which it returns with the array."""
+    if size < _BUFFER_BYTES:
+        return np.empty(shape, dtype)
+    return np.ndarray(shape, dtype, buffer=_core.Buffer(size))
 
 
 def forward(
@@ -1106,6 +1119,83 @@ def add_n(arrays: Sequence[Any]) -> Array:
     return result
 
 
+def _runs(shape: Sequence[int], axis: int) -> tuple[int, int]:
+    """How many rows lie before `axis`, and the elements of a row for each index along it."""
+    return math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+
+
+def concat(arrays: Sequence[Any], axis: int = -1) -> Array:
+    """Joins arrays of one dtype along an axis, in one pass over memory on all threads.
+
+    Args:
+      arrays: one or more, any dtype but object, of equal shapes outside `axis`.
+      axis: from -rank to rank - 1.
+
+    Raises:
+      ValueError: no arrays, or arrays that do not fit together.
+
+    Source: `tf.concat`.
+    """
+    whole = [np.asarray(a) for a in arrays]
+    if not whole:
+        raise ValueError("arrays is empty; one or more are accepted")
+    first = whole[0]
+    at = arguments.integer(axis, "axis", -first.ndim)
+    if at >= first.ndim:
+        raise ValueError(f"axis is {axis}; arrays of rank {first.ndim} are given")
+    at %= first.ndim
+    for i, a in enumerate(whole):
+        fits = a.ndim == first.ndim and a.dtype == first.dtype and not a.dtype.hasobject
+        if not fits or any(
+            m != n for j, (m, n) in enumerate(zip(a.shape, first.shape, strict=True)) if j != at
+        ):
+            raise ValueError(
+                f"arrays[{i}] has shape {a.shape} and dtype {a.dtype}; {first.shape} outside axis "
+                f"{at} and {first.dtype}, as of the first array, is accepted"
+            )
+    parts = tuple(_dense(a, f"arrays[{i}]") for i, a in enumerate(whole))
+    rows, run = _runs(first.shape, at)
+    shape = (*first.shape[:at], sum(a.shape[at] for a in parts), *first.shape[at + 1 :])
+    out = _result(None, shape, first.dtype, {})
+    sizes = [a.shape[at] * run * first.itemsize for a in parts]
+    _core.join_rows(rows, sizes, parts, out, _threads(None))
+    return out
+
+
+def split(array: Any, sizes: Sequence[int], axis: int = -1) -> list[Array]:
+    """Cuts an array along an axis into dense arrays, in one pass over memory on all threads.
+
+    Args:
+      array: any dtype but object, at least one axis.
+      sizes: of the parts along `axis`, 0 or more; they sum to its extent.
+      axis: from -rank to rank - 1.
+
+    Raises:
+      ValueError: sizes that do not fit.
+
+    Source: `tf.split`.
+    """
+    whole = np.asarray(array)
+    at = arguments.integer(axis, "axis", -whole.ndim)
+    if at >= whole.ndim or whole.dtype.hasobject:
+        raise ValueError(
+            f"axis is {axis} and array has shape {whole.shape} and dtype {whole.dtype}; an axis of "
+            "an array of numbers is accepted"
+        )
+    at %= whole.ndim
+    counts = [arguments.integer(n, "sizes", 0) for n in sizes]
+    if sum(counts) != whole.shape[at]:
+        raise ValueError(f"sizes are {counts}; a sum of {whole.shape[at]} is accepted")
+    rows, run = _runs(whole.shape, at)
+    parts = tuple(
+        _result(None, (*whole.shape[:at], n, *whole.shape[at + 1 :]), whole.dtype, {})
+        for n in counts
+    )
+    bytes_ = [n * run * whole.itemsize for n in counts]
+    _core.cut_rows(rows, bytes_, _dense(whole, "array"), parts, _threads(None))
+    return list(parts)
+
+
 def _rows(x: Array, name: str) -> tuple[int, int]:
     if x.ndim < 1:
         raise ValueError(f"{name} has shape {x.shape}; rows of classes are accepted")
@@ -1212,7 +1302,7 @@ def optimizer_step(
     g, dtype = _wide(grad, "grad")
     old = [_matching(var, "var", g)]
     old += [_matching(slot, f"slots[{i}]", g) for i, slot in enumerate(slots)]
-    new = [np.empty(g.shape, g.dtype) for _ in old]
+    new = [_empty(g.shape, g.dtype, g.nbytes) for _ in old]
     padded = [*(float(x) for x in numbers), 0.0, 0.0, 0.0, 0.0][:4]
     # var, then the slots that the rule has.
     before, after = dict(enumerate(old)), dict(enumerate(new))
@@ -1324,7 +1414,7 @@ def info() -> dict[str, Any]:
 def stats() -> dict[str, int]:
     """Counters of this process: calls that asked for a plan, how many found it, entries and bytes
     of the plan cache, and
-    bytes of scratch kept for the next call.
+    bytes of memory kept for the scratch and the results of the next calls.
     """
     entries = _cache.entries()
     return {
@@ -1337,8 +1427,8 @@ def stats() -> dict[str, int]:
 
 
 def clear_cache() -> None:
-    """Drops all cached plans and the scratch kept for the next call. Plans held by callers stay
-    valid.
+    """Drops all cached plans and the memory kept for the next calls. Plans and arrays held by
+    callers stay valid.
     """
     _cache.clear()
     _core.clear_workspace_cache()

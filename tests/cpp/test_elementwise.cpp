@@ -6,9 +6,12 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "algorithms/elementwise/elementwise.h"
+#include "algorithms/elementwise/rows.h"
 #include "base/status.h"
 #include "emulation/tables.h"
 #include "kernels/dispatch.h"
@@ -305,6 +308,61 @@ TEST_CASE("labels that change during the call are refused and not followed") {
                                          labels.data(), loss.data(), grad.data(), pool, 1),
                     Error);
   }
+}
+
+TEST_CASE("rows are joined from parts and cut into them again") {
+  std::mt19937 random(7);
+  const std::vector<std::pair<int64_t, std::vector<int64_t>>> cases = {
+      {1, {4}},           {5, {32, 32}},         {1000, {12, 4, 36}},  {3, {0, 7, 1}},
+      {0, {8, 8}},        {2, {100000, 3}},      {700, {64, 128, 16}}, {40, {5000, 3000}},
+      {1, {1, 2, 3}},     {2, {9000, 70001, 1}}, {4096, {8, 4}},       {3, {}},
+      {400000, {32, 16}},  // larger than what is written through the caches
+  };
+  for (const KernelTable* table : conv3d::testing::runnable_tables()) {
+    for (const auto& [rows, bytes] : cases) {
+      const int parts = static_cast<int>(bytes.size());
+      const RowParts shape = make_row_parts(rows, parts, bytes.data());
+      // Not aligned to lines, and something behind the end.
+      std::vector<char> whole(static_cast<size_t>(rows * shape.row_bytes) + 20, 'x');
+      char* const result = whole.data() + 4;
+      std::vector<std::vector<char>> sources, cut;
+      std::vector<const void*> from;
+      std::vector<void*> to;
+      for (int64_t b : bytes) {
+        sources.emplace_back(static_cast<size_t>(rows * b));
+        for (char& c : sources.back()) c = static_cast<char>(random());
+        cut.emplace_back(sources.back().size());
+      }
+      for (int i = 0; i < parts; ++i) {
+        from.push_back(sources[static_cast<size_t>(i)].data());
+        to.push_back(cut[static_cast<size_t>(i)].data());
+      }
+      for (int threads : {1, 3}) {
+        CAPTURE(rows);
+        CAPTURE(shape.row_bytes);
+        join_rows(shape, *table, from.data(), result, default_thread_pool(), threads);
+        bool right = true;
+        int64_t offset = 0;
+        for (int i = 0; i < parts; offset += bytes[static_cast<size_t>(i++)]) {
+          const int64_t b = bytes[static_cast<size_t>(i)];
+          for (int64_t r = 0; b > 0 && r < rows; ++r)
+            right = right && std::memcmp(result + r * shape.row_bytes + offset,
+                                         sources[static_cast<size_t>(i)].data() + r * b,
+                                         static_cast<size_t>(b)) == 0;
+        }
+        CHECK(right);
+        CHECK(std::string(whole.end() - 16, whole.end()) == std::string(16, 'x'));
+        CHECK(std::string(whole.begin(), whole.begin() + 4) == "xxxx");
+        cut_rows(shape, result, to.data(), default_thread_pool(), threads);
+        CHECK(cut == sources);
+        for (std::vector<char>& part : cut) std::fill(part.begin(), part.end(), 0);
+      }
+    }
+  }
+  const int64_t negative[] = {8, -1}, huge[] = {int64_t{1} << 62, int64_t{1} << 62};
+  CHECK_THROWS_AS(make_row_parts(3, 2, negative), Error);
+  CHECK_THROWS_AS(make_row_parts(-1, 0, nullptr), Error);
+  CHECK_THROWS_AS(make_row_parts(9, 2, huge), Error);
 }
 
 TEST_CASE("empty channels and bad views") {

@@ -140,3 +140,62 @@ def test_steps_leave_what_they_were_given():
     for got, wanted in zip(new, (var - step, m_new, v_new), strict=True):
         np.testing.assert_array_equal(got, wanted)
     np.testing.assert_array_equal(engine.add_n([g, m, v]), g + m + v)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "axis"),
+    [
+        ([(3, 5, 8), (3, 5, 8)], -1),
+        ([(3, 5, 7), (3, 2, 7)], 1),
+        ([(2000, 3), (2000, 1), (2000, 9)], -1),
+        ([(4, 70000), (4, 3)], 1),
+        ([(0, 3), (5, 3)], 0),
+        ([(2, 8, 20, 30, 4), (2, 3, 20, 30, 4)], -4),
+        ([(7,)], 0),
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, np.complex128])
+def test_concat_and_split(shapes, axis, dtype):
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 100, s).astype(dtype) for s in shapes]
+    arrays[0] = np.asfortranarray(arrays[0])
+    joined = engine.concat(arrays, axis)
+    np.testing.assert_array_equal(joined, np.concatenate(arrays, axis))
+    parts = engine.split(joined, [s[axis] for s in shapes], axis)
+    for part, array in zip(parts, arrays, strict=True):
+        np.testing.assert_array_equal(part, array)
+        assert part.flags.c_contiguous
+
+
+def test_concat_and_split_refuse_what_does_not_fit():
+    a, b = np.ones((2, 3), np.float32), np.ones((3, 3), np.float32)
+    with pytest.raises(ValueError, match="arrays is empty"):
+        engine.concat([])
+    with pytest.raises(ValueError, match=r"arrays\[1\] has shape \(3, 3\)"):
+        engine.concat([a, b], 1)
+    with pytest.raises(ValueError, match="dtype float64"):
+        engine.concat([a, np.ones((2, 3))])
+    with pytest.raises(ValueError, match="axis is 2"):
+        engine.concat([a, a], 2)
+    with pytest.raises(ValueError, match="sizes are"):
+        engine.split(a, [1, 1], 1)
+    with pytest.raises(ValueError, match="axis is"):
+        engine.split(np.float32(1), [1], 0)
+    with pytest.raises(ValueError, match="arrays of numbers|array of numbers"):
+        engine.split(np.array(["a"], object), [1], 0)
+
+
+def test_memory_of_large_results_returns_to_the_cache():
+    engine.clear_cache()
+    x = np.ones((1, 32, 32, 32, 8), np.float32)
+    y = engine.concat([x, x])
+    address = y.ctypes.data
+    assert address % 64 == 0
+    kept = y[0, 0]
+    del y
+    assert engine.stats()["workspace_bytes"] == 0, "a view still shows it"
+    del kept
+    assert engine.stats()["workspace_bytes"] >= 2 * x.nbytes
+    assert engine.concat([x, x]).ctypes.data == address
+    engine.clear_cache()
+    assert engine.stats()["workspace_bytes"] == 0

@@ -272,6 +272,15 @@ CONV3D_API conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, 
                                                void* out, int num_threads,
                                                conv3d_thread_pool* pool);
 
+/* Rows joined from parts: result[row] = sources[0][row] sources[1][row] ..., bytes[i] the bytes of
+ * a row of part i; and cut into them again. Parts do not overlap the whole. */
+CONV3D_API conv3d_status conv3d_join_rows(int64_t rows, int parts, const int64_t* bytes,
+                                          const void* const* sources, void* result, int num_threads,
+                                          conv3d_thread_pool* pool);
+CONV3D_API conv3d_status conv3d_cut_rows(int64_t rows, int parts, const int64_t* bytes,
+                                         const void* source, void* const* results, int num_threads,
+                                         conv3d_thread_pool* pool);
+
 typedef enum conv3d_pointwise_op {
   CONV3D_RELU_GRAD = 0,       /* a where b > 0, else 0 */
   CONV3D_LEAKY_RELU_GRAD = 1, /* a where b > 0, else parameter a */
@@ -349,6 +358,13 @@ CONV3D_API conv3d_status conv3d_get_machine_info(conv3d_machine_info* info);
 
 /* CONV3D_OUT_OF_MEMORY if `bytes` is more than this process may use. */
 CONV3D_API conv3d_status conv3d_check_memory(size_t bytes, const char* what);
+/* Memory for a result, aligned to 64 bytes, from the cache that scratch comes from: a fresh large
+   block costs a page fault per 4 KiB. Its content is undefined. Release it with
+   conv3d_buffer_destroy, from any thread. */
+typedef struct conv3d_buffer conv3d_buffer;
+CONV3D_API conv3d_status conv3d_buffer_create(size_t bytes, conv3d_buffer** buffer);
+CONV3D_API void* conv3d_buffer_data(const conv3d_buffer* buffer);
+CONV3D_API void conv3d_buffer_destroy(conv3d_buffer* buffer);
 CONV3D_API size_t conv3d_workspace_cache_bytes(void); /* kept for the next call */
 CONV3D_API void conv3d_clear_workspace_cache(void);
 

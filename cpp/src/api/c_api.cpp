@@ -9,6 +9,7 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/elementwise/elementwise.h"
+#include "algorithms/elementwise/rows.h"
 #include "algorithms/fma_peak/fma_peak.h"
 #include "base/status.h"
 #include "conv3d/conv3d.h"
@@ -38,6 +39,9 @@ struct conv3d_packed_filter {
 };
 struct conv3d_thread_pool {
   conv3d::CallerPool value;
+};
+struct conv3d_buffer {
+  conv3d::Workspace value;
 };
 
 namespace {
@@ -427,6 +431,37 @@ conv3d_status conv3d_channel_affine(const conv3d_channel_view* view, const void*
   });
 }
 
+conv3d_status conv3d_join_rows(int64_t rows, int parts, const int64_t* bytes,
+                               const void* const* sources, void* result, int num_threads,
+                               conv3d_thread_pool* pool) {
+  return guarded([&] {
+    if (parts > 0) required(bytes, "bytes");
+    const conv3d::RowParts p = conv3d::make_row_parts(rows, parts, bytes);
+    if (p.rows * p.row_bytes == 0) return;
+    required(sources, "sources");
+    required(result, "result");
+    element_wise(pool, num_threads, p.rows * p.row_bytes / 4,
+                 [&](const conv3d::KernelTable& kernels, conv3d::ThreadPool& team, int threads) {
+                   conv3d::join_rows(p, kernels, sources, result, team, threads);
+                 });
+  });
+}
+
+conv3d_status conv3d_cut_rows(int64_t rows, int parts, const int64_t* bytes, const void* source,
+                              void* const* results, int num_threads, conv3d_thread_pool* pool) {
+  return guarded([&] {
+    if (parts > 0) required(bytes, "bytes");
+    const conv3d::RowParts p = conv3d::make_row_parts(rows, parts, bytes);
+    if (p.rows * p.row_bytes == 0) return;
+    required(source, "source");
+    required(results, "results");
+    element_wise(pool, num_threads, p.rows * p.row_bytes / 4,
+                 [&](const conv3d::KernelTable&, conv3d::ThreadPool& team, int threads) {
+                   conv3d::cut_rows(p, source, results, team, threads);
+                 });
+  });
+}
+
 conv3d_status conv3d_pointwise(conv3d_pointwise_op op, conv3d_dtype dtype, int64_t n, const void* a,
                                const void* b, double parameter, void* out, int num_threads,
                                conv3d_thread_pool* pool) {
@@ -567,6 +602,16 @@ conv3d_status conv3d_get_machine_info(conv3d_machine_info* info) {
 conv3d_status conv3d_check_memory(size_t bytes, const char* what) {
   return guarded([&] { conv3d::check_memory(bytes, what != nullptr ? what : "the array"); });
 }
+conv3d_status conv3d_buffer_create(size_t bytes, conv3d_buffer** buffer) {
+  return guarded([&] {
+    *required(buffer, "buffer") =
+        new conv3d_buffer{conv3d::Workspace(bytes, "the buffer", conv3d::Workspace::Fit::kTight)};
+  });
+}
+void* conv3d_buffer_data(const conv3d_buffer* buffer) {
+  return buffer != nullptr ? buffer->value.data() : nullptr;
+}
+void conv3d_buffer_destroy(conv3d_buffer* buffer) { delete buffer; }
 size_t conv3d_workspace_cache_bytes(void) { return conv3d::workspace_cache_bytes(); }
 void conv3d_clear_workspace_cache(void) {
   guarded([] { conv3d::clear_workspace_cache(); });

@@ -3,6 +3,8 @@
 #include <pybind11/stl.h>
 
 #include <array>
+#include <numeric>
+#include <vector>
 
 #include "bindings.h"
 
@@ -116,6 +118,45 @@ void optimizer_step(int rule, int dtype, std::int64_t n, const std::array<double
                                       num_threads, nullptr));
 }
 
+// Arrays of any type, of which only the bytes count.
+char* bytes_of(const py::handle& object, const char* name, std::int64_t bytes, bool write) {
+  if (!py::isinstance<py::array>(object))
+    throw py::type_error(std::string(name) + " is not a numpy.ndarray");
+  const py::array array = py::reinterpret_borrow<py::array>(object);
+  if (array.nbytes() != bytes || (array.flags() & py::array::c_style) == 0 ||
+      (write && !array.writeable())) {
+    throw py::value_error(std::string(name) + " is not a C-contiguous array of " +
+                          std::to_string(bytes) + " bytes that can be used here");
+  }
+  return static_cast<char*>(const_cast<void*>(array.data()));
+}
+
+std::int64_t total_of(std::int64_t rows, const std::vector<std::int64_t>& bytes) {
+  return rows * std::accumulate(bytes.begin(), bytes.end(), std::int64_t{0});
+}
+
+void join_rows(std::int64_t rows, const std::vector<std::int64_t>& bytes, const py::tuple& parts,
+               const py::object& result, int num_threads) {
+  std::vector<const void*> sources;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    sources.push_back(bytes_of(parts[i], "arrays", rows * bytes[i], false));
+  void* out = bytes_of(result, "out", total_of(rows, bytes), true);
+  const ReleaseGil released;
+  conv3d::check(conv3d_join_rows(rows, static_cast<int>(bytes.size()), bytes.data(), sources.data(),
+                                 out, num_threads, nullptr));
+}
+
+void cut_rows(std::int64_t rows, const std::vector<std::int64_t>& bytes, const py::object& whole,
+              const py::tuple& parts, int num_threads) {
+  std::vector<void*> results;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    results.push_back(bytes_of(parts[i], "out", rows * bytes[i], true));
+  const void* source = bytes_of(whole, "array", total_of(rows, bytes), false);
+  const ReleaseGil released;
+  conv3d::check(conv3d_cut_rows(rows, static_cast<int>(bytes.size()), bytes.data(), source,
+                                results.data(), num_threads, nullptr));
+}
+
 }  // namespace
 
 void bind_elementwise(py::module_& module) {
@@ -126,6 +167,8 @@ void bind_elementwise(py::module_& module) {
   module.def("softmax", &softmax);
   module.def("sparse_cross_entropy", &sparse_cross_entropy);
   module.def("optimizer_step", &optimizer_step);
+  module.def("join_rows", &join_rows);
+  module.def("cut_rows", &cut_rows);
 }
 
 }  // namespace bindings

@@ -5,8 +5,31 @@
 
 namespace bindings {
 
+namespace {
+
+// Memory for an array, which holds this object for as long as it lives.
+struct PyBuffer {
+  explicit PyBuffer(std::size_t size) : bytes(size) {
+    conv3d::check(conv3d_buffer_create(bytes, &handle));
+  }
+  ~PyBuffer() { conv3d_buffer_destroy(handle); }
+  PyBuffer(const PyBuffer&) = delete;
+  PyBuffer& operator=(const PyBuffer&) = delete;
+
+  std::size_t bytes;
+  conv3d_buffer* handle = nullptr;
+};
+
+}  // namespace
+
 void bind_runtime(py::module_& module) {
   using namespace py::literals;
+  py::class_<PyBuffer>(module, "Buffer", py::buffer_protocol())
+      .def(py::init<std::size_t>(), "bytes"_a)
+      .def_buffer([](PyBuffer& b) {
+        return py::buffer_info(conv3d_buffer_data(b.handle), 1, "B", 1,
+                               {static_cast<py::ssize_t>(b.bytes)}, {py::ssize_t{1}});
+      });
   module.attr("__version__") = conv3d_version();
   module.def("get_num_threads", &conv3d_get_num_threads);
   module.def("set_num_threads", &conv3d_set_num_threads, "threads"_a);

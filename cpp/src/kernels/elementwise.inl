@@ -224,7 +224,18 @@ static constexpr ElementwiseKernels<T> elementwise_kernels() {
   return {column_sums<T>, column_squares<T>, column_products<T>, affine<T>,
           pointwise<T>,   exponential<T>,    optimizer<T>};
 }
+
+static void stream_lines(void* to, const void* from, int64_t lines) {
+  float* y = static_cast<float*>(to);
+  const float* x = static_cast<const float*>(from);
+  constexpr int kLineFloats = 16;
+  static_assert(kLineFloats % kLanesF == 0);
+  for (; lines > 0; --lines, x += kLineFloats, y += kLineFloats)
+    for (int i = 0; i < kLineFloats; i += kLanesF) vstream(y + i, vload(x + i));
+  vstream_fence();
+}
+
 static constexpr ElementwiseTable kElementwiseTable = {elementwise_kernels<float>(),
-                                                       elementwise_kernels<double>()};
+                                                       elementwise_kernels<double>(), stream_lines};
 
 }  // namespace conv3d::CONV3D_ISA

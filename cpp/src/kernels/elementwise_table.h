@@ -61,6 +61,8 @@ struct ElementwiseKernels {
 struct ElementwiseTable {
   ElementwiseKernels<float> f32;
   ElementwiseKernels<double> f64;
+  // `lines` of 64 bytes past the caches; both pointers aligned to a line.
+  void (*stream)(void* to, const void* from, int64_t lines);
 };
 
 }  // namespace conv3d

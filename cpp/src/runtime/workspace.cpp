@@ -1,5 +1,6 @@
 #include "runtime/workspace.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <mutex>
@@ -24,10 +25,10 @@ namespace {
 // Big blocks are aligned for, and offered to, transparent huge pages: fewer misses of
 // the translation buffer.
 constexpr size_t kHugePage = size_t{2} << 20;
-// Released blocks are kept for the next call up to this total: a fresh block costs a
-// page fault per 4 KiB.
-constexpr size_t kKeepBytes = size_t{256} << 20;
-constexpr int kKeepBlocks = 16;
+// Released blocks are kept for the next call up to this total, and up to an eighth of what the
+// process may use: a fresh block costs a page fault per 4 KiB.
+constexpr size_t kKeepBytes = size_t{512} << 20;
+constexpr int kKeepBlocks = 64;
 
 struct Kept {
   void* memory;
@@ -36,9 +37,17 @@ struct Kept {
 
 struct Cache {
   std::mutex mutex;
-  Kept blocks[kKeepBlocks];
+  Kept blocks[kKeepBlocks];  // in the order of their release
   int count = 0;
   size_t bytes = 0;
+
+  Kept take(int index) {
+    const Kept block = blocks[index];
+    std::copy(blocks + index + 1, blocks + count, blocks + index);
+    --count;
+    bytes -= block.bytes;
+    return block;
+  }
 };
 
 Cache& cache() {
@@ -52,6 +61,11 @@ Cache& cache() {
     return fresh;
   }();
   return instance;
+}
+
+size_t keep_bytes() {
+  const size_t limit = cpu_info().memory_bytes;
+  return limit != 0 ? std::min(kKeepBytes, limit / 8) : kKeepBytes;
 }
 
 std::atomic<long> g_fail_after{-1};  // allocations until all fail, for tests; negative: never
@@ -114,25 +128,27 @@ void check_memory(size_t bytes, const char* what) {
   }
 }
 
-Workspace::Workspace(size_t bytes, const char* what) : bytes_(bytes) {
+Workspace::Workspace(size_t bytes, const char* what, Fit fit) : bytes_(bytes) {
   if (bytes == 0) return;
   check_memory(bytes, what);
+  // A block much too big would be held away from a call that needs it.
+  const size_t most = fit == Fit::kLoose ? checked_add(bytes, checked_add(bytes, bytes))
+                                         : checked_add(bytes, bytes / 8 + kHugePage);
   {
     Cache& c = cache();
     std::lock_guard<std::mutex> lock(c.mutex);
     int best = -1;
     for (int i = 0; i < c.count; ++i) {
-      // A block more than four times too big would be held away from a call that needs it.
-      if (c.blocks[i].bytes >= bytes && c.blocks[i].bytes / 4 <= bytes &&
-          (best < 0 || c.blocks[i].bytes < c.blocks[best].bytes)) {
+      // Of equal blocks the one released last: more of it is still in the caches.
+      if (c.blocks[i].bytes >= bytes && c.blocks[i].bytes <= most &&
+          (best < 0 || c.blocks[i].bytes <= c.blocks[best].bytes)) {
         best = i;
       }
     }
     if (best >= 0) {
-      memory_ = c.blocks[best].memory;
-      bytes_ = c.blocks[best].bytes;
-      c.bytes -= bytes_;
-      c.blocks[best] = c.blocks[--c.count];
+      const Kept block = c.take(best);
+      memory_ = block.memory;
+      bytes_ = block.bytes;
       return;
     }
   }
@@ -150,16 +166,22 @@ Workspace::Workspace(size_t bytes, const char* what) : bytes_(bytes) {
 
 Workspace::~Workspace() {
   if (memory_ == nullptr) return;
+  Kept dropped[kKeepBlocks + 1];
+  int drops = 0;
+  const size_t keep = keep_bytes();
   {
     Cache& c = cache();
     std::lock_guard<std::mutex> lock(c.mutex);
-    if (c.count < kKeepBlocks && bytes_ <= kKeepBytes && c.bytes <= kKeepBytes - bytes_) {
+    if (bytes_ > keep) {
+      dropped[drops++] = {memory_, bytes_};
+    } else {
+      // What nobody has asked for the longest makes room.
+      while (c.count == kKeepBlocks || c.bytes > keep - bytes_) dropped[drops++] = c.take(0);
       c.blocks[c.count++] = {memory_, bytes_};
       c.bytes += bytes_;
-      return;
     }
   }
-  system_free(memory_);
+  for (int i = 0; i < drops; ++i) system_free(dropped[i].memory);
 }
 
 void clear_workspace_cache() {

@@ -53,12 +53,15 @@ class Scratch {
 // any page is touched.
 void check_memory(size_t bytes, const char* what);
 
-// One aligned block for the duration of a call. Blocks return to a process-wide cache with a
-// byte budget, so many callers share what few need at a time. Throws Error{kOutOfMemory};
-// `what` opens the message.
+// One aligned block: the scratch of a call, or the memory of a result for as long as its owner
+// wants it. Blocks return to a process-wide cache with a byte budget, so many callers share what
+// few need at a time, and a large result does not pay a page fault per 4 KiB at every call. Throws
+// Error{kOutOfMemory}; `what` opens the message.
 class Workspace {
  public:
-  explicit Workspace(size_t bytes, const char* what = "the workspace");
+  // kTight wastes at most an eighth (or a huge page): for blocks that are kept for long.
+  enum class Fit { kLoose, kTight };
+  explicit Workspace(size_t bytes, const char* what = "the workspace", Fit fit = Fit::kLoose);
   ~Workspace();
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;

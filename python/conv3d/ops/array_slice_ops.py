@@ -124,7 +124,9 @@ def _strided(
 ) -> np.ndarray:
     if not np.all(strides):
         raise ValueError("a stride is 0.")
-    return x[_index(attrs, begin.tolist(), end.tolist(), strides.tolist())]
+    view = x[_index(attrs, begin.tolist(), end.tolist(), strides.tolist())]
+    # A view costs nothing, but what computes with short pieces of rows is slow.
+    return shape_rules.dense(view) if shape_rules.has_short_rows(view) else view
 
 
 def _infer_strided(attrs: dict[str, Any], inputs: Sequence[Any]) -> list[Any]:
@@ -217,7 +219,12 @@ def _strided_grad(
     dy: np.ndarray,
 ) -> np.ndarray:
     out = np.zeros(shape.tolist(), dy.dtype)
-    out[_index(attrs, begin.tolist(), end.tolist(), strides.tolist())] = dy
+    index = _index(attrs, begin.tolist(), end.tolist(), strides.tolist())
+    target = out[index]
+    if isinstance(target, np.ndarray):
+        shape_rules.assign(target, dy)
+    else:
+        out[index] = dy  # one element is no view
     return out
 
 
@@ -613,8 +620,12 @@ def _one_hot(
 ) -> np.ndarray:
     if depth < 0:
         raise ValueError(f"depth is {int(depth)}; it must be 0 or more.")
-    hot = indices[..., None] == np.arange(int(depth))
-    out = np.where(hot, on, off)
+    out = np.empty((*indices.shape, int(depth)), on.dtype)
+    if shape_rules.has_short_rows(out):
+        for i in range(int(depth)):
+            out[..., i] = np.where(indices == i, on, off)
+    else:
+        out[...] = np.where(indices[..., None] == np.arange(int(depth)), on, off)
     at = attrs["axis"]
     return in_order(out if at == -1 else np.moveaxis(out, -1, at))
 

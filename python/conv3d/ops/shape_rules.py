@@ -109,6 +109,36 @@ def in_order(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, order="C")
 
 
+# NumPy's innermost loop runs along the last axis; one this short costs more in starting the loop
+# than in moving the elements.
+_SHORT_AXIS = 8
+_MANY_ELEMENTS = 4096
+
+
+def has_short_rows(array: np.ndarray) -> bool:
+    """Whether `array` is better worked on index by index of its last axis."""
+    return array.ndim > 1 and array.shape[-1] <= _SHORT_AXIS and array.size >= _MANY_ELEMENTS
+
+
+def assign(out: np.ndarray, value: Any) -> None:
+    """`out[...] = value`, by index of the last axis where that axis is short."""
+    if not has_short_rows(out):
+        out[...] = value
+        return
+    value = np.broadcast_to(value, out.shape)
+    for i in range(out.shape[-1]):
+        out[..., i] = value[..., i]
+
+
+def dense(array: np.ndarray) -> np.ndarray:
+    """`in_order`, quick for views whose last axis is short and for broadcast ones."""
+    if array.flags.c_contiguous:
+        return array
+    out = np.empty(array.shape, array.dtype)
+    assign(out, array)
+    return out
+
+
 def for_engine(*arrays: np.ndarray) -> bool:
     """Whether the engine's element-wise functions take these arrays: one shape, one wide type."""
     first = arrays[0]
