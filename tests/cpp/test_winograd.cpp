@@ -35,6 +35,7 @@ PlanContext context_of(const KernelTable& table) { return {&table, &cpu_info(), 
 struct MatrixSet {
   int m, r, n;
   std::vector<double> a, g, b;  // A^T, G, B^T
+  int stride = 1;
 };
 
 template <int M, int R>
@@ -65,16 +66,55 @@ MatrixSet matrix_set() {
           {&d.b[0][0], &d.b[0][0] + kN * kN}};
 }
 
+// m outputs two pixels apart: even pixels meet even taps in `even`, odd pixels odd taps in `odd`.
+MatrixSet interleaved(const MatrixSet& even, const MatrixSet& odd) {
+  MatrixSet s{even.m, even.r + odd.r, even.n + odd.n, {}, {}, {}, 2};
+  s.a.resize(s.m * s.n);
+  s.g.resize(s.n * s.r);
+  s.b.resize(s.n * s.n);
+  const MatrixSet* const halves[] = {&even, &odd};
+  for (int half = 0; half < 2; ++half) {
+    const MatrixSet& h = *halves[half];
+    const int first = half == 0 ? 0 : even.n;
+    for (int j = 0; j < h.n; ++j) {
+      for (int i = 0; i < h.m; ++i) s.a[i * s.n + first + j] = h.a[i * h.n + j];
+      for (int k = 0; k < h.r; ++k) s.g[(first + j) * s.r + 2 * k + half] = h.g[j * h.r + k];
+      for (int k = 0; k < h.n; ++k) s.b[(first + j) * s.n + 2 * k + half] = h.b[j * h.n + k];
+    }
+  }
+  return s;
+}
+
+// m products with one tap.
+MatrixSet plain(int m) {
+  MatrixSet s{
+      m, 1, m, std::vector<double>(m * m), std::vector<double>(m, 1.0), std::vector<double>(m * m)};
+  for (int i = 0; i < m; ++i) s.a[i * m + i] = s.b[i * m + i] = 1;
+  return s;
+}
+
 const std::vector<MatrixSet>& matrix_sets() {
-  static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(), matrix_set<2, 3>(),
-                                              matrix_set<3, 3>(), matrix_set<4, 3>(),
-                                              matrix_set<2, 5>(), matrix_set<3, 5>()};
+  static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(),
+                                              matrix_set<2, 2>(),
+                                              matrix_set<3, 2>(),
+                                              matrix_set<4, 2>(),
+                                              matrix_set<2, 3>(),
+                                              matrix_set<3, 3>(),
+                                              matrix_set<4, 3>(),
+                                              matrix_set<2, 4>(),
+                                              matrix_set<3, 4>(),
+                                              matrix_set<2, 5>(),
+                                              matrix_set<3, 5>(),
+                                              interleaved(matrix_set<2, 2>(), plain(2)),
+                                              interleaved(matrix_set<3, 2>(), plain(3)),
+                                              interleaved(matrix_set<2, 2>(), matrix_set<2, 2>()),
+                                              interleaved(matrix_set<2, 3>(), matrix_set<2, 2>())};
   return sets;
 }
 
-const MatrixSet& matrices(int m, int r) {
+const MatrixSet& matrices(int m, int r, int stride) {
   for (const MatrixSet& s : matrix_sets())
-    if (s.m == m && s.r == r) return s;
+    if (s.m == m && s.r == r && (s.stride == stride || r == 1)) return s;
   throw std::logic_error("no such F(m, r)");
 }
 
@@ -88,7 +128,8 @@ TEST_CASE(
     std::vector<double> d(s.n), g(s.r);
     for (double& x : d) x = normal(random);
     for (double& x : g) x = normal(random);
-    const double* packed_with = winograd::filter_matrix(s.m, s.r);
+    CAPTURE(s.stride);
+    const double* packed_with = winograd::filter_matrix(s.m, s.r, s.stride);
     REQUIRE(packed_with != nullptr);
     for (int i = 0; i < s.n * s.r; ++i) CHECK(packed_with[i] == s.g[i]);
     for (int i = 0; i < s.m; ++i) {
@@ -99,12 +140,15 @@ TEST_CASE(
         for (int k = 0; k < s.r; ++k) v += s.g[j * s.r + k] * g[k];
         y += s.a[i * s.n + j] * u * v;
       }
-      for (int k = 0; k < s.r; ++k) direct += d[i + k] * g[k];
+      for (int k = 0; k < s.r; ++k) direct += d[s.stride * i + k] * g[k];
       CHECK(y == doctest::Approx(direct).epsilon(1e-12));
     }
   }
-  CHECK(winograd::filter_matrix(5, 3) == nullptr);
-  CHECK(winograd::filter_matrix(4, 1) == nullptr);
+  CHECK(winograd::filter_matrix(5, 3, 1) == nullptr);
+  CHECK(winograd::filter_matrix(4, 1, 1) == nullptr);
+  CHECK(winograd::filter_matrix(4, 3, 2) == nullptr);
+  CHECK(winograd::filter_matrix(2, 3, 3) == nullptr);
+  CHECK(winograd::filter_matrix(1, 1, 7) != nullptr);
 }
 
 // --- transforms ----------------------------------------------------------------------------------
@@ -128,11 +172,24 @@ std::vector<double> apply3(const std::vector<double>& x, const int in[3], const 
 }
 
 struct Axis3 {
-  int m[3], r[3];
+  int m[3], r[3], s[3] = {1, 1, 1};
+  int points(int axis) const { return s[axis] * (m[axis] - 1) + r[axis]; }
 };
-const Axis3 kTransformShapes[] = {
-    {{4, 4, 4}, {3, 3, 3}}, {{2, 3, 4}, {3, 3, 3}}, {{1, 4, 2}, {1, 3, 3}}, {{4, 1, 1}, {3, 1, 1}},
-    {{2, 2, 2}, {5, 5, 5}}, {{3, 2, 3}, {5, 5, 5}}, {{1, 1, 3}, {1, 1, 3}}};
+const Axis3 kTransformShapes[] = {{{4, 4, 4}, {3, 3, 3}},
+                                  {{2, 3, 4}, {3, 3, 3}},
+                                  {{1, 4, 2}, {1, 3, 3}},
+                                  {{4, 1, 1}, {3, 1, 1}},
+                                  {{2, 2, 2}, {5, 5, 5}},
+                                  {{3, 2, 3}, {5, 5, 5}},
+                                  {{1, 1, 3}, {1, 1, 3}},
+                                  {{2, 3, 4}, {2, 2, 2}},
+                                  {{3, 4, 2}, {4, 2, 4}},
+                                  {{2, 2, 3}, {3, 3, 3}, {2, 2, 2}},
+                                  {{3, 3, 2}, {3, 3, 3}, {2, 2, 2}},
+                                  {{4, 2, 3}, {3, 3, 3}, {1, 2, 2}},
+                                  {{2, 2, 2}, {5, 4, 5}, {2, 2, 2}},
+                                  {{2, 2, 2}, {4, 5, 4}, {2, 2, 2}},
+                                  {{3, 1, 1}, {3, 1, 1}, {2, 1, 3}}};
 
 TEST_CASE(
     "winograd: input transform against float64, borders as zeros, neighbours sharing columns") {
@@ -140,8 +197,9 @@ TEST_CASE(
   std::normal_distribution<float> normal;
   for (const KernelTable* table : runnable_tables())
     for (const Axis3& shape : kTransformShapes)
-      for (int channels : {16, 5})
+      for (int channels : {16, 8, 5})
         for (int origin : {0, -1, 3}) {
+          const int gap = channels == 8 ? 2 : 0;  // tiles of other runs in between
           CAPTURE(table->name);
           CAPTURE(channels);
           CAPTURE(origin);
@@ -149,8 +207,8 @@ TEST_CASE(
           int n[3];
           const std::vector<double>* b[3];
           for (int a = 0; a < 3; ++a) {
-            n[a] = shape.m[a] + shape.r[a] - 1;
-            b[a] = &matrices(shape.m[a], shape.r[a]).b;
+            n[a] = shape.points(a);
+            b[a] = &matrices(shape.m[a], shape.r[a], shape.s[a]).b;
           }
           const int points = n[0] * n[1] * n[2];
           // Beyond the group's channels lies NaN: a lane that is read shows.
@@ -158,9 +216,14 @@ TEST_CASE(
                                    std::numeric_limits<float>::quiet_NaN());
           for (size_t i = 0; i < image.size(); ++i)
             if (static_cast<int>(i % 16) < channels) image[i] = normal(random);
-          const ptrdiff_t position = tiles * 16 + 16;
+          const ptrdiff_t position = (tiles * (1 + gap) + 1) * 16;
           Block block(points * position * sizeof(float));
+          std::fill_n(block.as<float>(), points * position, -77.0f);
           WinogradInputArgs args{};
+          args.split_d = winograd::split_of(shape.r[0], shape.s[0]);
+          args.split_h = winograd::split_of(shape.r[1], shape.s[1]);
+          args.split_w = winograd::split_of(shape.r[2], shape.s[2]);
+          args.gap = gap;
           args.source = image.data();
           args.stride_w = 16;
           args.stride_h = extent[2] * 16;
@@ -172,20 +235,24 @@ TEST_CASE(
           args.points_d = n[0];
           args.points_h = n[1];
           args.points_w = n[2];
-          args.step_w = shape.m[2];
+          args.step_w = shape.s[2] * shape.m[2];
           args.tiles = tiles;
           args.channels = channels;
           args.u = block.as<float>();
           args.position_stride = position;
           table->winograd.input_transform(&args);
           REQUIRE(block.intact());
+          for (int p = 0; p < points; ++p)
+            for (int line = 0; line * 16 < position; ++line)
+              if (line % (1 + gap) != 0 || line >= tiles * (1 + gap))
+                CHECK(block.as<float>()[p * position + line * 16] == -77.0f);
           double worst = 0;
           for (int tile = 0; tile < tiles; ++tile)
             for (int c = 0; c < channels; ++c) {
               std::vector<double> window(points);
               for (int i = 0; i < points; ++i) {
                 const int d = origin + i / (n[1] * n[2]), h = origin + i / n[2] % n[1],
-                          w = origin + tile * shape.m[2] + i % n[2];
+                          w = origin + tile * args.step_w + i % n[2];
                 const bool inside =
                     d >= 0 && d < extent[0] && h >= 0 && h < extent[1] && w >= 0 && w < extent[2];
                 window[i] = inside ? image[((d * extent[1] + h) * extent[2] + w) * 16 + c] : 0.0;
@@ -193,7 +260,7 @@ TEST_CASE(
               const std::vector<double> u = apply3(window, n, n, b);
               for (int p = 0; p < points; ++p) {
                 const double difference =
-                    std::abs(u[p] - block.as<float>()[p * position + tile * 16 + c]);
+                    std::abs(u[p] - block.as<float>()[p * position + tile * (1 + gap) * 16 + c]);
                 worst = std::max(worst, std::isnan(difference) ? 1e30 : difference);
               }
             }
@@ -206,7 +273,7 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
   std::normal_distribution<float> normal;
   for (const KernelTable* table : runnable_tables())
     for (const Axis3& shape : kTransformShapes)
-      for (int channels : {16, 11})
+      for (int channels : {16, 11, 8})
         for (int activation = 0; activation <= 4; ++activation)
           for (int stream : {0, 1}) {
             CAPTURE(table->name);
@@ -215,13 +282,13 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
             int n[3];
             const std::vector<double>* a[3];
             for (int i = 0; i < 3; ++i) {
-              n[i] = shape.m[i] + shape.r[i] - 1;
-              a[i] = &matrices(shape.m[i], shape.r[i]).a;
+              n[i] = shape.points(i);
+              a[i] = &matrices(shape.m[i], shape.r[i], shape.s[i]).a;
             }
-            const int points = n[0] * n[1] * n[2], tiles = 2;
+            const int points = n[0] * n[1] * n[2], tiles = 2, gap = channels == 8 ? 1 : 0;
             const int extent[3] = {shape.m[0], std::max(1, shape.m[1] - 1),
                                    2 * shape.m[2] - (shape.m[2] > 1)};
-            const ptrdiff_t position = tiles * 16 + 16;
+            const ptrdiff_t position = (tiles * (1 + gap) + 1) * 16;
             Block block(points * position * sizeof(float)),
                 result(extent[0] * extent[1] * extent[2] * 16 * sizeof(float));
             for (int i = 0; i < points * position; ++i)
@@ -235,6 +302,10 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
             args.points_d = n[0];
             args.points_h = n[1];
             args.points_w = n[2];
+            args.split_d = winograd::split_of(shape.r[0], shape.s[0]);
+            args.split_h = winograd::split_of(shape.r[1], shape.s[1]);
+            args.split_w = winograd::split_of(shape.r[2], shape.s[2]);
+            args.gap = gap;
             args.outputs_d = shape.m[0];
             args.outputs_h = shape.m[1];
             args.outputs_w = shape.m[2];
@@ -258,7 +329,7 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
               for (int c = 0; c < 16; ++c) {
                 std::vector<double> m(points);
                 for (int p = 0; p < points; ++p)
-                  m[p] = block.as<float>()[p * position + tile * 16 + c];
+                  m[p] = block.as<float>()[p * position + tile * (1 + gap) * 16 + c];
                 const std::vector<double> y = apply3(m, n, shape.m, a);
                 for (int i = 0; i < shape.m[0] * shape.m[1] * shape.m[2]; ++i) {
                   const int d = i / (shape.m[1] * shape.m[2]), h = i / shape.m[2] % shape.m[1],
@@ -326,7 +397,30 @@ const char* const kProblems[] = {"mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_sam
                                  "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
                                  "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
                                  "mb1_ic300id4ih5iw5_oc40_kd3kh3kw3_sd1sh1sw1_same",
-                                 "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6"};
+                                 "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6",
+                                 "mb1_ic6id6ih9iw13_oc9_kd2kh2kw2_sd1sh1sw1_same",
+                                 "mb2_ic18id5ih8iw10_oc9_kd4kh2kw4_sd1sh1sw1_valid",
+                                 // strides
+                                 "mb2_ic16id8ih9iw10_oc24_kd3kh3kw3_sd2sh2sw2_same",
+                                 "mb1_ic5id9ih12iw27_oc17_kd3kh3kw3_sd2sh2sw2_valid",
+                                 "mb1_ic7id6ih9iw11_oc8_kd3kh3kw3_sd1sh2sw2_same",
+                                 "mb1_ic19id7ih6iw13_oc5_kd3kh3kw3_sd2sh1sw1_same",
+                                 "mb1_ic9id5ih8iw17_oc33_kd1kh3kw3_sd1sh2sw2_same",
+                                 "mb1_ic9id7ih8iw17_oc3_kd3kh1kw1_sd2sh3sw2_same",
+                                 "mb1_ic6id9ih8iw11_oc4_kd4kh5kw4_sd2sh2sw2_same",
+                                 "mb1_ic4id8ih9iw14_oc6_kd5kh4kw3_sd2sh2sw1_pd0ph3pw2_qd3qh0qw2",
+                                 "mb1_ic2id1ih1iw1_oc3_kd3kh3kw3_sd2sh2sw2_same",
+                                 "mb1_ic3id5ih7iw9_oc2_kd3kh3kw3_sd2sh2sw2_pd4ph5pw0_qd0qh1qw6",
+                                 // dilations
+                                 "mb2_ic8id9ih10iw21_oc18_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2_same",
+                                 "mb1_ic17id10ih9iw14_oc5_kd3kh3kw3_sd1sh1sw1_dd4dh4dw4_same",
+                                 "mb1_ic6id9ih12iw13_oc7_kd3kh3kw3_sd1sh1sw1_dd1dh2dw3_valid",
+                                 "mb1_ic4id6ih7iw5_oc3_kd3kh3kw3_sd1sh1sw1_dd5dh6dw7_same",
+                                 "mb1_ic4id8ih4iw30_oc3_kd2kh1kw4_sd1sh1sw1_dd3dh9dw2_same",
+                                 "mb1_ic3id9ih6iw40_oc4_kd3kh3kw3_sd1sh1sw1_dd1dh3dw9_same",
+                                 "mb1_ic3id3ih6iw90_oc4_kd3kh3kw3_sd1sh1sw1_dd2dh3dw31_same",
+                                 "mb1_ic5id6ih8iw9_oc4_kd3kh3kw3_sd1sh1sw1_dd3dh2dw4"
+                                 "_pd7ph1pw0_qd2qh9qw5"};
 
 std::vector<Problem> problems_in_all_forms(const char* text) {
   std::vector<Problem> problems;
@@ -375,11 +469,18 @@ TEST_CASE(
     "winograd: the stated error bound holds for Gaussian and for post-ReLU data of 1 to 512 "
     "channels") {
   const AlgorithmList algorithms = winograd_algorithms();
-  for (const char* kernel : {"kd3kh3kw3", "kd1kh3kw3", "kd3kh1kw1", "kd5kh5kw5"})
+  for (const char* kernel :
+       {"id8ih9iw9_oc8_kd3kh3kw3_sd1sh1sw1", "id8ih9iw9_oc8_kd1kh3kw3_sd1sh1sw1",
+        "id8ih9iw9_oc8_kd3kh1kw1_sd1sh1sw1", "id8ih9iw9_oc8_kd5kh5kw5_sd1sh1sw1",
+        "id8ih9iw9_oc8_kd2kh2kw2_sd1sh1sw1", "id8ih9iw9_oc8_kd4kh4kw4_sd1sh1sw1",
+        "id13ih16iw15_oc8_kd3kh3kw3_sd2sh2sw2", "id9ih16iw15_oc8_kd3kh3kw3_sd1sh2sw2",
+        "id5ih24iw25_oc8_kd1kh3kw3_sd1sh2sw2", "id25ih9iw9_oc8_kd3kh1kw1_sd2sh1sw1",
+        "id13ih16iw15_oc8_kd4kh4kw4_sd2sh2sw2", "id13ih16iw15_oc8_kd5kh5kw5_sd2sh2sw2",
+        "id9ih11iw12_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2"})
     for (int channels : {1, 4, 16, 64, 256, 512})
       for (bool relu : {false, true}) {
-        const Problem p = make_problem(testing::parse_problem(
-            "mb1_ic" + std::to_string(channels) + "id8ih9iw9_oc8_" + kernel + "_sd1sh1sw1_same"));
+        const Problem p = make_problem(
+            testing::parse_problem("mb1_ic" + std::to_string(channels) + kernel + "_same"));
         Tensors<float> tensors(p, 21u + channels, false);
         if (relu)
           for (float& x : tensors.input) x = std::max(x, 0.0f);
@@ -602,10 +703,20 @@ TEST_CASE("winograd: says what it does not compute") {
   const auto same = [](ProblemSpec&) {};
   const char* plain = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same";
   CHECK(reason(plain, same).empty());
-  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("stride") !=
-        std::string::npos);
-  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd1dh2dw1_same", same).find("dilation") !=
-        std::string::npos);
+  CHECK(
+      reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("F(4, 3) with stride 2") !=
+      std::string::npos);
+  CHECK(
+      reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd3sh1sw1_same", same).find("F(4, 3) with stride 3") !=
+      std::string::npos);
+  const char* halves = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh2sw2_same";
+  CHECK(entry("winograd_f3x3x3")
+            .why_not(make_problem(testing::parse_problem(halves)), context)
+            .empty());
+  CHECK(reason(halves, [](ProblemSpec& s) {
+          s.direction = Direction::kBackwardInput;
+        }).find("stride 1 only") != std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd1dh2dw1_same", same).empty());
   CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") !=
         std::string::npos);
   CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd1kh3kw3_sd1sh1sw1_same", same).find("F(4, 1)") !=

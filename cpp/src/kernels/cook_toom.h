@@ -74,7 +74,8 @@ consteval double to_double(Ratio a) {
 // The positive halves of the point pairs for n = finite points + 1; 0 is added when n is even.
 consteval Ratio pair_point(int points, int q) {
   switch (points) {
-    case 4: return ratio(1);                            // 0, +-1
+    case 3:
+    case 4: return ratio(1);                            // [0,] +-1
     case 5: return q == 0 ? ratio(1, 2) : ratio(5, 4);  // +-1/2, +-5/4
     case 6: return q == 0 ? ratio(2, 3) : ratio(3, 2);  // 0, +-2/3, +-3/2
     case 7: return q == 0 ? ratio(2, 5) : q == 1 ? ratio(9, 10) : ratio(8, 5);
@@ -156,6 +157,8 @@ consteval bool is_exact() {
 static_assert(is_exact<1, 1>());
 static_assert(is_exact<2, 3>() && is_exact<3, 3>() && is_exact<4, 3>());
 static_assert(is_exact<2, 5>() && is_exact<3, 5>());
+static_assert(is_exact<2, 2>() && is_exact<3, 2>() && is_exact<4, 2>());
+static_assert(is_exact<2, 4>() && is_exact<3, 4>());
 
 // What the fast transforms need of n points: the halves P_q of the rows, and the powers
 // of the points.

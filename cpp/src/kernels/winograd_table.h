@@ -13,6 +13,13 @@ inline constexpr int kWinogradGroup = 16;
 inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4,
                      kWinogradMaxTaps = 5;  // per axis
 
+// How the points of an axis come about.
+enum WinogradSplit {
+  kSplitNone = 0,   // Toom and Cook's: stride 1
+  kSplitPlain = 1,  // stride 2: those of the even pixels, then the odd pixels as they are
+  kSplitBoth = 2    // stride 2: those of the even pixels, then those of the odd ones
+};
+
 // U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of points[0] x points[1] x
 // points[2] pixels of each tile.
 struct WinogradInputArgs {
@@ -21,10 +28,13 @@ struct WinogradInputArgs {
   int64_t extent_d, extent_h, extent_w;    // pixels outside are zeros and are not read
   int64_t origin_d, origin_h, origin_w;  // first pixel of the first tile's window; may be negative
   int points_d, points_h, points_w;
-  int step_w;  // the next tile's window starts step_w pixels on
+  int split_d, split_h, split_w;  // WinogradSplit
+  int step_w;                     // the next tile's window starts step_w pixels on
   int tiles;
   int channels;  // 1..16: lanes beyond are neither read nor (rounded up to a vector) written
-  float* u;      // aligned to 64 bytes; point p of tile t at u + p * position_stride + t * 16
+  // Aligned to 64 bytes; point p of tile t at u + p * position_stride + t * (1 + gap) * 16.
+  float* u;
+  int gap;                    // tiles of other runs between two of this one
   ptrdiff_t position_stride;  // floats, a multiple of 16
 };
 
@@ -32,7 +42,9 @@ struct WinogradInputArgs {
 struct WinogradOutputArgs {
   const float* m;  // aligned to 64 bytes; as u above
   ptrdiff_t position_stride;
+  int gap;  // as in the input
   int points_d, points_h, points_w;
+  int split_d, split_h, split_w;
   int outputs_d, outputs_h,
       outputs_w;  // m of F(m, r) per axis; the tiles lie outputs_w pixels apart
   int64_t extent_d, extent_h, extent_w;  // pixels outside are not written

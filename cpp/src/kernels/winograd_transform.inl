@@ -31,10 +31,24 @@ static CONV3D_ALWAYS_INLINE VecF load_lanes(const float* p, int lanes) {
 }
 
 // o = B^T d for n = N points: the even and the odd half of a row serve both points of a pair.
-template <int N>
+template <int N, int kSplit>
 static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
   if constexpr (N == 1) {
     o[0] = d[0];
+  } else if constexpr (kSplit != kSplitNone) {
+    constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
+    VecF even[kEven], odd[kOdd];
+#pragma GCC unroll 8
+    for (int i = 0; i < kEven; ++i) even[i] = d[2 * i];
+#pragma GCC unroll 8
+    for (int i = 0; i < kOdd; ++i) odd[i] = d[2 * i + 1];
+    input_line<kEven, kSplitNone>(even, o);
+    if constexpr (kSplit == kSplitBoth) {
+      input_line<kOdd, kSplitNone>(odd, o + kEven);
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < kOdd; ++i) o[kEven + i] = odd[i];
+    }
   } else {
     constexpr cook_toom::Halves<N> h = cook_toom::make_halves<N>();
     constexpr int kPairs = cook_toom::Halves<N>::kPairs, kZero = cook_toom::Halves<N>::kZero;
@@ -63,10 +77,22 @@ static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
 }
 
 // y = A^T m for M outputs from N points.
-template <int N, int M>
+template <int N, int M, int kSplit>
 static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
   if constexpr (N == 1) {
     y[0] = m[0];
+  } else if constexpr (kSplit != kSplitNone) {
+    constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
+    output_line<kEven, M, kSplitNone>(m, y);
+    if constexpr (kSplit == kSplitBoth) {
+      VecF odd[M];
+      output_line<kOdd, M, kSplitNone>(m + kEven, odd);
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) y[i] = vadd(y[i], odd[i]);
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < M; ++i) y[i] = vadd(y[i], m[kEven + i]);
+    }
   } else {
     constexpr cook_toom::Halves<N> h = cook_toom::make_halves<N>();
     constexpr int kPairs = cook_toom::Halves<N>::kPairs, kZero = cook_toom::Halves<N>::kZero;
@@ -97,7 +123,7 @@ struct ColumnClip {
 
 // Along d, from the image: for each of `rows` rows, N pixels stride_d apart to N lines rows * 16
 // floats apart. kWhole: all pixels inside and 16 channels.
-template <int N, bool kWhole>
+template <int N, int kSplit, bool kWhole>
 static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
                           const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
   const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
@@ -122,7 +148,7 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
                      : vzero();
         }
       }
-      input_line<N>(d, o);
+      input_line<N, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
     }
@@ -130,7 +156,7 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
 }
 
 // Along h: for each of `planes` planes of N lines, to N lines.
-template <int N>
+template <int N, int kSplit>
 static void input_along_h(const float* src, int planes, int vectors, float* dst) {
   for (int plane = 0; plane < planes;
        ++plane, src += N * kWinogradGroup, dst += N * kWinogradGroup) {
@@ -138,7 +164,7 @@ static void input_along_h(const float* src, int planes, int vectors, float* dst)
       VecF d[N], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
-      input_line<N>(d, o);
+      input_line<N, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * kWinogradGroup + v * kLanesF, o[i]);
     }
@@ -146,7 +172,7 @@ static void input_along_h(const float* src, int planes, int vectors, float* dst)
 }
 
 // Along w: for each of `lines` lines, one from each of N columns, to N positions of U.
-template <int N>
+template <int N, int kSplit>
 static void input_along_w(const float* const* columns, int lines, int vectors, float* u,
                           ptrdiff_t position_stride) {
   const float* column[N];
@@ -159,7 +185,7 @@ static void input_along_w(const float* const* columns, int lines, int vectors, f
       VecF d[N], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) d[i] = vload(column[i] + j + v * kLanesF);
-      input_line<N>(d, o);
+      input_line<N, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(u + i * position_stride + v * kLanesF, o[i]);
     }
@@ -171,32 +197,50 @@ using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const Col
 using InputHeightFn = void (*)(const float*, int, int, float*);
 using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
+// Every axis that the path has, as one number.
+static constexpr int axis_key(int points, int split) { return points * 4 + split; }
+
 template <bool kWhole>
-static InputDepthFn input_depth_fn(int points) {
-  switch (points) {
-    case 1: return input_along_d<1, kWhole>;
-    case 4: return input_along_d<4, kWhole>;
-    case 5: return input_along_d<5, kWhole>;
-    case 6: return input_along_d<6, kWhole>;
-    default: return input_along_d<7, kWhole>;
+static InputDepthFn input_depth_fn(int points, int split) {
+  switch (axis_key(points, split)) {
+    case axis_key(1, kSplitNone): return input_along_d<1, kSplitNone, kWhole>;
+    case axis_key(3, kSplitNone): return input_along_d<3, kSplitNone, kWhole>;
+    case axis_key(4, kSplitNone): return input_along_d<4, kSplitNone, kWhole>;
+    case axis_key(5, kSplitNone): return input_along_d<5, kSplitNone, kWhole>;
+    case axis_key(6, kSplitNone): return input_along_d<6, kSplitNone, kWhole>;
+    case axis_key(7, kSplitNone): return input_along_d<7, kSplitNone, kWhole>;
+    case axis_key(5, kSplitPlain): return input_along_d<5, kSplitPlain, kWhole>;
+    case axis_key(7, kSplitPlain): return input_along_d<7, kSplitPlain, kWhole>;
+    case axis_key(6, kSplitBoth): return input_along_d<6, kSplitBoth, kWhole>;
+    default: return input_along_d<7, kSplitBoth, kWhole>;
   }
 }
-static InputHeightFn input_height_fn(int points) {
-  switch (points) {
-    case 1: return input_along_h<1>;
-    case 4: return input_along_h<4>;
-    case 5: return input_along_h<5>;
-    case 6: return input_along_h<6>;
-    default: return input_along_h<7>;
+static InputHeightFn input_height_fn(int points, int split) {
+  switch (axis_key(points, split)) {
+    case axis_key(1, kSplitNone): return input_along_h<1, kSplitNone>;
+    case axis_key(3, kSplitNone): return input_along_h<3, kSplitNone>;
+    case axis_key(4, kSplitNone): return input_along_h<4, kSplitNone>;
+    case axis_key(5, kSplitNone): return input_along_h<5, kSplitNone>;
+    case axis_key(6, kSplitNone): return input_along_h<6, kSplitNone>;
+    case axis_key(7, kSplitNone): return input_along_h<7, kSplitNone>;
+    case axis_key(5, kSplitPlain): return input_along_h<5, kSplitPlain>;
+    case axis_key(7, kSplitPlain): return input_along_h<7, kSplitPlain>;
+    case axis_key(6, kSplitBoth): return input_along_h<6, kSplitBoth>;
+    default: return input_along_h<7, kSplitBoth>;
   }
 }
-static InputWidthFn input_width_fn(int points) {
-  switch (points) {
-    case 1: return input_along_w<1>;
-    case 4: return input_along_w<4>;
-    case 5: return input_along_w<5>;
-    case 6: return input_along_w<6>;
-    default: return input_along_w<7>;
+static InputWidthFn input_width_fn(int points, int split) {
+  switch (axis_key(points, split)) {
+    case axis_key(1, kSplitNone): return input_along_w<1, kSplitNone>;
+    case axis_key(3, kSplitNone): return input_along_w<3, kSplitNone>;
+    case axis_key(4, kSplitNone): return input_along_w<4, kSplitNone>;
+    case axis_key(5, kSplitNone): return input_along_w<5, kSplitNone>;
+    case axis_key(6, kSplitNone): return input_along_w<6, kSplitNone>;
+    case axis_key(7, kSplitNone): return input_along_w<7, kSplitNone>;
+    case axis_key(5, kSplitPlain): return input_along_w<5, kSplitPlain>;
+    case axis_key(7, kSplitPlain): return input_along_w<7, kSplitPlain>;
+    case axis_key(6, kSplitBoth): return input_along_w<6, kSplitBoth>;
+    default: return input_along_w<7, kSplitBoth>;
   }
 }
 
@@ -205,17 +249,17 @@ static int clamp_int(int64_t value, int low, int high) {
 }
 
 // Neighbours along w share points_w - step_w columns, which are transformed along d and h once: the
-// last points_w columns are kept in a ring.
+// last points_w columns are kept in a ring. Windows that share nothing skip what lies between them.
 static void winograd_input_transform(const WinogradInputArgs* a) {
   constexpr int kMax = kWinogradMaxPoints;
   alignas(64) float half[kMax * kMax * kWinogradGroup];        // [nd][rows][16] of one column
   alignas(64) float ring[kMax][kMax * kMax * kWinogradGroup];  // [column][nd][nh][16]
   const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
-  const InputDepthFn depth_whole = input_depth_fn<true>(nd),
-                     depth_clipped = input_depth_fn<false>(nd);
-  const InputHeightFn along_h = input_height_fn(nh);
-  const InputWidthFn along_w = input_width_fn(nw);
+  const InputDepthFn depth_whole = input_depth_fn<true>(nd, a->split_d),
+                     depth_clipped = input_depth_fn<false>(nd, a->split_d);
+  const InputHeightFn along_h = input_height_fn(nh, a->split_h);
+  const InputWidthFn along_w = input_width_fn(nw, a->split_w);
   ColumnClip clip;
   clip.plane_begin = clamp_int(-a->origin_d, 0, nd);
   clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, nd);
@@ -225,10 +269,11 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
                      clip.row_end == nh && a->channels == kWinogradGroup;
   const InputDepthFn along_d = whole ? depth_whole : depth_clipped;
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
+  const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
   float* u = a->u;
   int64_t w = a->origin_w;  // of the next new column
   int slot = 0, fresh = nw;
-  for (int tile = 0; tile < a->tiles; ++tile, u += kWinogradGroup) {
+  for (int tile = 0; tile < a->tiles; ++tile, u += tile_step) {
     for (int i = 0; i < fresh; ++i, ++w) {
       float* column = ring[slot];
       slot = slot + 1 == nw ? 0 : slot + 1;
@@ -244,13 +289,14 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
     const float* columns[kMax];
     for (int i = 0, s = slot; i < nw; ++i, s = s + 1 == nw ? 0 : s + 1) columns[i] = ring[s];
     along_w(columns, nd * nh, vectors, u, a->position_stride);
-    fresh = a->step_w;
+    fresh = a->step_w < nw ? a->step_w : nw;
+    w += a->step_w - fresh;
   }
 }
 
 // Along d or h: for each of `lines` lines, N of them src_stride apart to M of them
 // dst_stride apart.
-template <int N, int M, int kAhead>
+template <int N, int M, int kSplit, int kAhead>
 static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_line_stride,
                           int lines, int vectors, float* dst, ptrdiff_t dst_stride) {
   for (int j = 0; j < lines; ++j, src += src_line_stride, dst += kWinogradGroup) {
@@ -262,7 +308,7 @@ static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_
       VecF m[N], y[M];
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) m[i] = vload(src + i * src_stride + v * kLanesF);
-      output_line<N, M>(m, y);
+      output_line<N, M, kSplit>(m, y);
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i) vstore(dst + i * dst_stride + v * kLanesF, y[i]);
     }
@@ -274,7 +320,7 @@ static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_
 enum OutputStore { kStoreSome, kStoreWhole, kStoreStream };
 
 // Along w, rows of N lines to rows of `pixels` <= M pixels of the image, with bias and activation.
-template <int N, int M, OutputStore kStore>
+template <int N, int M, int kSplit, OutputStore kStore>
 static void output_along_w(const float* src, int rows, int pixels, const WinogradOutputArgs* a,
                            float* dst) {
   const int vectors = kStore == kStoreSome ? (a->channels + kLanesF - 1) / kLanesF : kGroupVectors;
@@ -296,7 +342,7 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
       VecF m[N];
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) m[i] = vload(src + i * kWinogradGroup + v * kLanesF);
-      output_line<N, M>(m, y[v]);
+      output_line<N, M, kSplit>(m, y[v]);
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i) y[v][i] = vmax(floor, vadd(y[v][i], bias[v]));
       if (!simple) {
@@ -329,27 +375,49 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
 using OutputAcrossFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, int, float*, ptrdiff_t);
 using OutputRowsFn = void (*)(const float*, int, int, const WinogradOutputArgs*, float*);
 
+static constexpr int output_key(int points, int outputs, int split) {
+  return axis_key(points, split) * 8 + outputs;
+}
+
 template <int kAhead>
-static OutputAcrossFn output_across_fn(int points, int outputs) {
-  switch (points * 8 + outputs) {
-    case 1 * 8 + 1: return output_across<1, 1, kAhead>;
-    case 4 * 8 + 2: return output_across<4, 2, kAhead>;
-    case 5 * 8 + 3: return output_across<5, 3, kAhead>;
-    case 6 * 8 + 4: return output_across<6, 4, kAhead>;
-    case 6 * 8 + 2: return output_across<6, 2, kAhead>;
-    default: return output_across<7, 3, kAhead>;
+static OutputAcrossFn output_across_fn(int points, int outputs, int split) {
+  switch (output_key(points, outputs, split)) {
+    case output_key(1, 1, kSplitNone): return output_across<1, 1, kSplitNone, kAhead>;
+    case output_key(3, 2, kSplitNone): return output_across<3, 2, kSplitNone, kAhead>;
+    case output_key(4, 2, kSplitNone): return output_across<4, 2, kSplitNone, kAhead>;
+    case output_key(4, 3, kSplitNone): return output_across<4, 3, kSplitNone, kAhead>;
+    case output_key(5, 3, kSplitNone): return output_across<5, 3, kSplitNone, kAhead>;
+    case output_key(5, 2, kSplitNone): return output_across<5, 2, kSplitNone, kAhead>;
+    case output_key(5, 4, kSplitNone): return output_across<5, 4, kSplitNone, kAhead>;
+    case output_key(6, 4, kSplitNone): return output_across<6, 4, kSplitNone, kAhead>;
+    case output_key(6, 3, kSplitNone): return output_across<6, 3, kSplitNone, kAhead>;
+    case output_key(6, 2, kSplitNone): return output_across<6, 2, kSplitNone, kAhead>;
+    case output_key(7, 3, kSplitNone): return output_across<7, 3, kSplitNone, kAhead>;
+    case output_key(5, 2, kSplitPlain): return output_across<5, 2, kSplitPlain, kAhead>;
+    case output_key(7, 3, kSplitPlain): return output_across<7, 3, kSplitPlain, kAhead>;
+    case output_key(6, 2, kSplitBoth): return output_across<6, 2, kSplitBoth, kAhead>;
+    default: return output_across<7, 2, kSplitBoth, kAhead>;
   }
 }
 
 template <OutputStore kStore>
-static OutputRowsFn output_rows_fn(int points, int outputs) {
-  switch (points * 8 + outputs) {
-    case 1 * 8 + 1: return output_along_w<1, 1, kStore>;
-    case 4 * 8 + 2: return output_along_w<4, 2, kStore>;
-    case 5 * 8 + 3: return output_along_w<5, 3, kStore>;
-    case 6 * 8 + 4: return output_along_w<6, 4, kStore>;
-    case 6 * 8 + 2: return output_along_w<6, 2, kStore>;
-    default: return output_along_w<7, 3, kStore>;
+static OutputRowsFn output_rows_fn(int points, int outputs, int split) {
+  switch (output_key(points, outputs, split)) {
+    case output_key(1, 1, kSplitNone): return output_along_w<1, 1, kSplitNone, kStore>;
+    case output_key(3, 2, kSplitNone): return output_along_w<3, 2, kSplitNone, kStore>;
+    case output_key(4, 2, kSplitNone): return output_along_w<4, 2, kSplitNone, kStore>;
+    case output_key(4, 3, kSplitNone): return output_along_w<4, 3, kSplitNone, kStore>;
+    case output_key(5, 3, kSplitNone): return output_along_w<5, 3, kSplitNone, kStore>;
+    case output_key(5, 2, kSplitNone): return output_along_w<5, 2, kSplitNone, kStore>;
+    case output_key(5, 4, kSplitNone): return output_along_w<5, 4, kSplitNone, kStore>;
+    case output_key(6, 4, kSplitNone): return output_along_w<6, 4, kSplitNone, kStore>;
+    case output_key(6, 3, kSplitNone): return output_along_w<6, 3, kSplitNone, kStore>;
+    case output_key(6, 2, kSplitNone): return output_along_w<6, 2, kSplitNone, kStore>;
+    case output_key(7, 3, kSplitNone): return output_along_w<7, 3, kSplitNone, kStore>;
+    case output_key(5, 2, kSplitPlain): return output_along_w<5, 2, kSplitPlain, kStore>;
+    case output_key(7, 3, kSplitPlain): return output_along_w<7, 3, kSplitPlain, kStore>;
+    case output_key(6, 2, kSplitBoth): return output_along_w<6, 2, kSplitBoth, kStore>;
+    default: return output_along_w<7, 2, kSplitBoth, kStore>;
   }
 }
 
@@ -360,19 +428,20 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
   const ptrdiff_t plane_size = static_cast<ptrdiff_t>(nh) * nw * kWinogradGroup;
-  const OutputAcrossFn along_d = output_across_fn<kPrefetchLines>(nd, a->outputs_d),
-                       along_h = output_across_fn<0>(nh, a->outputs_h);
+  const OutputAcrossFn along_d = output_across_fn<kPrefetchLines>(nd, a->outputs_d, a->split_d),
+                       along_h = output_across_fn<0>(nh, a->outputs_h, a->split_h);
   const bool whole = a->channels == kWinogradGroup;
   const bool stream = whole && a->stream != 0 && reinterpret_cast<uintptr_t>(a->result) % 64 == 0 &&
                       (a->stride_d | a->stride_h | a->stride_w) % kWinogradGroup == 0;
-  const OutputRowsFn along_w = stream  ? output_rows_fn<kStoreStream>(nw, a->outputs_w)
-                               : whole ? output_rows_fn<kStoreWhole>(nw, a->outputs_w)
-                                       : output_rows_fn<kStoreSome>(nw, a->outputs_w);
+  const OutputRowsFn along_w = stream  ? output_rows_fn<kStoreStream>(nw, a->outputs_w, a->split_w)
+                               : whole ? output_rows_fn<kStoreWhole>(nw, a->outputs_w, a->split_w)
+                                       : output_rows_fn<kStoreSome>(nw, a->outputs_w, a->split_w);
   const int depth = clamp_int(a->extent_d - a->origin_d, 0, a->outputs_d);
   const int rows = clamp_int(a->extent_h - a->origin_h, 0, a->outputs_h);
+  const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
   int64_t origin_w = a->origin_w;
   const float* m = a->m;
-  for (int tile = 0; tile < a->tiles; ++tile, origin_w += a->outputs_w, m += kWinogradGroup) {
+  for (int tile = 0; tile < a->tiles; ++tile, origin_w += a->outputs_w, m += tile_step) {
     const int pixels = clamp_int(a->extent_w - origin_w, 0, a->outputs_w);
     float* corner =
         a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h + origin_w * a->stride_w;
@@ -421,9 +490,15 @@ using FilterAxisFn = void (*)(const double*, const double*, ptrdiff_t, ptrdiff_t
 static FilterAxisFn filter_axis_fn(int points, int taps) {
   switch (points * 8 + taps) {
     case 1 * 8 + 1: return filter_axis<1, 1>;
+    case 3 * 8 + 2: return filter_axis<3, 2>;
+    case 4 * 8 + 2: return filter_axis<4, 2>;
+    case 5 * 8 + 2: return filter_axis<5, 2>;
     case 4 * 8 + 3: return filter_axis<4, 3>;
     case 5 * 8 + 3: return filter_axis<5, 3>;
     case 6 * 8 + 3: return filter_axis<6, 3>;
+    case 7 * 8 + 3: return filter_axis<7, 3>;
+    case 5 * 8 + 4: return filter_axis<5, 4>;
+    case 6 * 8 + 4: return filter_axis<6, 4>;
     case 6 * 8 + 5: return filter_axis<6, 5>;
     default: return filter_axis<7, 5>;
   }

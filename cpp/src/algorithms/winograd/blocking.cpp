@@ -40,13 +40,18 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   if (g.channels_first) {
     // The window of a run of tiles, one group of channels, in a quarter of the L2.
     const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
-                  rows = g.n[0] * g.n[1];
-    b.run = static_cast<int>(std::clamp<int64_t>((lines / rows - g.n[2] + g.m[2]) / g.m[2], 1, 64));
-    const int64_t source_lines = rows * (g.m[2] * (b.run - 1) + g.n[2]);
+                  rows = g.n[0] * g.n[1], columns = lines / rows;
+    b.run_phases = static_cast<int>(std::clamp<int64_t>(columns / g.n[2], 1, g.phases[2]));
+    b.run = b.run_phases < g.phases[2]
+                ? 1
+                : static_cast<int>(std::clamp<int64_t>(
+                      (columns / b.run_phases - g.n[2] + g.step[2]) / g.step[2], 1, 64));
+    const int64_t source_lines = rows * (int64_t{g.step[2]} * (b.run - 1) + g.n[2]);
     const int64_t result_lines = int64_t{g.m[0]} * g.m[1] * g.m[2] * b.run;
-    b.staging_floats = static_cast<size_t>(std::max(source_lines, result_lines) * kGroup);
+    b.staging_floats =
+        static_cast<size_t>(std::max(source_lines, result_lines) * b.run_phases * kGroup);
   } else {
-    b.run = 1 << 20;
+    b.run = b.run_phases = 1 << 20;
   }
   return b;
 }
@@ -75,7 +80,7 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   return make_blocking(g, true, staged, context);
 }
 
-int64_t tiles_per_block(const Blocking& b, int64_t total, int threads) {
+int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int threads) {
   int64_t blocks = ceil_div(total, b.tiles);
   if (!b.staged && blocks < 8 * int64_t{threads}) {
     // Few blocks: a multiple of the threads, but no block below six tiles, the rows of
@@ -83,7 +88,10 @@ int64_t tiles_per_block(const Blocking& b, int64_t total, int threads) {
     blocks = std::clamp<int64_t>(ceil_div(blocks, threads) * threads, 1,
                                  std::max<int64_t>(blocks, total / 6));
   }
-  return ceil_div(total, std::max<int64_t>(blocks, 1));
+  const int64_t tiles = ceil_div(total, std::max<int64_t>(blocks, 1));
+  // A block that begins between the phases of a tile cuts its runs short.
+  const int64_t whole = tiles - tiles % g.phases[2];
+  return whole >= 6 ? whole : tiles;
 }
 
 // Measured on Zen 3 (AVX2), and close to what AVX-512 servers give: the multiplication runs at 0.87
@@ -100,7 +108,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
                out_groups = static_cast<double>(groups_of(g.co));
 
   // Multiplication. Fewer than four rows of A do not hide the latency of the FMAs.
-  const double per_block = static_cast<double>(tiles_per_block(b, g.tiles_per_sample(), 1));
+  const double per_block = static_cast<double>(tiles_per_block(g, b, g.tiles_per_sample(), 1));
   const double blocks = tiles / per_block;
   const double rows = std::max(per_block, 4.0) * blocks;
   const double multiply =
@@ -109,16 +117,18 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double filter = stream_seconds(filter_bytes * blocks, filter_bytes, cpu);
   const double product = std::max(multiply, filter) + 0.4 * std::min(multiply, filter);
 
-  // Transforms. Columns of the input are shared along w, so the first two axes see m[2] of n[2].
+  // Transforms. Columns of the input are shared along w, so the first two axes see step[2] of n[2].
   const double vectors = kGroup / lanes;
-  const double in_elements = 2.0 * g.m[2] * g.n[1] * g.n[0] + points;
+  const double columns = std::min(g.n[2], g.step[2]);
+  const double in_elements = 2.0 * columns * g.n[1] * g.n[0] + points;
   const double out_elements = points + g.m[0] * (g.n[1] + g.m[1]) * static_cast<double>(g.n[2]);
   const double in_cycles = tiles * in_groups * in_elements * vectors * 2.3;
   const double out_cycles = tiles * out_groups * out_elements * vectors * 1.7;
   const double source_bytes = static_cast<double>(g.source_voxels()) * in_groups * kLineBytes;
   const double result_bytes = static_cast<double>(g.result_voxels()) * out_groups * kLineBytes;
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
-  const double overlap = static_cast<double>(g.n[0] * g.n[1]) / (g.m[0] * g.m[1]);
+  const double overlap =
+      static_cast<double>(g.n[0] * g.n[1]) / (static_cast<double>(g.step[0]) * g.step[1]);
   double seconds = product + (in_cycles + out_cycles) / cycles;
   seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
              stream_seconds(result_bytes, result_bytes, cpu);

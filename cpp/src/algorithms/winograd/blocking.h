@@ -19,9 +19,9 @@ namespace conv3d::winograd {
 //          For wide layers and few tiles.
 struct Blocking {
   bool staged;
-  int64_t tiles;  // most per block
-  int run;  // most tiles of one transform call; bounds the staging when the layout is channels
-            // first
+  int64_t tiles;          // most per block
+  int run, run_phases;    // most tiles along the width, and phases of each, that are staged
+                          // together when the layout is channels first
   size_t block_floats;    // fused: per thread; staged: for all
   size_t staging_floats;  // per thread, channels first
 };
@@ -42,7 +42,8 @@ Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles,
 
 // Tiles per block for a call of `total` tiles: as few blocks as the blocking allows, of equal
 // size, enough for the threads.
-int64_t tiles_per_block(const Blocking& blocking, int64_t total, int threads);
+int64_t tiles_per_block(const Geometry& geometry, const Blocking& blocking, int64_t total,
+                        int threads);
 
 // Estimated seconds of one sample on one thread.
 double estimate_seconds(const Geometry& geometry, const Blocking& blocking,

@@ -25,9 +25,9 @@ void pack_filter(const Geometry& g, const KernelTable& kernels, const float* fil
     a.points_d = g.n[0];
     a.points_h = g.n[1];
     a.points_w = g.n[2];
-    a.g_d = filter_matrix(g.m[0], g.r[0]);
-    a.g_h = filter_matrix(g.m[1], g.r[1]);
-    a.g_w = filter_matrix(g.m[2], g.r[2]);
+    a.g_d = filter_matrix(g.m[0], g.r[0], g.stride[0]);
+    a.g_h = filter_matrix(g.m[1], g.r[1], g.stride[1]);
+    a.g_w = filter_matrix(g.m[2], g.r[2], g.stride[2]);
     a.position_stride = panels * g.ci * nr;
     // The filter lies as [tap][ic][oc]; flipped, oc is the source and the taps run backwards.
     const int64_t plane = g.ci * g.co;

@@ -6,38 +6,74 @@
 
 #include "base/math.h"
 #include "kernels/cook_toom.h"
+#include "kernels/winograd_table.h"
 
 namespace conv3d::winograd {
 namespace {
 
-template <int M, int R>
+template <int M, int R, int S>
 struct FilterMatrix {
-  double g[M + R - 1][R];
+  double g[S * (M - 1) + R][R];
 };
 
-template <int M, int R>
-consteval FilterMatrix<M, R> make_filter_matrix() {
-  FilterMatrix<M, R> x{};
-  const cook_toom::Matrices<M, R> exact = cook_toom::make<M, R>();
-  for (int j = 0; j < M + R - 1; ++j)
-    for (int k = 0; k < R; ++k) x.g[j][k] = cook_toom::to_double(exact.g[j][k]);
+template <int M, int R, int S>
+consteval FilterMatrix<M, R, S> make_filter_matrix() {
+  FilterMatrix<M, R, S> x{};
+  if constexpr (S == 1) {
+    const cook_toom::Matrices<M, R> exact = cook_toom::make<M, R>();
+    for (int j = 0; j < M + R - 1; ++j)
+      for (int k = 0; k < R; ++k) x.g[j][k] = cook_toom::to_double(exact.g[j][k]);
+  } else {
+    constexpr int kEven = (R + 1) / 2, kOdd = R / 2, kFirst = M + kEven - 1;
+    const FilterMatrix<M, kEven, 1> even = make_filter_matrix<M, kEven, 1>();
+    for (int j = 0; j < kFirst; ++j)
+      for (int k = 0; k < kEven; ++k) x.g[j][2 * k] = even.g[j][k];
+    if constexpr (kOdd == 1) {
+      for (int j = 0; j < M; ++j) x.g[kFirst + j][1] = 1;  // plain products
+    } else {
+      const FilterMatrix<M, kOdd, 1> odd = make_filter_matrix<M, kOdd, 1>();
+      for (int j = 0; j < M + kOdd - 1; ++j)
+        for (int k = 0; k < kOdd; ++k) x.g[kFirst + j][2 * k + 1] = odd.g[j][k];
+    }
+  }
   return x;
 }
 
-template <int M, int R>
+template <int M, int R, int S = 1>
 const double* matrix() {
-  static constexpr FilterMatrix<M, R> kMatrix = make_filter_matrix<M, R>();
+  static constexpr FilterMatrix<M, R, S> kMatrix = make_filter_matrix<M, R, S>();
   return &kMatrix.g[0][0];
 }
 
+int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
+
 }  // namespace
 
-const double* filter_matrix(int m, int r) {
+int split_of(int r, int stride) {
+  return stride == 1 || r == 1 ? kSplitNone : r == 3 ? kSplitPlain : kSplitBoth;
+}
+
+const double* filter_matrix(int m, int r, int stride) {
+  if (r == 1) return m == 1 ? matrix<1, 1>() : nullptr;  // with any stride
+  if (stride == 2) {
+    switch (r * 8 + m) {
+      case 3 * 8 + 2: return matrix<2, 3, 2>();
+      case 3 * 8 + 3: return matrix<3, 3, 2>();
+      case 4 * 8 + 2: return matrix<2, 4, 2>();
+      case 5 * 8 + 2: return matrix<2, 5, 2>();
+      default: return nullptr;
+    }
+  }
+  if (stride != 1) return nullptr;
   switch (r * 8 + m) {
-    case 1 * 8 + 1: return matrix<1, 1>();
+    case 2 * 8 + 2: return matrix<2, 2>();
+    case 2 * 8 + 3: return matrix<3, 2>();
+    case 2 * 8 + 4: return matrix<4, 2>();
     case 3 * 8 + 2: return matrix<2, 3>();
     case 3 * 8 + 3: return matrix<3, 3>();
     case 3 * 8 + 4: return matrix<4, 3>();
+    case 4 * 8 + 2: return matrix<2, 4>();
+    case 4 * 8 + 3: return matrix<3, 4>();
     case 5 * 8 + 2: return matrix<2, 5>();
     case 5 * 8 + 3: return matrix<3, 5>();
     default: return nullptr;
@@ -49,19 +85,18 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
     return "computes forward and backward_input only";
   if (problem.dtype != DType::kFloat32) return "computes float32 only";
   if (problem.groups != 1) return "computes ungrouped convolutions only";
-  if (problem.sd != 1 || problem.sh != 1 || problem.sw != 1) return "needs stride 1";
-  // A dilation means nothing along an axis of one tap.
-  if ((problem.kd > 1 && problem.dd != 1) || (problem.kh > 1 && problem.dh != 1) ||
-      (problem.kw > 1 && problem.dw != 1))
-    return "needs dilation 1";
-  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw};
+  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw},
+                stride[3] = {problem.sd, problem.sh, problem.sw};
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
-    const bool small = kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5;
-    if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a])) == nullptr) {
-      char text[64];
-      std::snprintf(text, sizeof text, "has no F(%d, %lld)", shape.m[a],
-                    static_cast<long long>(kernel[a]));
+    if (problem.direction == Direction::kBackwardInput && stride[a] != 1)
+      return "computes backward_input with stride 1 only";
+    const bool small = kernel[a] <= kWinogradMaxTaps && stride[a] <= INT32_MAX;
+    if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a]),
+                                static_cast<int>(stride[a])) == nullptr) {
+      char text[96];
+      std::snprintf(text, sizeof text, "has no F(%d, %lld) with stride %lld", shape.m[a],
+                    static_cast<long long>(kernel[a]), static_cast<long long>(stride[a]));
       return text;
     }
     transforms = transforms || kernel[a] > 1;
@@ -75,7 +110,9 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
   const int64_t input[3] = {problem.id, problem.ih, problem.iw},
                 output[3] = {problem.od, problem.oh, problem.ow};
   const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw},
-                pad[3] = {problem.pd, problem.ph, problem.pw};
+                pad[3] = {problem.pd, problem.ph, problem.pw},
+                stride[3] = {problem.sd, problem.sh, problem.sw},
+                dilation[3] = {problem.dd, problem.dh, problem.dw};
   Geometry g{};
   g.ci = backward ? problem.oc : problem.ic;
   g.co = backward ? problem.ic : problem.oc;
@@ -84,21 +121,44 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
   for (int a = 0; a < 3; ++a) {
     g.source[a] = backward ? output[a] : input[a];
     g.result[a] = backward ? input[a] : output[a];
-    g.pad[a] = backward ? kernel[a] - 1 - pad[a] : pad[a];
     g.r[a] = static_cast<int>(kernel[a]);
+    g.stride[a] = static_cast<int>(stride[a]);
+    g.dilation[a] = kernel[a] > 1 ? dilation[a] : 1;
+    g.pad[a] = backward ? (kernel[a] - 1) * g.dilation[a] - pad[a] : pad[a];
     g.m[a] = shape.m[a];
-    g.n[a] = g.m[a] + g.r[a] - 1;
-    g.tiles[a] = ceil_div(g.result[a], g.m[a]);
+    g.n[a] = g.stride[a] * (g.m[a] - 1) + g.r[a];
+    g.split[a] = split_of(g.r[a], g.stride[a]);
+    g.step[a] = g.stride[a] * g.m[a];
+    g.phases[a] = std::min(g.dilation[a], g.result[a]);
+    g.tiles[a] = ceil_div(ceil_div(g.result[a], g.dilation[a]), g.m[a]);
   }
   return g;
+}
+
+Lattice source_lattice(const Geometry& g, int axis, int64_t phase) {
+  const int64_t d = g.dilation[axis], offset = phase - g.pad[axis], origin = floor_div(offset, d),
+                first = offset - origin * d;
+  return {first, first < g.source[axis] ? ceil_div(g.source[axis] - first, d) : 0, origin};
+}
+
+Lattice result_lattice(const Geometry& g, int axis, int64_t phase) {
+  return {phase, ceil_div(g.result[axis] - phase, g.dilation[axis]), 0};
 }
 
 double error_bound(const Geometry& g) {
   // Rounding grows like the square root of the channels in one chain of additions, times
   // what the transforms amplify per axis. The factors hold every measurement of README.md
-  // with a margin of 1.2 to 1.6.
+  // with a margin of 1.2 to 1.6. Kernels of two taps have fewer terms for the largest result to
+  // stand out by.
   double bound = 2e-7 * std::sqrt(1.0 + static_cast<double>(std::min(g.ci, kSumChunk)) / 16.0);
-  for (int n : g.n) bound *= n == 1 ? 1.0 : n == 4 ? 1.15 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
+  const auto amplified = [](int n) {
+    return n == 1 ? 1.0 : n <= 4 ? 1.2 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
+  };
+  // With a stride the even half, the larger one, decides.
+  for (int a = 0; a < 3; ++a) {
+    bound *= amplified(g.split[a] == kSplitNone ? g.n[a] : (g.n[a] + 1) / 2);
+    if (g.r[a] == 2) bound *= 1.1;
+  }
   return bound;
 }
 

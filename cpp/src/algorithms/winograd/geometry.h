@@ -2,8 +2,12 @@
 // is cut into tiles.
 //
 // forward: a correlation of `input` with `filter`. backward_input with stride 1: a correlation of
-// grad_output with the filter flipped in all three axes and its channels swapped, padded by k - 1 -
-// p. Everything after this file sees a correlation.
+// grad_output with the filter flipped in all three axes and its channels swapped, padded by
+// (k - 1) d - p. Everything after this file sees a correlation.
+//
+// Dilation d: the results whose index is f modulo d read only pixels whose index is f - pad modulo
+// d. So an axis falls into d phases, each a correlation without dilation between two lattices of
+// pixels d apart.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +18,7 @@
 namespace conv3d::winograd {
 
 // m of F(m, r) per axis: depth, height, width. 1 stands for an axis of kernel size 1,
-// which is not transformed.
+// which is not transformed (but may have a stride).
 struct TileShape {
   int m[3];
 };
@@ -23,25 +27,46 @@ struct Geometry {
   int64_t ci, co;     // channels of source and result
   int64_t source[3];  // extents
   int64_t result[3];
-  int64_t pad[3];  // zeros before; may be negative (the first window starts inside)
-  int r[3];        // kernel size per axis
-  bool flipped;    // taps reversed and channels swapped when the filter is packed
+  int64_t pad[3];       // zeros before; may be negative (the first window starts inside)
+  int r[3];             // kernel size per axis
+  int stride[3];        // 1 or 2; anything where r is 1
+  int64_t dilation[3];  // 1 where stride is not
+  bool flipped;         // taps reversed and channels swapped when the filter is packed
   bool channels_first;
-  int m[3], n[3];    // outputs and points per axis, n = m + r - 1
-  int64_t tiles[3];  // of one sample
+  int m[3];           // outputs of a tile per axis
+  int n[3];           // points, and pixels of its window: stride (m - 1) + r
+  int split[3];       // WinogradSplit of kernels/winograd_table.h
+  int step[3];        // from window to window: stride m
+  int64_t phases[3];  // that hold results: min(dilation, result)
+  int64_t tiles[3];   // of one phase
   int points() const { return n[0] * n[1] * n[2]; }
-  int64_t tiles_per_sample() const { return tiles[0] * tiles[1] * tiles[2]; }
+  int64_t tiles_per_sample() const {
+    return tiles[0] * tiles[1] * tiles[2] * phases[0] * phases[1] * phases[2];
+  }
   int64_t source_voxels() const { return source[0] * source[1] * source[2]; }
   int64_t result_voxels() const { return result[0] * result[1] * result[2]; }
 };
+
+// The pixels of one axis that one phase reads or writes: `count` of them from `first`, dilation
+// apart. The window (or the outputs) of its tile 0 begins at pixel `origin` of these.
+struct Lattice {
+  int64_t first, count, origin;
+};
+Lattice source_lattice(const Geometry& geometry, int axis, int64_t phase);
+Lattice result_lattice(const Geometry& geometry, int axis, int64_t phase);
 
 // Empty if F(shape) can compute the problem, else the reason.
 std::string why_not_geometry(const Problem& problem, TileShape shape);
 // Requires why_not_geometry to be empty.
 Geometry make_geometry(const Problem& problem, TileShape shape);
 
-// G of F(m, r) in float64, [m + r - 1][r]; null for a pair that has no matrices here.
-const double* filter_matrix(int m, int r);
+// G of F(m, r) in float64, [stride (m - 1) + r][r]; null for what has no matrices here.
+//
+// Stride 2: the even pixels of a window meet the even taps, the odd ones the odd taps, and each
+// half is an F(m, r / 2) of its own. G is made of the two, rows of the even half first.
+const double* filter_matrix(int m, int r, int stride);
+// The halves of F(m, r) with this stride, as WinogradSplit.
+int split_of(int r, int stride);
 
 // Channels in one chain of additions; the chunks' sums are added in order. Shorter chains round
 // less: sqrt(2) less at 256 channels for 1 % of the time.

@@ -1,6 +1,7 @@
 // result = A^T [ sum_ci (G g) . (B^T d) ] A, nested over depth, height and width: see README.md.
 //
-// Tiles are counted (sample, depth, height, width), width fastest. A block of
+// Tiles are counted (sample, depth phase, depth, height phase, height, width, width phase), the
+// last fastest, so that phases which share cache lines along the width come together. A block of
 // consecutive tiles goes through
 //   input transform   U[p][ci / 16][tile][16], in kernels/winograd_transform.inl
 //   multiplication    M[p][co / 16][tile][16] = U[p] x packed[p], the house's GEMM micro-kernel,
@@ -24,11 +25,14 @@ namespace {
 
 constexpr int kGroup = kWinogradGroup;
 
-// Consecutive tiles of one row of one sample.
+// Consecutive tiles of one row of one sample: `tiles` along the width from tile `w`, each in
+// `phases` phases from `phase`. Tile t of phase phase + f is at offset + t * phases + f of its
+// block.
 struct Run {
   int64_t sample, d, h, w;  // of the first tile, counted in tiles
-  int64_t offset;           // of the first tile in its block
-  int tiles;
+  int64_t phase_d, phase_h, phase_w;
+  int64_t offset;  // of the first tile in its block
+  int tiles, phases;
 };
 
 class WinogradPrepared final : public Prepared {
@@ -55,8 +59,10 @@ class WinogradPrepared final : public Prepared {
   }
   std::string packed_filter_format() const override {
     char text[96];
-    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d%s nr%d", tile_name().c_str(), g_.r[0],
-                  g_.r[1], g_.r[2], g_.flipped ? " flipped" : "", nr_);
+    // A stride changes the points; a dilation changes nothing.
+    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d split%d%d%d%s nr%d",
+                  tile_name().c_str(), g_.r[0], g_.r[1], g_.r[2], g_.split[0], g_.split[1],
+                  g_.split[2], g_.flipped ? " flipped" : "", nr_);
     return text;
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
@@ -87,7 +93,7 @@ class WinogradPrepared final : public Prepared {
     call.result = static_cast<float*>(buffers.result);
     const int64_t total = g_.tiles_per_sample() * buffers.batch;
     if (total == 0) return;
-    call.layout = block_layout(g_, b_.staged, tiles_per_block(b_, total, threads), nr_);
+    call.layout = block_layout(g_, b_.staged, tiles_per_block(g_, b_, total, threads), nr_);
     const int64_t size = call.layout.tiles, blocks = ceil_div(total, size);
     if (b_.staged) {
       for (int64_t block = 0; block < blocks; ++block)
@@ -169,20 +175,45 @@ class WinogradPrepared final : public Prepared {
   // Calls fn(run) for the tiles [begin, end) of the block that starts at tile `first`.
   template <class F>
   void for_each_run(int64_t first, int64_t begin, int64_t end, const F& fn) const {
+    const int64_t phases = g_.phases[2];
     while (begin < end) {
       Run run;
       int64_t index = first + begin;
-      run.w = index % g_.tiles[2];
-      index /= g_.tiles[2];
-      run.h = index % g_.tiles[1];
-      index /= g_.tiles[1];
-      run.d = index % g_.tiles[0];
-      run.sample = index / g_.tiles[0];
+      const auto take = [&index](int64_t extent) {
+        const int64_t at = index % extent;
+        index /= extent;
+        return at;
+      };
+      run.phase_w = take(phases);
+      run.w = take(g_.tiles[2]);
+      run.h = take(g_.tiles[1]);
+      run.phase_h = take(g_.phases[1]);
+      run.d = take(g_.tiles[0]);
+      run.phase_d = take(g_.phases[0]);
+      run.sample = index;
       run.offset = begin;
-      run.tiles = static_cast<int>(std::min({end - begin, g_.tiles[2] - run.w, int64_t{b_.run}}));
+      const int64_t left = end - begin;
+      if (run.phase_w == 0 && left >= phases && b_.run_phases >= phases) {
+        run.tiles =
+            static_cast<int>(std::min({left / phases, g_.tiles[2] - run.w, int64_t{b_.run}}));
+        run.phases = static_cast<int>(phases);
+      } else {
+        run.tiles = 1;
+        run.phases =
+            static_cast<int>(std::min({left, phases - run.phase_w, int64_t{b_.run_phases}}));
+      }
       fn(run);
-      begin += run.tiles;
+      begin += int64_t{run.tiles} * run.phases;
     }
+  }
+
+  // What of `count` pixels from `origin` lies inside [0, extent).
+  struct Rows {
+    int64_t begin, count;
+  };
+  static Rows rows_inside(int64_t origin, int64_t count, int64_t extent) {
+    const int64_t begin = std::clamp<int64_t>(origin, 0, extent);
+    return {begin, std::clamp<int64_t>(origin + count, begin, extent) - begin};
   }
 
   void transform_input(const Call& call, int64_t first, int64_t begin, int64_t end,
@@ -191,62 +222,98 @@ class WinogradPrepared final : public Prepared {
     a.points_d = g_.n[0];
     a.points_h = g_.n[1];
     a.points_w = g_.n[2];
-    a.step_w = g_.m[2];
+    a.split_d = g_.split[0];
+    a.split_h = g_.split[1];
+    a.split_w = g_.split[2];
+    a.step_w = g_.step[2];
     a.position_stride = call.layout.u_position;
     for_each_run(first, begin, end, [&](const Run& run) {
-      const int64_t origin[3] = {run.d * g_.m[0] - g_.pad[0], run.h * g_.m[1] - g_.pad[1],
-                                 run.w * g_.m[2] - g_.pad[2]};
+      const Lattice d = source_lattice(g_, 0, run.phase_d), h = source_lattice(g_, 1, run.phase_h);
+      a.extent_d = d.count;
+      a.extent_h = h.count;
+      a.origin_d = d.origin + run.d * g_.step[0];
+      a.origin_h = h.origin + run.h * g_.step[1];
+      const Rows planes = rows_inside(a.origin_d, g_.n[0], d.count),
+                 rows = rows_inside(a.origin_h, g_.n[1], h.count);
+      if (g_.channels_first) {  // the staging holds what is inside
+        a.origin_d -= planes.begin;
+        a.origin_h -= rows.begin;
+        a.extent_d = planes.count;
+        a.extent_h = rows.count;
+      }
       a.tiles = run.tiles;
+      a.gap = run.phases - 1;
       for (int64_t group = group_begin; group < group_end; ++group) {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.ci - group * kGroup));
-        a.u = u + (group * call.layout.tiles + run.offset) * kGroup;
         const int64_t sample = run.sample * g_.source_voxels() * g_.ci;
-        if (g_.channels_first) {
-          gather(call.source + sample + group * kGroup * g_.source_voxels(), origin, staging, &a);
-        } else {
-          a.source = call.source + sample + group * kGroup;
-          a.stride_w = g_.ci;
-          a.stride_h = g_.source[2] * a.stride_w;
-          a.stride_d = g_.source[1] * a.stride_h;
-          a.extent_d = g_.source[0];
-          a.extent_h = g_.source[1];
-          a.extent_w = g_.source[2];
-          a.origin_d = origin[0];
-          a.origin_h = origin[1];
-          a.origin_w = origin[2];
+        const float* image =
+            call.source + sample +
+            (g_.channels_first ? group * kGroup * g_.source_voxels() : group * kGroup);
+        if (g_.channels_first) gather(image, run, d, h, planes, rows, a.channels, staging);
+        for (int phase = 0; phase < run.phases; ++phase) {
+          a.u = u + (group * call.layout.tiles + run.offset + phase) * kGroup;
+          const Lattice w = source_lattice(g_, 2, run.phase_w + phase);
+          const int64_t origin = w.origin + run.w * g_.step[2];
+          if (g_.channels_first) {
+            point_at_staging(run, phase, origin, w, staging, &a);
+          } else {
+            const int64_t row = g_.source[2] * g_.ci, plane = g_.source[1] * row;
+            a.source = image + d.first * plane + h.first * row + w.first * g_.ci;
+            a.stride_w = g_.dilation[2] * g_.ci;
+            a.stride_h = g_.dilation[1] * row;
+            a.stride_d = g_.dilation[0] * plane;
+            a.extent_w = w.count;
+            a.origin_w = origin;
+          }
+          kernels_->winograd.input_transform(&a);
         }
-        kernels_->winograd.input_transform(&a);
       }
     });
   }
 
-  // Copies what a run's windows have of a channels-first image to lines of 16 channels
-  // and points `a` at them.
-  void gather(const float* image, const int64_t origin[3], float* staging,
-              WinogradInputArgs* a) const {
-    int64_t begin[3], extent[3];
-    for (int axis = 0; axis < 3; ++axis) {
-      const int64_t span = axis == 2 ? int64_t{g_.m[2]} * (a->tiles - 1) + g_.n[2] : g_.n[axis];
-      begin[axis] = std::clamp<int64_t>(origin[axis], 0, g_.source[axis]);
-      extent[axis] =
-          std::clamp<int64_t>(origin[axis] + span, begin[axis], g_.source[axis]) - begin[axis];
-    }
-    TransposeArgs<float> t{nullptr, g_.source_voxels(), staging, kGroup, a->channels, extent[2]};
-    for (int64_t d = 0; d < extent[0]; ++d)
-      for (int64_t h = 0; h < extent[1]; ++h, t.dst += extent[2] * kGroup) {
-        t.src = image + ((begin[0] + d) * g_.source[1] + begin[1] + h) * g_.source[2] + begin[2];
-        kernels_->gemm.f32.transpose(&t);
+  // Channels first: the windows of a run as lines of 16 channels. Pixel j of phase f of the run
+  // lies at [d][h][j * phases + f], in the rows that are inside the image; where that is outside
+  // the image along the width, nothing is written.
+  int64_t window_pixels(const Run& run) const {
+    return int64_t{g_.step[2]} * (run.tiles - 1) + g_.n[2];
+  }
+  void gather(const float* image, const Run& run, const Lattice& d, const Lattice& h,
+              const Rows& planes, const Rows& rows, int channels, float* staging) const {
+    const int64_t pixels = window_pixels(run), dilation = g_.dilation[2];
+    // All phases: neighbours in the image are neighbours in the staging.
+    const bool whole = run.phases == dilation;
+    const int64_t pieces = whole ? 1 : pixels, length = whole ? pixels * dilation : run.phases;
+    const int64_t first = run.w * g_.step[2] * dilation + run.phase_w - g_.pad[2];
+    for (int64_t i = 0; i < planes.count; ++i)
+      for (int64_t j = 0; j < rows.count; ++j, staging += pixels * run.phases * kGroup) {
+        const float* row = image + ((d.first + (planes.begin + i) * g_.dilation[0]) * g_.source[1] +
+                                    h.first + (rows.begin + j) * g_.dilation[1]) *
+                                       g_.source[2];
+        for (int64_t piece = 0; piece < pieces; ++piece) {
+          const int64_t at = first + piece * dilation;
+          const Rows inside = rows_inside(at, length, g_.source[2]);
+          if (inside.count == 0) continue;
+          TransposeArgs<float> t{row + inside.begin,
+                                 g_.source_voxels(),
+                                 staging + (piece * length + inside.begin - at) * kGroup,
+                                 kGroup,
+                                 channels,
+                                 inside.count};
+          kernels_->gemm.f32.transpose(&t);
+        }
       }
-    a->source = staging;
-    a->stride_w = kGroup;
-    a->stride_h = extent[2] * kGroup;
-    a->stride_d = extent[1] * a->stride_h;
-    a->extent_d = extent[0];
-    a->extent_h = extent[1];
-    a->extent_w = extent[2];
-    a->origin_d = origin[0] - begin[0];
-    a->origin_h = origin[1] - begin[1];
-    a->origin_w = origin[2] - begin[2];
+  }
+
+  void point_at_staging(const Run& run, int phase, int64_t origin, const Lattice& w,
+                        const float* staging, WinogradInputArgs* a) const {
+    const int64_t pixels = window_pixels(run);
+    const Rows columns = rows_inside(origin, pixels, w.count);
+    a->origin_w = origin - columns.begin;
+    a->extent_w = columns.count;
+    a->stride_w = int64_t{run.phases} * kGroup;
+    a->stride_h = pixels * a->stride_w;
+    a->stride_d = a->extent_h * a->stride_h;
+    a->source = staging - a->origin_w * a->stride_w + phase * kGroup;
   }
 
   void multiply(const Call& call, int p, int64_t panel_begin, int64_t panel_end, int64_t count,
@@ -273,63 +340,82 @@ class WinogradPrepared final : public Prepared {
     a.points_d = g_.n[0];
     a.points_h = g_.n[1];
     a.points_w = g_.n[2];
+    a.split_d = g_.split[0];
+    a.split_h = g_.split[1];
+    a.split_w = g_.split[2];
     a.outputs_d = g_.m[0];
     a.outputs_h = g_.m[1];
     a.outputs_w = g_.m[2];
     a.activation = activation_;
     a.alpha = alpha_;
     for_each_run(first, begin, end, [&](const Run& run) {
-      const int64_t origin[3] = {run.d * g_.m[0], run.h * g_.m[1], run.w * g_.m[2]};
+      const Lattice d = result_lattice(g_, 0, run.phase_d), h = result_lattice(g_, 1, run.phase_h);
+      const int64_t row = g_.result[2] * g_.co, plane = g_.result[1] * row;
       a.tiles = run.tiles;
+      a.gap = run.phases - 1;
       for (int64_t group = group_begin; group < group_end; ++group) {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.co - group * kGroup));
-        a.m = m + (group * call.layout.tiles + run.offset) * kGroup;
         alignas(64) float bias[kGroup] = {};
         if (call.bias != nullptr)
           std::memcpy(bias, call.bias + group * kGroup, sizeof(float) * a.channels);
         a.bias = call.bias != nullptr ? bias : nullptr;
         const int64_t sample = run.sample * g_.result_voxels() * g_.co;
-        if (g_.channels_first) {
-          scatter(call.result + sample + group * kGroup * g_.result_voxels(), origin, staging, &a);
-          continue;
+        for (int phase = 0; phase < run.phases; ++phase) {
+          const Lattice w = result_lattice(g_, 2, run.phase_w + phase);
+          a.m = m + (group * call.layout.tiles + run.offset + phase) * kGroup;
+          a.extent_w = w.count;
+          a.origin_w = run.w * g_.m[2];
+          if (g_.channels_first) {
+            // Of its tiles alone: staging is [d][h][j * phases + f] as for the input.
+            a.result = staging - (a.origin_w * run.phases - phase) * kGroup;
+            a.extent_d = std::min<int64_t>(d.count - run.d * g_.m[0], g_.m[0]);
+            a.extent_h = std::min<int64_t>(h.count - run.h * g_.m[1], g_.m[1]);
+            a.origin_d = a.origin_h = 0;
+            a.stride_w = int64_t{run.phases} * kGroup;
+            a.stride_h = int64_t{g_.m[2]} * run.tiles * a.stride_w;
+            a.stride_d = a.extent_h * a.stride_h;
+            a.stream = 0;
+          } else {
+            a.result = call.result + sample + group * kGroup + d.first * plane + h.first * row +
+                       w.first * g_.co;
+            a.extent_d = d.count;
+            a.extent_h = h.count;
+            a.origin_d = run.d * g_.m[0];
+            a.origin_h = run.h * g_.m[1];
+            a.stride_w = g_.dilation[2] * g_.co;
+            a.stride_h = g_.dilation[1] * row;
+            a.stride_d = g_.dilation[0] * plane;
+            a.stream = stream_;
+          }
+          kernels_->winograd.output_transform(&a);
         }
-        a.result = call.result + sample + group * kGroup;
-        a.stride_w = g_.co;
-        a.stride_h = g_.result[2] * a.stride_w;
-        a.stride_d = g_.result[1] * a.stride_h;
-        a.extent_d = g_.result[0];
-        a.extent_h = g_.result[1];
-        a.extent_w = g_.result[2];
-        a.origin_d = origin[0];
-        a.origin_h = origin[1];
-        a.origin_w = origin[2];
-        a.stream = stream_;
-        kernels_->winograd.output_transform(&a);
+        if (g_.channels_first)
+          scatter(staging, run, d, h, a,
+                  call.result + sample + group * kGroup * g_.result_voxels());
       }
     });
   }
 
-  // Transforms a run to lines of 16 channels, then writes them to a channels-first image.
-  void scatter(float* image, const int64_t origin[3], float* staging, WinogradOutputArgs* a) const {
-    int64_t extent[3];
-    for (int axis = 0; axis < 3; ++axis)
-      extent[axis] = std::min<int64_t>(axis == 2 ? int64_t{g_.m[2]} * a->tiles : g_.m[axis],
-                                       g_.result[axis] - origin[axis]);
-    a->result = staging;
-    a->stride_w = kGroup;
-    a->stride_h = extent[2] * kGroup;
-    a->stride_d = extent[1] * a->stride_h;
-    a->extent_d = extent[0];
-    a->extent_h = extent[1];
-    a->extent_w = extent[2];
-    a->origin_d = a->origin_h = a->origin_w = 0;
-    a->stream = 0;
-    kernels_->winograd.output_transform(a);
-    TransposeArgs<float> t{staging, kGroup, nullptr, g_.result_voxels(), extent[2], a->channels};
-    for (int64_t d = 0; d < extent[0]; ++d)
-      for (int64_t h = 0; h < extent[1]; ++h, t.src += extent[2] * kGroup) {
-        t.dst = image + ((origin[0] + d) * g_.result[1] + origin[1] + h) * g_.result[2] + origin[2];
-        kernels_->gemm.f32.transpose(&t);
+  // Writes the lines of a run to a channels-first image.
+  void scatter(const float* staging, const Run& run, const Lattice& d, const Lattice& h,
+               const WinogradOutputArgs& a, float* image) const {
+    const int64_t pixels = int64_t{g_.m[2]} * run.tiles, dilation = g_.dilation[2];
+    const bool whole = run.phases == dilation;
+    const int64_t pieces = whole ? 1 : pixels, length = whole ? pixels * dilation : run.phases;
+    const int64_t first = run.w * g_.m[2] * dilation + run.phase_w;
+    for (int64_t i = 0; i < a.extent_d; ++i)
+      for (int64_t j = 0; j < a.extent_h; ++j, staging += pixels * run.phases * kGroup) {
+        float* row = image + ((d.first + (run.d * g_.m[0] + i) * g_.dilation[0]) * g_.result[1] +
+                              h.first + (run.h * g_.m[1] + j) * g_.dilation[1]) *
+                                 g_.result[2];
+        for (int64_t piece = 0; piece < pieces; ++piece) {
+          const int64_t at = first + piece * dilation;
+          if (at >= g_.result[2]) break;
+          TransposeArgs<float> t{
+              staging + piece * length * kGroup,   kGroup,    row + at, g_.result_voxels(),
+              std::min(length, g_.result[2] - at), a.channels};
+          kernels_->gemm.f32.transpose(&t);
+        }
       }
   }
 
