@@ -31,7 +31,7 @@ static CONV3D_ALWAYS_INLINE VecF load_lanes(const float* p, int lanes) {
 }
 
 // o = B^T d for n = N points: the even and the odd half of a row serve both points of a pair.
-template <int N, int kSplit>
+template <int N, int kSplit = kSplitNone>
 static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
   if constexpr (N == 1) {
     o[0] = d[0];

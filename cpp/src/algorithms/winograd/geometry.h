@@ -64,7 +64,7 @@ Geometry make_geometry(const Problem& problem, TileShape shape);
 //
 // Stride 2: the even pixels of a window meet the even taps, the odd ones the odd taps, and each
 // half is an F(m, r / 2) of its own. G is made of the two, rows of the even half first.
-const double* filter_matrix(int m, int r, int stride);
+const double* filter_matrix(int m, int r, int stride = 1);
 // The halves of F(m, r) with this stride, as WinogradSplit.
 int split_of(int r, int stride);
 
