@@ -182,7 +182,7 @@ class Model:
         )
         self.loss = cross_entropy + soft_dice(logits, self.targets)
         self.step = tf.train.get_or_create_global_step()
-        rate = tf.train.exponential_decay(3e-3, self.step, 400, 0.7)
+        rate = tf.train.exponential_decay(3e-3, self.step, 200, 0.7)
         if optimizer is None:
             optimizer = tf.train.AdamOptimizer(rate)
         with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
@@ -330,7 +330,7 @@ def main(arguments=None):
     p.add_argument(
         "--data", help="folder of the mni_icbm152 files; by default those of the package nilearn"
     )
-    p.add_argument("--epochs", type=int, default=8)
+    p.add_argument("--epochs", type=int, default=24)
     p.add_argument("--steps", type=int, default=100, help="per epoch")
     p.add_argument("--batch", type=int, default=4, help="patches a step")
     p.add_argument(

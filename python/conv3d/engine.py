@@ -62,6 +62,7 @@ __all__ = [
     "max_pool3d",
     "max_pool3d_grad",
     "measure_fma_peak",
+    "measure_phases",
     "num_threads",
     "optimizer_step",
     "set_num_threads",
@@ -1354,6 +1355,26 @@ def num_threads(n: int) -> Iterator[None]:
         yield
     finally:
         _scoped_threads.reset(token)
+
+
+_PHASES = ("pack", "transform", "multiply", "inverse")
+
+
+@contextmanager
+def measure_phases() -> Iterator[dict[str, float]]:
+    """`with engine.measure_phases() as phases:` where the convolutions of this process spend time.
+
+    After the block `phases` holds seconds of all threads together: "pack" (the filter into the
+    algorithm's form), "transform" (Winograd's forward transform, staging and transposition of what
+    is read), "multiply", and "inverse" (Winograd's inverse transform, transposition of the result,
+    bias and activation). One measurement at a time.
+    """
+    phases: dict[str, float] = {}
+    _core.time_phases(True)
+    try:
+        yield phases
+    finally:
+        phases.update(zip(_PHASES, _core.time_phases(False), strict=True))
 
 
 def measure_fma_peak(threads: int = 1, seconds: float = 0.05) -> float:

@@ -55,6 +55,10 @@ def test_a_run_of_our_own_program():
     assert [t.config for t in result.timings] == ["channels_last", "channels_first"]
     for timing in result.timings:
         assert not timing.error and len(timing.seconds) >= 2
+        assert set(timing.phases) == {"pack", "transform", "multiply", "inverse"}
+        assert timing.phases["pack"] > 0 and timing.phases["multiply"] > 0
+    table = report.phases([result])
+    assert table.count("mb1_ic4id4ih4iw4_oc4") == 2 and "| pack % |" in table
     assert result.fma_peak > 1e8
 
 

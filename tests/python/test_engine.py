@@ -491,3 +491,20 @@ def test_info_says_what_a_bug_report_needs():
     assert info["threads"] >= 1
     assert info["version"].count(".") == 2
     assert "reference" in info["algorithms"]
+
+
+@pytest.mark.parametrize("algorithm", ["reference", "gemm", "winograd"])
+def test_phases_add_up_to_the_time_of_the_call(algorithm):
+    x = np.ones((1, 24, 24, 24, 16), np.float32)
+    w = np.ones((3, 3, 3, 16, 16), np.float32)
+    engine.forward(x, w, algorithm=algorithm)
+    start = time.perf_counter()
+    with engine.measure_phases() as phases, engine.num_threads(1):
+        engine.forward(x, w, algorithm=algorithm)
+    whole = time.perf_counter() - start
+    assert sum(phases.values()) <= whole
+    assert phases["pack"] > 0 and phases["multiply"] > 0
+    assert (phases["transform"] > 0 and phases["inverse"] > 0) == (algorithm == "winograd")
+    with engine.measure_phases() as after:
+        pass
+    assert sum(after.values()) == 0

@@ -20,6 +20,7 @@
 #include "runtime/caller_pool.h"
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
+#include "runtime/phases.h"
 #include "runtime/thread_pool.h"
 #include "runtime/verbose.h"
 #include "runtime/workspace.h"
@@ -622,6 +623,7 @@ conv3d_status conv3d_measure_fma_peak(int threads, double seconds, double* opera
         conv3d::measure_fma_peak(threads, seconds);
   });
 }
+void conv3d_time_phases(int on, double seconds[4]) { conv3d::time_phases(on != 0, seconds); }
 void conv3d_set_verbose(int on) { conv3d::set_verbose(on != 0); }
 void conv3d_set_verbose_sink(void (*sink)(const char* line, void* context), void* context) {
   guarded([&] { conv3d::set_verbose_sink(sink, context); });

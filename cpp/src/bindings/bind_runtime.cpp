@@ -1,4 +1,7 @@
 // Threads, memory and what the machine is.
+#include <pybind11/stl.h>
+
+#include <array>
 #include <string>
 
 #include "bindings.h"
@@ -34,6 +37,14 @@ void bind_runtime(py::module_& module) {
   module.def("get_num_threads", &conv3d_get_num_threads);
   module.def("set_num_threads", &conv3d_set_num_threads, "threads"_a);
   module.def("set_verbose", [](bool on) { conv3d_set_verbose(on); }, "on"_a);
+  module.def(
+      "time_phases",
+      [](bool on) {
+        double seconds[4];
+        conv3d_time_phases(on, seconds);
+        return std::array<double, 4>{seconds[0], seconds[1], seconds[2], seconds[3]};
+      },
+      "on"_a);
   module.def("workspace_cache_bytes", &conv3d_workspace_cache_bytes);
   module.def("clear_workspace_cache", &conv3d_clear_workspace_cache);
   module.def(

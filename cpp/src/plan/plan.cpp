@@ -9,6 +9,7 @@
 #include "plan/convert.h"
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
+#include "runtime/phases.h"
 #include "runtime/verbose.h"
 
 namespace conv3d {
@@ -113,6 +114,7 @@ size_t Plan::workspace_bytes(int64_t batch, int threads) const {
 size_t Plan::packed_filter_bytes() const { return prepared_->packed_filter_bytes(); }
 
 void Plan::pack_into(const void* filter, void* packed, ThreadPool& pool, int threads) const {
+  const PhaseTimer timer(Phase::kPack);
   if (inner_.dtype == problem_.dtype) {
     prepared_->pack_filter(filter, packed, pool, threads);
     return;

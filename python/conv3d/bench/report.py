@@ -53,6 +53,21 @@ def markdown(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
+def phases(results: list[Result]) -> str:
+    """One row a workload: how our time is shared between the phases, in per cent."""
+    timed = [(r, t) for r in results for t in map(r.ours, LAYOUTS) if t and t.phases]
+    if not timed:
+        return ""
+    names = list(timed[0][1].phases)
+    lines = ["| workload | layout | " + " | ".join(f"{n} %" for n in names) + " |"]
+    lines.append("|---|---" + "|--:" * len(names) + "|")
+    for r, t in timed:
+        total = sum(t.phases.values()) or math.nan
+        shares = " | ".join(_number(100 * t.phases[n] / total, 0) for n in names)
+        lines.append(f"| {r.workload.name} | {t.config} | {shares} |")
+    return "\n".join(lines)
+
+
 def summary(results: list[Result]) -> str:
     """Geometric means and worst ratios of all and of the wide 3x3x3 layers, per layout."""
     groups: list[tuple[str, Callable[[Result], bool]]] = [
@@ -94,7 +109,8 @@ def write(results: list[Result], prefix: Path) -> None:
     """Writes ``prefix.json`` and ``prefix.md``; ``prefix.png`` with matplotlib."""
     prefix.parent.mkdir(parents=True, exist_ok=True)
     prefix.with_suffix(".json").write_text(json.dumps(to_json(results), indent=1) + "\n")
-    prefix.with_suffix(".md").write_text(markdown(results) + "\n\n" + summary(results) + "\n")
+    parts = [markdown(results), summary(results), phases(results)]
+    prefix.with_suffix(".md").write_text("\n\n".join(p for p in parts if p) + "\n")
     try:
         plot(results, prefix.with_suffix(".png"))
     except ImportError:

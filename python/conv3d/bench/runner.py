@@ -50,6 +50,7 @@ class Timing:
     seconds: list[float] = field(default_factory=list)
     error: str = ""
     checksum: tuple[float, ...] = ()
+    phases: dict[str, float] = field(default_factory=dict)  # seconds of all threads; ours only
 
     @property
     def label(self) -> str:
@@ -72,6 +73,7 @@ class Timing:
             "max": max(self.seconds, default=None),
             "runs": len(self.seconds),
             "error": self.error,
+            "phases": self.phases,
         }
 
 
@@ -201,6 +203,9 @@ class Runner:
                 else:
                     timing.seconds += answer["seconds"][1:]
                 progress(f"{workload.name} {timing.label} {turn + 1}/{rounds}")
+        for process, timing in entries:
+            if timing.peer == "conv3d" and not timing.error:
+                timing.phases = process.ask(do="phases", config=timing.config).get("phases", {})
         for process, _ in self.peers:
             process.ask(do="clear")
         timings = [timing for _, timing in entries]

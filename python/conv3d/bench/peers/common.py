@@ -8,6 +8,7 @@ cannot disturb).
   {"do": "time", "config": "...", "runs": 3}                           ->  {"seconds": [...]}
   {"do": "clear"}                                                      ->  {}
   {"do": "peak"}  (our own program only)                               ->  {"fma_peak": ...}
+  {"do": "phases", "config": "..."}  (likewise)                        ->  {"phases": {...}}
 
 or, where that fails, {"error": "..."}.
 
@@ -114,7 +115,7 @@ def checksum(result):
     return [float(flat.sum()), float(np.dot(flat, flat))]
 
 
-def serve(answers, load, peak=None):
+def serve(answers, load, peak=None, phases=None):
     """Answers requests until standard input ends.
 
     Args:
@@ -123,6 +124,7 @@ def serve(answers, load, peak=None):
       that returns the
         computed array, channels last. It raises when the library cannot do it.
       peak: measures the machine's float32 FMA rate in operations a second.
+      phases: ``phases(run)``: seconds by phase of one run, packing of the filter included.
     """
     loaded = {}
     for line in sys.stdin:
@@ -134,6 +136,8 @@ def serve(answers, load, peak=None):
                 answer = {}
             elif request["do"] == "peak":
                 answer = {"fma_peak": peak()}
+            elif request["do"] == "phases":
+                answer = {"phases": phases(loaded[request["config"]])}
             elif request["do"] == "load":
                 run, result = load(request["workload"], request["op"], request["config"])
                 run()
