@@ -358,7 +358,8 @@ CONV3D_API conv3d_status conv3d_get_machine_info(conv3d_machine_info* info);
 
 /* Where convolutions spend their time: seconds of all threads together since the last call of this
    function, by phase: packing the filter, transforming or staging what is read, multiplying,
-   transforming or transposing the result. Timing goes on if `on` is not 0. `seconds` may be NULL. */
+   transforming or transposing the result. Timing goes on if `on` is not 0. `seconds` may be NULL.
+ */
 CONV3D_API void conv3d_time_phases(int on, double seconds[4]);
 
 /* CONV3D_OUT_OF_MEMORY if `bytes` is more than this process may use. */

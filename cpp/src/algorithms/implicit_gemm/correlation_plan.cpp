@@ -35,6 +35,7 @@
 #include "base/assert.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
+#include "runtime/phases.h"
 
 namespace conv3d::implicit_gemm {
 namespace {
@@ -474,6 +475,7 @@ int64_t CorrelationPrepared<T>::stage_row(const Part& part, const Thread& thread
 // Transposes the rows that an item reads, channels [chunk), to [row][pixel][channel].
 template <class T>
 void CorrelationPrepared<T>::stage_source(const Item& item, Thread* thread, int64_t chunk) const {
+  const PhaseTimer timer(Phase::kTransform);
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const int64_t count = chunk_size(chunk), first = chunk_begin(chunk);
@@ -517,6 +519,7 @@ void CorrelationPrepared<T>::stage_source(const Item& item, Thread* thread, int6
 
 template <class T>
 void CorrelationPrepared<T>::unstage_result(const Item& item, Thread* thread) const {
+  const PhaseTimer timer(Phase::kInverse);
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const int64_t channel = panels_[item.panel].first;
@@ -776,6 +779,7 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers,
 template <class T>
 void CorrelationPrepared<T>::run_chunk(const Item& item, const Buffers& buffers, Thread* thread,
                                        int64_t chunk) const {
+  const PhaseTimer timer(Phase::kMultiply);
   const Part& part = *item.part;
   const int64_t groups_begin = thread->td_begin * part.c.h.taps,
                 groups_end = thread->td_end * part.c.h.taps;

@@ -30,6 +30,7 @@
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
+#include "runtime/phases.h"
 
 namespace conv3d::implicit_gemm {
 namespace {
@@ -295,6 +296,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
 template <class T>
 void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk& chunk,
                                             const T* grad_output, Thread* thread) const {
+  const PhaseTimer timer(Phase::kTransform);
   const int64_t voxels = p_.output_voxels(), pixels = chunk.rows.size() * chunk.columns.size();
   const int64_t first = portion.group * ocg_ + portion.oc.begin, channels = portion.oc.size();
   const T* const sample = grad_output + chunk.sample * voxels * p_.oc;
@@ -354,6 +356,7 @@ void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t c
 template <class T>
 void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& chunk,
                                           const T* input, Thread* thread) const {
+  const PhaseTimer timer(Phase::kMultiply);
   const Problem& p = p_;
   const int64_t per_tap = portion.ic.size() * portion.oc.size();
   const T* const sample = input + chunk.sample * p.input_voxels() * p.ic;

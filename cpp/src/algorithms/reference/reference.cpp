@@ -20,6 +20,7 @@
 #include "algorithms/machine_rates.h"
 #include "base/half.h"
 #include "base/math.h"
+#include "runtime/phases.h"
 
 namespace conv3d {
 namespace {
@@ -133,6 +134,7 @@ class PreparedReference final : public Prepared {
 
   void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                int threads) const override {
+    const PhaseTimer timer(Phase::kMultiply);  // of the caller's thread
     with_type(p_.dtype, [&](auto* type) {
       switch (p_.direction) {
         case Direction::kForward: return forward(type, buffers, scratch, pool, threads);

@@ -25,6 +25,7 @@
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
+#include "runtime/phases.h"
 
 namespace conv3d::winograd {
 namespace {
@@ -307,6 +308,7 @@ bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
 
 void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t slot, int64_t group,
                                      float* staging) const {
+  const PhaseTimer timer(Phase::kTransform);
   WinogradColumnsArgs a{};
   a.points_d = g_.n[0];
   a.points_h = g_.n[1];
@@ -396,6 +398,7 @@ void GradientPrepared::widths(const Operand& x, Range runs, int position, int64_
 // sums[p] (+)= products of the block's tiles, for the points p of one position and the groups `co`.
 void GradientPrepared::multiply(const State& state, Range runs, int position, Range co,
                                 bool accumulate, float* points) const {
+  const PhaseTimer timer(Phase::kMultiply);
   int64_t tiles = 0;
   for (int64_t index = runs.begin; index < runs.end; ++index)
     tiles += std::min(b_.run, g_.tiles[2] - index % pieces_ * b_.run);

@@ -19,6 +19,7 @@
 #include "algorithms/winograd/geometry.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
+#include "runtime/phases.h"
 
 namespace conv3d::winograd {
 namespace {
@@ -128,7 +129,10 @@ class WinogradPrepared final : public Prepared {
     const int64_t source_groups = ceil_div(g_.ci, kGroup), result_groups = ceil_div(g_.co, kGroup);
     transform_input(call, first, 0, count, 0, source_groups, u, staging);
     const int64_t panels = ceil_div(g_.co, nr_);
-    for (int p = 0; p < g_.points(); ++p) multiply(call, p, 0, panels, count, u, m);
+    {
+      const PhaseTimer timer(Phase::kMultiply);
+      for (int p = 0; p < g_.points(); ++p) multiply(call, p, 0, panels, count, u, m);
+    }
     transform_output(call, first, 0, count, 0, result_groups, m, staging);
   }
 
@@ -160,6 +164,7 @@ class WinogradPrepared final : public Prepared {
     const int64_t splits =
         std::clamp<int64_t>(ceil_div(int64_t{8} * threads, g_.points()), 1, panels);
     pool.parallel_for(g_.points() * splits, 1, threads, [&](int64_t begin, int64_t end, int) {
+      const PhaseTimer timer(Phase::kMultiply);
       for (int64_t i = begin; i < end; ++i) {
         const int64_t p = i / splits, s = i % splits;
         multiply(call, static_cast<int>(p), panels * s / splits, panels * (s + 1) / splits, count,
@@ -218,6 +223,7 @@ class WinogradPrepared final : public Prepared {
 
   void transform_input(const Call& call, int64_t first, int64_t begin, int64_t end,
                        int64_t group_begin, int64_t group_end, float* u, float* staging) const {
+    const PhaseTimer timer(Phase::kTransform);
     WinogradInputArgs a{};
     a.points_d = g_.n[0];
     a.points_h = g_.n[1];
@@ -335,6 +341,7 @@ class WinogradPrepared final : public Prepared {
   void transform_output(const Call& call, int64_t first, int64_t begin, int64_t end,
                         int64_t group_begin, int64_t group_end, const float* m,
                         float* staging) const {
+    const PhaseTimer timer(Phase::kInverse);
     WinogradOutputArgs a{};
     a.position_stride = call.layout.m_position;
     a.points_d = g_.n[0];
