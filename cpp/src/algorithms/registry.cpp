@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/depthwise/depthwise.h"
 #include "algorithms/implicit_gemm/implicit_gemm.h"
 #include "algorithms/reference/reference.h"
 #include "algorithms/winograd/filter_gradient.h"
@@ -13,6 +14,8 @@ namespace conv3d {
 AlgorithmList algorithm_list() {
   static const std::vector<const Algorithm*> items = [] {
     std::vector<const Algorithm*> list;
+    list.push_back(&depthwise_algorithm());
+    list.push_back(&depthwise_filter_gradient_algorithm());
     list.push_back(&gemm_direct_algorithm());
     list.push_back(&gemm_filter_gradient_algorithm());
     const AlgorithmList winograd = winograd_algorithms();

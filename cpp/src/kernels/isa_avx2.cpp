@@ -10,6 +10,7 @@
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
 
+#include "kernels/depthwise.inl"
 #include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
@@ -19,8 +20,8 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {
-    "avx2",        kCpuAvx2 | kCpuFma, kGemmTable, kWinogradTable, kWinogradGradientTable,
-    kPoolingTable, kElementwiseTable,  fma_loop};
+const KernelTable kKernelTable = {"avx2",          kCpuAvx2 | kCpuFma,     kGemmTable,
+                                  kWinogradTable,  kWinogradGradientTable, kPoolingTable,
+                                  kDepthwiseTable, kElementwiseTable,      fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

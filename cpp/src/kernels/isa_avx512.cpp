@@ -10,6 +10,7 @@
 #include "kernels/pack.inl"
 #include "kernels/pooling.inl"
 
+#include "kernels/depthwise.inl"
 #include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
 #include "kernels/winograd_transform.inl"
@@ -23,7 +24,7 @@ static constexpr unsigned kNeeds =
 
 extern const KernelTable kKernelTable;
 const KernelTable kKernelTable = {
-    "avx512",          kNeeds,  kGemmTable, kWinogradTable, kWinogradGradientTable, kPoolingTable,
-    kElementwiseTable, fma_loop};
+    "avx512",      kNeeds,          kGemmTable,        kWinogradTable, kWinogradGradientTable,
+    kPoolingTable, kDepthwiseTable, kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

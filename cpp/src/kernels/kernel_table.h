@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/depthwise_table.h"
 #include "kernels/elementwise_table.h"
 #include "kernels/gemm_table.h"
 #include "kernels/pooling_table.h"
@@ -19,6 +20,7 @@ struct KernelTable {
   WinogradTable winograd;
   WinogradGradientTable winograd_gradient;
   PoolingTable pooling;
+  DepthwiseTable depthwise;
   ElementwiseTable elementwise;
   // `rounds` rounds of independent float FMAs; returns the operations done. `sink`
   // takes one vector.

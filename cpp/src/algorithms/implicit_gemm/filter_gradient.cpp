@@ -531,9 +531,12 @@ double filter_gradient_cost(const Problem& problem, const PlanContext& context) 
   const int lanes = f64 ? context.kernels->gemm.f64.lanes : context.kernels->gemm.f32.lanes;
   const double columns = static_cast<double>(problem.oc / problem.groups),
                rows = static_cast<double>(problem.ic / problem.groups);
+  // Panels of few output channels are made of input channels instead.
+  const bool swapped = columns <= kSwappedChannels && rows > columns;
   const double fill =
-      columns / (std::ceil(columns / lanes) * lanes) * std::min(1.0, (rows + 2) / 8);
-  const double efficiency = 0.82 * std::max(columns <= kSwappedChannels ? 0.5 : fill, 1e-3);
+      swapped ? 0.5 * rows / (std::ceil(rows / lanes) * lanes)
+              : columns / (std::ceil(columns / lanes) * lanes) * std::min(1.0, (rows + 2) / 8);
+  const double efficiency = 0.82 * std::max(fill, 1e-3);
   const double bytes =
       (f64 ? 8.0 : 4.0) * static_cast<double>(problem.input_elements() + problem.output_elements() +
                                               problem.filter_elements());
