@@ -364,7 +364,8 @@ TEST_CASE("plans of random problems in every dtype equal the reference, between 
     }
     plan.execute(b, pool, static_cast<int>(r.pick(1, 3)));
     CHECK(got.memory.intact());
-    CHECK(wrong(p, got, wanted, plan.facts().family == "winograd" ? plan.facts().error_bound : 0) == 0);
+    CHECK(wrong(p, got, wanted, plan.facts().family == "winograd" ? plan.facts().error_bound : 0) ==
+          0);
   }
 }
 

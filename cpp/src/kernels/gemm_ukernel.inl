@@ -374,8 +374,68 @@ static void gemm_plane(const GemmPlaneArgs<T>* p) {
 
 // --- lanes along k -------------------------------------------------------------------------------
 
+// The sums of the accumulators' lanes as vectors of [row][column], so that the activation runs over
+// whole vectors; they are stored as such where rows follow each other in memory.
+// `bias` repeats by columns, or is null.
 template <class T, int MR, int NC>
-static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
+static CONV3D_ALWAYS_INLINE void dot_store(const Vec<T> (&acc)[MR][NC], const GemmDotArgs<T>* p,
+                                           int64_t row, const T* bias) {
+  constexpr int kLanes = VecOf<T>::kLanes, kSums = MR * NC, kVectors = (kSums - 1) / kLanes + 1;
+  const GemmFinish<T>& f = p->finish;
+  T* const* const rows = p->c + row;
+  bool contiguous = true;
+#pragma GCC unroll 16
+  for (int m = 1; m < MR; ++m) contiguous = contiguous && rows[m] == rows[0] + m * NC;
+  T* const first = rows[0] + p->c_offset;
+#pragma GCC unroll 16
+  for (int v = 0; v < kVectors; ++v) {
+    constexpr int kTail = kSums - (kVectors - 1) * kLanes;
+    const int count = v < kVectors - 1 ? kLanes : kTail;
+    T memory[kLanes];
+    Vec<T> sums;
+    if constexpr (kSums * 2 > kLanes) {
+      Vec<T> some[kLanes];
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i) {
+        const int at = v * kLanes + i;
+        some[i] = at < kSums ? acc[at < kSums ? at / NC : 0][at < kSums ? at % NC : 0] : vset(T(0));
+      }
+      sums = vsums(some);
+    } else {
+#pragma GCC unroll 16
+      for (int i = 0; i < kLanes; ++i)
+        memory[i] = i < kSums ? vsum(acc[i / NC % MR][i % NC]) : T(0);
+      sums = vload(memory);
+    }
+    if (f.load_c) {
+      for (int i = 0; i < kLanes; ++i) {
+        const int at = v * kLanes + i;
+        memory[i] = i < count ? rows[at / NC][p->c_offset + at % NC] : T(0);
+      }
+      sums = vadd(vload(memory), sums);
+    }
+    if (f.last) {
+      if (bias != nullptr) sums = vadd(sums, vload(bias + v * kLanes));
+      sums = activate_vec<T>(sums, f.activation, f.alpha);
+    }
+    if (contiguous) {
+      if (count == kLanes) {
+        vstore(first + v * kLanes, sums);
+      } else {
+        vstore_n(first + v * kLanes, count, sums);
+      }
+    } else {
+      vstore(memory, sums);
+      for (int i = 0; i < count; ++i) {
+        const int at = v * kLanes + i;
+        rows[at / NC][p->c_offset + at % NC] = memory[i];
+      }
+    }
+  }
+}
+
+template <class T, int MR, int NC>
+static void dot_tile(const GemmDotArgs<T>* p, int64_t row, const T* bias) {
   constexpr int kLanes = VecOf<T>::kLanes;
   Vec<T> acc[MR][NC];
   clear<T, MR, NC>(acc);
@@ -415,32 +475,22 @@ static void dot_tile(const GemmDotArgs<T>* p, int64_t row) {
       for (int m = 0; m < MR; ++m) a[m] += p->a_tap;
     }
   }
-  const GemmFinish<T>& f = p->finish;
-  const T floor = f.activation == kActRelu ? T(0) : static_cast<T>(-__builtin_inf());
-#pragma GCC unroll 16
-  for (int m = 0; m < MR; ++m) {
-    T* out = p->c[row + m] + p->c_offset;
-#pragma GCC unroll 4
-    for (int c = 0; c < NC; ++c) {
-      T sum = vsum(acc[m][c]);
-      if (f.load_c) sum = out[c] + sum;
-      if (f.last) {
-        if (f.bias != nullptr) sum += f.bias[c];
-        sum = floor > sum ? floor : sum;
-      }
-      out[c] = sum;
-    }
-  }
-  finish_rows<T>([&](int m) { return p->c[row + m] + p->c_offset; }, MR, NC, f);
+  dot_store<T, MR, NC>(acc, p, row, bias);
 }
 
 template <class T, int NC>
 static void dot_rows(const GemmDotArgs<T>* p) {
   // 8 x 1, 4 x 2, 4 x 3 accumulators; 4 x 4 needs more than 16 registers.
   constexpr int kRows = NC == 1 ? 8 : NC < 4 ? 4 : 2;
+  T pattern[16];  // of at most 12 sums, rounded up to vectors
+  const T* bias = nullptr;
+  if (p->finish.last && p->finish.bias != nullptr) {
+    for (int i = 0; i < 16; ++i) pattern[i] = p->finish.bias[i % NC];
+    bias = pattern;
+  }
   int64_t row = 0;
-  for (; row + kRows <= p->rows; row += kRows) dot_tile<T, kRows, NC>(p, row);
-  for (; row < p->rows; ++row) dot_tile<T, 1, NC>(p, row);
+  for (; row + kRows <= p->rows; row += kRows) dot_tile<T, kRows, NC>(p, row, bias);
+  for (; row < p->rows; ++row) dot_tile<T, 1, NC>(p, row, bias);
 }
 
 template <class T>

@@ -64,6 +64,7 @@ struct Panel {
 
 struct Part {
   Correlation c;
+  std::vector<TapClass> classes;      // of a whole row
   int64_t packed;                     // offset of its filter
   int64_t rows, block_rows;           // rows of results (d, h), and of a block
   int64_t columns, block_columns;     // of a row
@@ -183,10 +184,10 @@ class CorrelationPrepared final : public Prepared {
   int64_t chunks_;                       // of source channels
   int64_t packed_elements_ = 0;
   int64_t zeros_ = 0, table_size_ = 0, pixels_ = 0, stage_size_ = 0, block_size_ = 0, classes_ = 0,
-          max_groups_ = 0;
+          rows_ = 0, max_groups_ = 0;
   ScratchLedger ledger_;
   int zeros_entry_ = -1, table_entry_ = -1, c_entry_ = -1, stage_entry_ = -1, block_entry_ = -1,
-      offsets_entry_ = -1;
+      offsets_entry_ = -1, runs_entry_ = -1, rows_entry_ = -1, items_entry_ = -1;
 };
 
 // What an item works with on one thread.
@@ -200,8 +201,10 @@ struct CorrelationPrepared<T>::Thread {
   const T** group_rows;  // strided form
   const T* zeros;
   bool stream;  // the result is large and its rows are whole lines
-  std::vector<ClassRun> runs;
-  std::vector<Row> rows;
+  ClassRun* runs;
+  int64_t run_count;
+  Row* rows;
+  int64_t row_count;
   int64_t td_begin, td_end;  // taps along the depth that any row of the item meets
 };
 
@@ -242,6 +245,8 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
   for (const Correlation& c : correlation_.parts) {
     Part part{};
     part.c = c;
+    part.classes = tap_classes(c.w, 0, c.w.outputs);
+    classes_ = std::max(classes_, static_cast<int64_t>(part.classes.size()));
     part.groups = c.d.taps * c.h.taps;
     part.merged = c.w.taps == 1 || (can_merge && c.w.dilation == 1);
     const int64_t panel_of_group = c.w.taps * max_chunk() * widest;
@@ -266,6 +271,12 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
   c_entry_ = ledger_.book("gemm.results", checked_bytes({pixels_, sizeof(T*)}, "pointers"), true);
   offsets_entry_ =
       ledger_.book("gemm.groups", checked_bytes({max_groups_, 2 * sizeof(T*)}, "offsets"), true);
+  runs_entry_ =
+      ledger_.book("gemm.classes", checked_bytes({classes_, sizeof(ClassRun)}, "classes"), true);
+  rows_entry_ = ledger_.book("gemm.row", checked_bytes({rows_, sizeof(Row)}, "rows"), true);
+  items_entry_ = ledger_.book(
+      "gemm.items",
+      checked_bytes({static_cast<int64_t>(parts_.size()) + 1, sizeof(int64_t)}, "items"), false);
   if (channels_first_) {
     stage_entry_ = ledger_.book("gemm.rows", checked_bytes({stage_size_, sizeof(T)}, "rows"), true);
     block_entry_ =
@@ -348,6 +359,7 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
 
   const int64_t pixels = part->block_rows * part->block_columns;
   pixels_ = std::max(pixels_, pixels);
+  rows_ = std::max(rows_, part->block_rows);
   table_size_ = std::max(table_size_, part->groups * pixels);
   max_groups_ = std::max(max_groups_, part->groups);
   // A pointer into the zeros is advanced over all taps of a row and all channels.
@@ -501,16 +513,15 @@ void CorrelationPrepared<T>::stage_source(const Item& item, Thread* thread, int6
     const int64_t id = od * c.d.stride + c.d.origin + td * c.d.dilation;
     if (by_tap) {
       for (int64_t th = 0; th < c.h.taps; ++th) {
-        for (size_t row = 0; row < thread->rows.size(); ++row) {
+        for (int64_t row = 0; row < thread->row_count; ++row) {
           const int64_t ih = thread->rows[row].h * c.h.stride + c.h.origin + th * c.h.dilation;
-          if (ih >= 0 && ih < c.h.inputs)
-            copy(id, ih, stage_row(part, *thread, td, th, static_cast<int64_t>(row), ih));
+          if (ih >= 0 && ih < c.h.inputs) copy(id, ih, stage_row(part, *thread, td, th, row, ih));
         }
       }
     } else {
-      const int64_t top = thread->rows.front().h * c.h.stride + c.h.origin;
-      const int64_t bottom =
-          thread->rows.back().h * c.h.stride + c.h.origin + (c.h.taps - 1) * c.h.dilation + 1;
+      const int64_t top = thread->rows[0].h * c.h.stride + c.h.origin;
+      const int64_t bottom = thread->rows[thread->row_count - 1].h * c.h.stride + c.h.origin +
+                             (c.h.taps - 1) * c.h.dilation + 1;
       for (int64_t ih = std::max<int64_t>(0, top); ih < std::min(c.h.inputs, bottom); ++ih)
         copy(id, ih, stage_row(part, *thread, td, 0, 0, ih));
     }
@@ -527,7 +538,7 @@ void CorrelationPrepared<T>::unstage_result(const Item& item, Thread* thread) co
       panels_[item.panel_end - 1].first + panels_[item.panel_end - 1].columns - channel;
   const int64_t width = item.column_end - item.column;
   const T* in = thread->block;
-  for (size_t row = 0; row < thread->rows.size(); ++row, in += width * channels) {
+  for (int64_t row = 0; row < thread->row_count; ++row, in += width * channels) {
     T* const out =
         thread->rows[row].result + channel * correlation_.result_voxels + item.column * c.w.step;
     if (c.w.step == 1) {
@@ -581,17 +592,20 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
   std::fill(zeros, zeros + zeros_, T(0));
 
   // Items, and a split of the panels where there are too few of them.
-  std::vector<int64_t> first_item{0};
-  for (const Part& part : parts_)
-    first_item.push_back(first_item.back() +
-                         correlation_.groups * part.column_blocks *
-                             (part.one_plane
-                                  ? buffers.batch * part.row_blocks * part.c.d.outputs
-                                  : ceil_div(buffers.batch * part.rows, part.block_rows)));
+  int64_t* const first_item = scratch.get<int64_t>(items_entry_);
+  first_item[0] = 0;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    first_item[i + 1] =
+        first_item[i] + correlation_.groups * part.column_blocks *
+                            (part.one_plane ? buffers.batch * part.row_blocks * part.c.d.outputs
+                                            : ceil_div(buffers.batch * part.rows, part.block_rows));
+  }
+  const int64_t all_items = first_item[parts_.size()];
   const int64_t panels = static_cast<int64_t>(panels_.size());
   const int64_t wanted = threads > 1 ? 4 * int64_t{threads} : 1;
   const int64_t splits =
-      std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(1, first_item.back())), 1, panels);
+      std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(1, all_items)), 1, panels);
 
   // Rows of whole lines, and more of them than the caches hold: past the caches.
   const int64_t line = 64;
@@ -600,7 +614,7 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
                       correlation_.result_channels * static_cast<int64_t>(sizeof(T)) % line == 0 &&
                       result_group_ * static_cast<int64_t>(sizeof(T)) % line == 0;
 
-  const int64_t items = first_item.back() * splits;
+  const int64_t items = all_items * splits;
   // Neighbours on one thread, for what they share in L2.
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads}))
                                     : std::max<int64_t>(1, items);
@@ -612,6 +626,8 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
     thread.group_rows = reinterpret_cast<const T**>(thread.b_groups + max_groups_);
     thread.stage = channels_first_ ? scratch.get<T>(stage_entry_, id) : nullptr;
     thread.block = channels_first_ ? scratch.get<T>(block_entry_, id) : nullptr;
+    thread.runs = scratch.get<ClassRun>(runs_entry_, id);
+    thread.rows = scratch.get<Row>(rows_entry_, id);
     thread.zeros = zeros;
     thread.stream = stream;
     for (int64_t index = begin; index < end; ++index) {
@@ -659,7 +675,7 @@ void CorrelationPrepared<T>::find_rows(const Item& item, const Buffers& buffers,
   T* const result = static_cast<T*>(buffers.result) +
                     item.group * result_group_ * (channels_first_ ? correlation_.result_voxels : 1);
   const int64_t pixel = channels_first_ ? 1 : correlation_.result_channels;
-  thread->rows.clear();
+  thread->row_count = 0;
   thread->td_begin = c.d.taps;
   thread->td_end = 0;
   for (int64_t index = item.row; index < item.row_end; ++index) {
@@ -672,7 +688,7 @@ void CorrelationPrepared<T>::find_rows(const Item& item, const Buffers& buffers,
                      pixel;
     thread->td_begin = std::min(thread->td_begin, c.d.tap_begin(row.d));
     thread->td_end = std::max(thread->td_end, c.d.tap_end(row.d));
-    thread->rows.push_back(row);
+    thread->rows[thread->row_count++] = row;
   }
   if (thread->td_end <= thread->td_begin) thread->td_begin = thread->td_end = 0;
 }
@@ -691,10 +707,13 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers,
   const int64_t right = std::min(c.w.inputs, (item.column_end - 1) * c.w.stride + c.w.origin +
                                                  (c.w.taps - 1) * c.w.dilation + 1);
 
-  thread->runs.clear();
+  thread->run_count = 0;
   T** table = thread->table;
   T** c_pointers = thread->c;
-  for (const TapClass& taps : tap_classes(c.w, item.column, item.column_end)) {
+  for (TapClass taps : part.classes) {
+    taps.begin = std::max(taps.begin, item.column);
+    taps.end = std::min(taps.end, item.column_end);
+    if (taps.begin >= taps.end) continue;
     ClassRun run{};
     run.taps = taps;
     run.rows = item.row_end - item.row;
@@ -709,7 +728,7 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers,
       T** at = run.c;
       for (int64_t row = 0; row < run.rows; ++row) {
         int64_t step = c.w.step * correlation_.result_channels;
-        T* pixel = thread->rows[static_cast<size_t>(row)].result + taps.begin * step;
+        T* pixel = thread->rows[row].result + taps.begin * step;
         if (channels_first_) {
           step = block_channels;
           pixel = thread->block +
@@ -727,7 +746,9 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers,
           T** to = table + (g - thread->td_begin * c.h.taps) * run.pixels;
           const int64_t d_offset = c.d.origin + g / c.h.taps * c.d.dilation,
                         h_offset = c.h.origin + g % c.h.taps * c.h.dilation;
-          for (const Row& row : thread->rows) {
+          for (const Row* at_row = thread->rows; at_row < thread->rows + thread->row_count;
+               ++at_row) {
+            const Row& row = *at_row;
             const int64_t id = row.d * c.d.stride + d_offset, ih = row.h * c.h.stride + h_offset;
             if (id < 0 || id >= c.d.inputs || ih < 0 || ih >= c.h.inputs) {
               for (int64_t i = 0; i < run.width; ++i) *to++ = const_cast<T*>(thread->zeros);
@@ -743,21 +764,22 @@ void CorrelationPrepared<T>::run_item(const Item& item, const Buffers& buffers,
       }
       table += (thread->td_end - thread->td_begin) * c.h.taps * run.pixels;
     }
-    thread->runs.push_back(run);
+    thread->runs[thread->run_count++] = run;
   }
 
   for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
     if (channels_first_) {
       stage_source(item, thread, chunk);
       const int64_t count = chunk_size(chunk);
-      for (const ClassRun& run : thread->runs) {
+      for (int64_t number = 0; number < thread->run_count; ++number) {
+        const ClassRun& run = thread->runs[number];
         T** to = run.table;
         const int64_t first_column =
             run.taps.begin * c.w.stride + c.w.origin + run.taps.tap_begin * c.w.dilation - left;
         for (int64_t g = thread->td_begin * c.h.taps; g < thread->td_end * c.h.taps; ++g) {
           for (int64_t row = 0; row < run.rows; ++row) {
-            const int64_t ih = thread->rows[static_cast<size_t>(row)].h * c.h.stride + c.h.origin +
-                               g % c.h.taps * c.h.dilation;
+            const int64_t ih =
+                thread->rows[row].h * c.h.stride + c.h.origin + g % c.h.taps * c.h.dilation;
             const bool inside = ih >= 0 && ih < c.h.inputs && run.taps.tap_end > run.taps.tap_begin;
             T* pixel = const_cast<T*>(thread->zeros);
             int64_t step = 0;
@@ -821,7 +843,8 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
       finish(buffers, first, last, item.group * result_group_ + panel.first, stream);
   const ptrdiff_t a_offset = channels_first_ ? 0 : chunk_begin(chunk);
 
-  for (const ClassRun& run : thread->runs) {
+  for (int64_t number = 0; number < thread->run_count; ++number) {
+    const ClassRun& run = thread->runs[number];
     const int64_t taps = run.taps.tap_end - run.taps.tap_begin;
     const int64_t used = taps > 0 ? g1 - g0 : 0;
     if (dot_) {
@@ -879,7 +902,8 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
     args.a = thread->group_rows;
     args.a_row = c.w.stride * correlation_.source_channels;
     args.c_row = c.w.step * correlation_.result_channels;
-    for (const Row& row : thread->rows) {
+    for (int64_t index = 0; index < thread->row_count; ++index) {
+      const Row& row = thread->rows[index];
       int groups = 0;
       int64_t td = g0 / c.h.taps, th = g0 % c.h.taps;
       for (int64_t g = g0; g < g0 + used; ++g) {

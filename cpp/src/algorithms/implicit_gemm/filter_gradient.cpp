@@ -25,7 +25,6 @@
 #include <cmath>
 #include <cstring>
 #include <type_traits>
-#include <vector>
 
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
@@ -101,7 +100,7 @@ class FilterGradientPrepared final : public Prepared {
     T* panels;  // the chunk's grad_output: [panel][pixel][width]
     T* rows;  // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_],
               // or, not packed and channels first, [row][pixel][channel]
-    std::vector<const T*> a, b;
+    const T **a, **b;  // [row of a chunk]
   };
 
   Portion portion_at(int64_t index) const;
@@ -129,7 +128,7 @@ class FilterGradientPrepared final : public Prepared {
   int64_t width_;  // of a panel in memory
   int64_t max_portion_ = 0, segments_ = 1;
   ScratchLedger ledger_;
-  int levels_entry_, panels_entry_, rows_entry_, segments_entry_;
+  int levels_entry_, panels_entry_, rows_entry_, pointers_entry_, segments_entry_;
 };
 
 template <class T>
@@ -195,6 +194,8 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   rows_entry_ = ledger_.book(
       "gemm.rows", checked_bytes({chunk_rows_, staged_width, staged_channels, sizeof(T)}, "rows"),
       true);
+  pointers_entry_ =
+      ledger_.book("gemm.pointers", checked_bytes({chunk_rows_, 2 * sizeof(T*)}, "pointers"), true);
   segments_entry_ = ledger_.book(
       "gemm.segments", checked_bytes({segments_ - 1, p.filter_elements(), sizeof(T)}, "segments"),
       false);
@@ -250,8 +251,8 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     thread.levels = scratch.get<T>(levels_entry_, id);
     thread.panels = scratch.get<T>(panels_entry_, id);
     thread.rows = scratch.get<T>(rows_entry_, id);
-    thread.a.resize(static_cast<size_t>(chunk_rows_));
-    thread.b.resize(static_cast<size_t>(chunk_rows_));
+    thread.a = scratch.get<const T*>(pointers_entry_, id);
+    thread.b = thread.a + chunk_rows_;
     for (int64_t index = begin; index < end; ++index) {
       const Portion portion = portion_at(index % portions);
       const int64_t segment = index / portions, size = portion_elements(portion);
@@ -393,7 +394,7 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
         pack_row(channels_first_ ? sample + first * p.input_voxels() + voxel + left
                                  : sample + (voxel + left) * p.ic + first,
                  right - left, portion.ic.size(), to, tile_stride);
-        thread->a[static_cast<size_t>(rows)] = to - left * tile_;
+        thread->a[rows] = to - left * tile_;
       } else if (channels_first_) {
         T* const to = thread->rows + rows * (right - left) * portion.ic.size();
         const TransposeArgs<T> args = {sample + first * p.input_voxels() + voxel + left,
@@ -403,11 +404,11 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
                                        portion.ic.size(),
                                        right - left};
         kernels_.transpose(&args);
-        thread->a[static_cast<size_t>(rows)] = to - left * pixel;
+        thread->a[rows] = to - left * pixel;
       } else {
-        thread->a[static_cast<size_t>(rows)] = sample + voxel * p.ic + first;
+        thread->a[rows] = sample + voxel * p.ic + first;
       }
-      thread->b[static_cast<size_t>(rows)] =
+      thread->b[rows] =
           thread->panels +
           ((r - chunk.rows.begin) * chunk.columns.size() - chunk.columns.begin) * width_;
       ++rows;
@@ -426,11 +427,11 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       const ptrdiff_t input_offset = (range.begin * p.sw + at) * pixel,
                       panel_offset = range.begin * width_;
       if (swapped_) {
-        args.a = thread->b.data();
+        args.a = thread->b;
         args.a_k = width_;
         args.a_offset = panel_offset;
         args.rows = static_cast<int>(portion.oc.size());
-        args.b = thread->a.data();
+        args.b = thread->a;
         args.b_k = p.sw * pixel;
         args.b_offset = input_offset;
         args.columns = count;
@@ -439,9 +440,9 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
         kernels_.plane(&args);
         return;
       }
-      args.a = thread->a.data();
+      args.a = thread->a;
       args.a_k = p.sw * pixel;
-      args.b = thread->b.data();
+      args.b = thread->b;
       args.b_k = width_;
       args.c_row = portion.oc.size();
       const auto tile = [&](int64_t m, int64_t n) {

@@ -133,6 +133,30 @@ static CONV3D_ALWAYS_INLINE double vsum(VecD v) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+// Lane i: the sum of vector i's lanes, added in the order of vsum.
+static CONV3D_ALWAYS_INLINE VecF vsums(const VecF (&v)[8]) {
+  __m256 t[4];  // vectors i and i + 4, four lanes left of each
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)
+    t[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                         _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+  __m256 u[2];  // two lanes left of each
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const __m256d a = _mm256_castps_pd(t[2 * i]), b = _mm256_castps_pd(t[2 * i + 1]);
+    u[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                         _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+  }
+  return _mm256_add_ps(_mm256_shuffle_ps(u[0], u[1], 0x88), _mm256_shuffle_ps(u[0], u[1], 0xdd));
+}
+static CONV3D_ALWAYS_INLINE VecD vsums(const VecD (&v)[4]) {
+  const __m256d a = _mm256_add_pd(_mm256_permute2f128_pd(v[0], v[2], 0x20),
+                                  _mm256_permute2f128_pd(v[0], v[2], 0x31));
+  const __m256d b = _mm256_add_pd(_mm256_permute2f128_pd(v[1], v[3], 0x20),
+                                  _mm256_permute2f128_pd(v[1], v[3], 0x31));
+  return _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+}
+
 // lanes x lanes elements, rows src_stride apart, to their transpose, rows dst_stride apart.
 static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst,
                                             ptrdiff_t dst_stride) {

@@ -126,6 +126,46 @@ static CONV3D_ALWAYS_INLINE double vsum(VecD v) {
   return _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)));
 }
 
+// Lane i: the sum of vector i's lanes, added in the order of vsum. By halves, as with 256 bits.
+static CONV3D_ALWAYS_INLINE __m256 vsums_half(const __m256 (&v)[8]) {
+  __m256 t[4];  // vectors i and i + 4, four lanes left of each
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)
+    t[i] = _mm256_add_ps(_mm256_permute2f128_ps(v[i], v[i + 4], 0x20),
+                         _mm256_permute2f128_ps(v[i], v[i + 4], 0x31));
+  __m256 u[2];  // two lanes left of each
+#pragma GCC unroll 2
+  for (int i = 0; i < 2; ++i) {
+    const __m256d a = _mm256_castps_pd(t[2 * i]), b = _mm256_castps_pd(t[2 * i + 1]);
+    u[i] = _mm256_add_ps(_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                         _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)));
+  }
+  return _mm256_add_ps(_mm256_shuffle_ps(u[0], u[1], 0x88), _mm256_shuffle_ps(u[0], u[1], 0xdd));
+}
+static CONV3D_ALWAYS_INLINE __m256d vsums_half(const __m256d (&v)[4]) {
+  const __m256d a = _mm256_add_pd(_mm256_permute2f128_pd(v[0], v[2], 0x20),
+                                  _mm256_permute2f128_pd(v[0], v[2], 0x31));
+  const __m256d b = _mm256_add_pd(_mm256_permute2f128_pd(v[1], v[3], 0x20),
+                                  _mm256_permute2f128_pd(v[1], v[3], 0x31));
+  return _mm256_add_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b));
+}
+static CONV3D_ALWAYS_INLINE VecF vsums(const VecF (&v)[16]) {
+  __m256 half[2][8];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i)
+    half[i / 8][i % 8] =
+        _mm256_add_ps(_mm512_castps512_ps256(v[i]), _mm512_extractf32x8_ps(v[i], 1));
+  return _mm512_insertf32x8(_mm512_castps256_ps512(vsums_half(half[0])), vsums_half(half[1]), 1);
+}
+static CONV3D_ALWAYS_INLINE VecD vsums(const VecD (&v)[8]) {
+  __m256d half[2][4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)
+    half[i / 4][i % 4] =
+        _mm256_add_pd(_mm512_castpd512_pd256(v[i]), _mm512_extractf64x4_pd(v[i], 1));
+  return _mm512_insertf64x4(_mm512_castpd256_pd512(vsums_half(half[0])), vsums_half(half[1]), 1);
+}
+
 // The transpose is bound by its loads and stores; blocks of half the width in 256-bit registers
 // reach the same rate.
 static CONV3D_ALWAYS_INLINE void vtranspose_half(const float* src, ptrdiff_t src_stride, float* dst,

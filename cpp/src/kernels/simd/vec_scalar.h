@@ -176,6 +176,14 @@ static CONV3D_ALWAYS_INLINE VecD vcopysign(VecD v, VecD s) {
 static CONV3D_ALWAYS_INLINE float vsum(VecF v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 static CONV3D_ALWAYS_INLINE double vsum(VecD v) { return v[0] + v[1]; }
 
+// Lane i: the sum of vector i's lanes.
+static CONV3D_ALWAYS_INLINE VecF vsums(const VecF (&v)[4]) {
+  return lanes_f([&](int i) { return vsum(v[i]); });
+}
+static CONV3D_ALWAYS_INLINE VecD vsums(const VecD (&v)[2]) {
+  return lanes_d([&](int i) { return vsum(v[i]); });
+}
+
 template <class T, int kLanes>
 static CONV3D_ALWAYS_INLINE void transpose_square(const T* src, ptrdiff_t src_stride, T* dst,
                                                   ptrdiff_t dst_stride) {
