@@ -245,8 +245,14 @@ static constexpr int kLine = 16;
 static constexpr int kLinesNv =
     kMaxNv * kLanesF >= 2 * kLine ? 2 * kLine / kLanesF : kLine / kLanesF;
 static constexpr int kLinesNr = kLinesNv * kLanesF;
-static constexpr int kLinesRows =
-    kLinesNv <= kMaxNv ? kStridedRows[kLinesNv <= kMaxNv ? kLinesNv : 1] : 2;
+// Rows of a tile of `vectors`. They lie a fixed distance apart and need no pointers, so one vector
+// of eight lanes takes twelve: 12 accumulators + 1 of B + 1 of A, and 13 loads for 12
+// multiply-adds.
+static constexpr int lines_rows_of(int vectors) {
+  return vectors > kMaxNv               ? 2
+         : vectors == 1 && kLanesF == 8 ? 12
+                                        : kStridedRows[vectors <= kMaxNv ? vectors : 1];
+}
 
 struct LinesArgs {
   const float* a;
@@ -258,19 +264,20 @@ struct LinesArgs {
   int accumulate;
 };
 
-template <int MR>
+template <int MR, int NV>
 static void lines_tile(const LinesArgs* p, int64_t row) {
-  Vec<float> acc[MR][kLinesNv];
-  clear<float, MR, kLinesNv>(acc);
+  constexpr int kNr = NV * kLanesF;
+  Vec<float> acc[MR][NV];
+  clear<float, MR, NV>(acc);
   const float* block = p->a + row * kLine;
   const float* b = p->b;
   for (int k = 0; k < p->kc; k += kLine, block += p->a_block) {
     const int count = p->kc - k < kLine ? p->kc - k : kLine;
-    for (int i = 0; i < count; ++i, b += kLinesNr) {
+    for (int i = 0; i < count; ++i, b += kNr) {
       // The next panel comes from L3 or memory, once per block of tiles: 3 to 8 % of the whole for
       // 64 channels and more.
-      prefetch_line(b + p->kc * kLinesNr);
-      rank_one<float, MR, kLinesNv>(acc, [&](int m) { return block[m * kLine + i]; }, b);
+      prefetch_line(b + p->kc * kNr);
+      rank_one<float, MR, NV>(acc, [&](int m) { return block[m * kLine + i]; }, b);
     }
   }
   float* const c = p->c + row * kLine;
@@ -278,33 +285,43 @@ static void lines_tile(const LinesArgs* p, int64_t row) {
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kLinesNv; ++v) {
+    for (int v = 0; v < NV; ++v) {
       float* at = c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF;
       vstore(at, p->accumulate ? vadd(vload(at), acc[m][v]) : acc[m][v]);
     }
   }
 }
 
-template <int MR>
+template <int MR, int NV>
 static CONV3D_ALWAYS_INLINE void lines_rows(const LinesArgs* p, int64_t row, int rows) {
   if constexpr (MR > 1) {
-    if (rows < MR) return lines_rows<MR - 1>(p, row, rows);
+    if (rows < MR) return lines_rows<MR - 1, NV>(p, row, rows);
   }
-  lines_tile<MR>(p, row);
+  lines_tile<MR, NV>(p, row);
 }
 
-// C (+)= A B for `rows` rows: A[k / 16][row][16] with blocks a_block apart, B[k][kLinesNr],
-// C[column / 16][row][16] with lines c_group apart. C may alias neither A nor B.
-[[maybe_unused]] static void gemm_lines(int64_t rows, const float* a, ptrdiff_t a_block,
-                                        const float* b, int kc, float* c, ptrdiff_t c_group,
-                                        int accumulate) {
-  const LinesArgs args = {a, a_block, b, kc, c, c_group, accumulate};
-  int64_t row = 0, tiles = (rows + kLinesRows - 1) / kLinesRows;
+template <int NV>
+static CONV3D_ALWAYS_INLINE void lines_panel(const LinesArgs* p, int64_t rows, int vectors) {
+  if constexpr (NV > 1) {
+    if (vectors < NV) return lines_panel<NV - 1>(p, rows, vectors);
+  }
+  constexpr int kRows = lines_rows_of(NV);
+  int64_t row = 0, tiles = (rows + kRows - 1) / kRows;
   for (; tiles > 0; --tiles) {
     const int count = static_cast<int>((rows - row + tiles - 1) / tiles);
-    lines_rows<kLinesRows>(&args, row, count);
+    lines_rows<kRows, NV>(p, row, count);
     row += count;
   }
+}
+
+// C (+)= A B for `rows` rows: A[k / 16][row][16] with blocks a_block apart, B[k][nr] of nr / lanes
+// = `vectors` <= kLinesNv, C[column / 16][row][16] with lines c_group apart. C may alias neither A
+// nor B.
+[[maybe_unused]] static void gemm_lines(int64_t rows, const float* a, ptrdiff_t a_block,
+                                        const float* b, int kc, float* c, ptrdiff_t c_group,
+                                        int accumulate, int vectors) {
+  const LinesArgs args = {a, a_block, b, kc, c, c_group, accumulate};
+  lines_panel<kLinesNv>(&args, rows, vectors);
 }
 
 // --- k outermost ---------------------------------------------------------------------------------

@@ -65,21 +65,23 @@ struct WinogradFilterArgs {
   const float* taps;         // first tap, first of the result channels
   ptrdiff_t tap_stride;      // may be negative: taps in reverse order
   ptrdiff_t channel_stride;  // between result channels
-  int channels;              // 0..16; packed beyond them are zeros
+  int channels;              // 0..width; packed beyond them are zeros
+  int width;                 // floats written per point, up to 16
   int taps_d, taps_h, taps_w, points_d, points_h, points_w;
   const double *g_d, *g_h, *g_w;  // [points][taps]
-  float* packed;                  // 16 floats per point
+  float* packed;
   ptrdiff_t position_stride;
 };
 
 struct WinogradTable {
-  int nr;  // result channels of a panel of the packed filter: 16 or 32
+  int nr;     // result channels of a panel of the packed filter: 16 or 32
+  int lanes;  // what is left of them makes a narrower panel, of so many or a multiple
   void (*filter_transform)(const WinogradFilterArgs* args);
   void (*input_transform)(const WinogradInputArgs* args);
-  // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][nr], C[column /
-  // 16][row][16] with groups c_group apart. C may alias neither A nor B.
+  // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][vectors *
+  // lanes], C[column / 16][row][16] with groups c_group apart. C may alias neither A nor B.
   void (*multiply)(int64_t rows, const float* a, ptrdiff_t a_block, const float* b, int kc,
-                   float* c, ptrdiff_t c_group, int accumulate);
+                   float* c, ptrdiff_t c_group, int accumulate, int vectors);
   void (*output_transform)(const WinogradOutputArgs* args);
 };
 

@@ -121,15 +121,19 @@ struct ColumnClip {
   int plane_begin, plane_end, row_begin, row_end;
 };
 
+// How input_along_d reads: pixels that are inside and lanes that exist; all pixels inside and whole
+// vectors; and 16 channels.
+enum InputLoad { kLoadSome, kLoadInside, kLoadWhole };
+
 // Along d, from the image: for each of `rows` rows, N pixels stride_d apart to N lines rows * 16
-// floats apart. kWhole: all pixels inside and 16 channels.
-template <int N, int kSplit, bool kWhole>
+// floats apart.
+template <int N, int kSplit, InputLoad kLoad>
 static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
                           const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
-  const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
+  const int vectors = kLoad == kLoadWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
   for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
-    const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
-    if constexpr (kWhole) {
+    const bool inside = kLoad != kLoadSome || (row >= clip.row_begin && row < clip.row_end);
+    if constexpr (kLoad != kLoadSome) {
       // The next column: more misses in flight than the order of loads allows. Measured: 12
       // % of this stage from memory; further ahead the rows, a power of two apart, push
       // each other out of the L1.
@@ -140,7 +144,7 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
       VecF d[N], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) {
-        if constexpr (kWhole) {
+        if constexpr (kLoad != kLoadSome) {
           d[i] = vload(src + i * stride_d + v * kLanesF);
         } else {
           d[i] = inside && i >= clip.plane_begin && i < clip.plane_end
@@ -200,19 +204,19 @@ using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 // Every axis that the path has, as one number.
 static constexpr int axis_key(int points, int split) { return points * 4 + split; }
 
-template <bool kWhole>
+template <InputLoad kLoad>
 static InputDepthFn input_depth_fn(int points, int split) {
   switch (axis_key(points, split)) {
-    case axis_key(1, kSplitNone): return input_along_d<1, kSplitNone, kWhole>;
-    case axis_key(3, kSplitNone): return input_along_d<3, kSplitNone, kWhole>;
-    case axis_key(4, kSplitNone): return input_along_d<4, kSplitNone, kWhole>;
-    case axis_key(5, kSplitNone): return input_along_d<5, kSplitNone, kWhole>;
-    case axis_key(6, kSplitNone): return input_along_d<6, kSplitNone, kWhole>;
-    case axis_key(7, kSplitNone): return input_along_d<7, kSplitNone, kWhole>;
-    case axis_key(5, kSplitPlain): return input_along_d<5, kSplitPlain, kWhole>;
-    case axis_key(7, kSplitPlain): return input_along_d<7, kSplitPlain, kWhole>;
-    case axis_key(6, kSplitBoth): return input_along_d<6, kSplitBoth, kWhole>;
-    default: return input_along_d<7, kSplitBoth, kWhole>;
+    case axis_key(1, kSplitNone): return input_along_d<1, kSplitNone, kLoad>;
+    case axis_key(3, kSplitNone): return input_along_d<3, kSplitNone, kLoad>;
+    case axis_key(4, kSplitNone): return input_along_d<4, kSplitNone, kLoad>;
+    case axis_key(5, kSplitNone): return input_along_d<5, kSplitNone, kLoad>;
+    case axis_key(6, kSplitNone): return input_along_d<6, kSplitNone, kLoad>;
+    case axis_key(7, kSplitNone): return input_along_d<7, kSplitNone, kLoad>;
+    case axis_key(5, kSplitPlain): return input_along_d<5, kSplitPlain, kLoad>;
+    case axis_key(7, kSplitPlain): return input_along_d<7, kSplitPlain, kLoad>;
+    case axis_key(6, kSplitBoth): return input_along_d<6, kSplitBoth, kLoad>;
+    default: return input_along_d<7, kSplitBoth, kLoad>;
   }
 }
 static InputHeightFn input_height_fn(int points, int split) {
@@ -256,8 +260,6 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   alignas(64) float ring[kMax][kMax * kMax * kWinogradGroup];  // [column][nd][nh][16]
   const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
-  const InputDepthFn depth_whole = input_depth_fn<true>(nd, a->split_d),
-                     depth_clipped = input_depth_fn<false>(nd, a->split_d);
   const InputHeightFn along_h = input_height_fn(nh, a->split_h);
   const InputWidthFn along_w = input_width_fn(nw, a->split_w);
   ColumnClip clip;
@@ -265,9 +267,12 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, nd);
   clip.row_begin = clamp_int(-a->origin_h, 0, nh);
   clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, nh);
-  const bool whole = clip.plane_begin == 0 && clip.plane_end == nd && clip.row_begin == 0 &&
-                     clip.row_end == nh && a->channels == kWinogradGroup;
-  const InputDepthFn along_d = whole ? depth_whole : depth_clipped;
+  const bool inside = clip.plane_begin == 0 && clip.plane_end == nd && clip.row_begin == 0 &&
+                      clip.row_end == nh && a->channels % kLanesF == 0;
+  const InputDepthFn along_d = !inside ? input_depth_fn<kLoadSome>(nd, a->split_d)
+                               : a->channels == kWinogradGroup
+                                   ? input_depth_fn<kLoadWhole>(nd, a->split_d)
+                                   : input_depth_fn<kLoadInside>(nd, a->split_d);
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
   float* u = a->u;
@@ -316,14 +321,17 @@ static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_
 }
 
 // How output_along_w writes: lanes that exist; all 16; all 16 and past the caches (dst aligned to a
-// line, strides whole lines).
-enum OutputStore { kStoreSome, kStoreWhole, kStoreStream };
+// line, strides whole lines); one vector of pixels that follow on each other, past the caches (the
+// M of a row are whole lines).
+enum OutputStore { kStoreSome, kStoreWhole, kStoreStream, kStoreStreamNarrow };
 
 // Along w, rows of N lines to rows of `pixels` <= M pixels of the image, with bias and activation.
 template <int N, int M, int kSplit, OutputStore kStore>
 static void output_along_w(const float* src, int rows, int pixels, const WinogradOutputArgs* a,
                            float* dst) {
-  const int vectors = kStore == kStoreSome ? (a->channels + kLanesF - 1) / kLanesF : kGroupVectors;
+  const int vectors = kStore == kStoreStreamNarrow ? 1
+                      : kStore == kStoreSome       ? (a->channels + kLanesF - 1) / kLanesF
+                                                   : kGroupVectors;
   VecF bias[kGroupVectors];
 #pragma GCC unroll 4
   for (int v = 0; v < kGroupVectors; ++v)
@@ -335,7 +343,7 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
     VecF y[kGroupVectors][M];
 #pragma GCC unroll 4
     for (int v = 0; v < kGroupVectors; ++v) {
-      if (kStore == kStoreSome && v >= vectors) {
+      if ((kStore == kStoreSome || kStore == kStoreStreamNarrow) && v >= vectors) {
         for (int i = 0; i < M; ++i) y[v][i] = floor;  // not stored
         continue;
       }
@@ -356,7 +364,9 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
       float* pixel = dst + i * a->stride_w;
 #pragma GCC unroll 4
       for (int v = 0; v < kGroupVectors; ++v) {
-        if constexpr (kStore == kStoreStream) {
+        if constexpr (kStore == kStoreStreamNarrow) {
+          if (v == 0) vstream(pixel, y[0][i]);
+        } else if constexpr (kStore == kStoreStream) {
           vstream(pixel + v * kLanesF, y[v][i]);
         } else if constexpr (kStore == kStoreWhole) {
           vstore(pixel + v * kLanesF, y[v][i]);
@@ -431,11 +441,17 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   const OutputAcrossFn along_d = output_across_fn<kPrefetchLines>(nd, a->outputs_d, a->split_d),
                        along_h = output_across_fn<0>(nh, a->outputs_h, a->split_h);
   const bool whole = a->channels == kWinogradGroup;
-  const bool stream = whole && a->stream != 0 && reinterpret_cast<uintptr_t>(a->result) % 64 == 0 &&
-                      (a->stride_d | a->stride_h | a->stride_w) % kWinogradGroup == 0;
-  const OutputRowsFn along_w = stream  ? output_rows_fn<kStoreStream>(nw, a->outputs_w, a->split_w)
-                               : whole ? output_rows_fn<kStoreWhole>(nw, a->outputs_w, a->split_w)
-                                       : output_rows_fn<kStoreSome>(nw, a->outputs_w, a->split_w);
+  const bool aligned =
+      a->stream != 0 && reinterpret_cast<uintptr_t>(a->result) % 64 == 0 &&
+      (a->stride_d | a->stride_h | (a->outputs_w * a->stride_w)) % kWinogradGroup == 0;
+  const bool stream_whole = aligned && whole && a->stride_w % kWinogradGroup == 0;
+  const bool stream_narrow = aligned && a->channels == kLanesF && a->stride_w == kLanesF &&
+                             kLanesF < kWinogradGroup && a->origin_w % a->outputs_w == 0;
+  const OutputRowsFn cached = whole ? output_rows_fn<kStoreWhole>(nw, a->outputs_w, a->split_w)
+                                    : output_rows_fn<kStoreSome>(nw, a->outputs_w, a->split_w);
+  const OutputRowsFn streamed =
+      stream_narrow ? output_rows_fn<kStoreStreamNarrow>(nw, a->outputs_w, a->split_w)
+                    : output_rows_fn<kStoreStream>(nw, a->outputs_w, a->split_w);
   const int depth = clamp_int(a->extent_d - a->origin_d, 0, a->outputs_d);
   const int rows = clamp_int(a->extent_h - a->origin_h, 0, a->outputs_h);
   const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
@@ -445,6 +461,9 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
     const int pixels = clamp_int(a->extent_w - origin_w, 0, a->outputs_w);
     float* corner =
         a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h + origin_w * a->stride_w;
+    // Narrow pixels make whole lines together only.
+    const bool stream = stream_whole || (stream_narrow && pixels == a->outputs_w);
+    const OutputRowsFn along_w = stream ? streamed : cached;
     if (!stream) {
       for (int d = 0; d < depth; ++d)
         for (int h = 0; h < rows; ++h)
@@ -459,7 +478,7 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
       along_w(plane, rows, pixels, a, corner + d * a->stride_d);
     }
   }
-  if (stream) vstream_fence();
+  if (stream_whole || stream_narrow) vstream_fence();
 }
 
 // One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R
@@ -522,11 +541,14 @@ static void winograd_filter_transform(const WinogradFilterArgs* a) {
   filter_axis_fn(n0, r0)(a->g_d, even, n1 * n2 * kG, kG, n1 * n2, odd, n1 * n2 * kG, kG);
   float* packed = a->packed;
   for (int p = 0; p < n0 * n1 * n2; ++p, packed += a->position_stride)
-    for (int c = 0; c < kG; ++c) packed[c] = static_cast<float>(odd[p * kG + c]);
+    for (int c = 0; c < a->width; ++c) packed[c] = static_cast<float>(odd[p * kG + c]);
 }
 
-static constexpr WinogradTable kWinogradTable = {kLinesNr, winograd_filter_transform,
-                                                 winograd_input_transform, gemm_lines,
+static constexpr WinogradTable kWinogradTable = {kLinesNr,
+                                                 kLanesF,
+                                                 winograd_filter_transform,
+                                                 winograd_input_transform,
+                                                 gemm_lines,
                                                  winograd_output_transform};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -1,8 +1,10 @@
 #include "algorithms/winograd/blocking.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "algorithms/machine_rates.h"
+#include "algorithms/winograd/filter.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 
@@ -16,9 +18,9 @@ int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
 }  // namespace
 
-BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles, int nr) {
+BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles) {
   const char* what = "the Winograd workspace";
-  const int64_t u = groups_of(g.ci) * kGroup, m = ceil_div(g.co, nr) * nr, points = g.points();
+  const int64_t u = groups_of(g.ci) * kGroup, m = groups_of(g.co) * kGroup, points = g.points();
   BlockLayout layout{};
   layout.tiles = tiles;
   if (staged) {
@@ -36,23 +38,19 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   Blocking b{};
   b.staged = staged;
   b.tiles = tiles;
-  b.block_floats = block_layout(g, staged, tiles, context.kernels->winograd.nr).floats;
-  if (g.channels_first) {
-    // The window of a run of tiles, one group of channels, in a quarter of the L2.
-    const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
-                  rows = g.n[0] * g.n[1], columns = lines / rows;
-    b.run_phases = static_cast<int>(std::clamp<int64_t>(columns / g.n[2], 1, g.phases[2]));
-    b.run = b.run_phases < g.phases[2]
-                ? 1
-                : static_cast<int>(std::clamp<int64_t>(
-                      (columns / b.run_phases - g.n[2] + g.step[2]) / g.step[2], 1, 64));
-    const int64_t source_lines = rows * (int64_t{g.step[2]} * (b.run - 1) + g.n[2]);
-    const int64_t result_lines = int64_t{g.m[0]} * g.m[1] * g.m[2] * b.run;
-    b.staging_floats =
-        static_cast<size_t>(std::max(source_lines, result_lines) * b.run_phases * kGroup);
-  } else {
-    b.run = b.run_phases = 1 << 20;
-  }
+  b.block_floats = block_layout(g, staged, tiles).floats;
+  // The window of a run of tiles, one group of channels, in a quarter of the L2.
+  const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
+                rows = g.n[0] * g.n[1], columns = lines / rows;
+  b.run_phases = static_cast<int>(std::clamp<int64_t>(columns / g.n[2], 1, g.phases[2]));
+  b.run = b.run_phases < g.phases[2]
+              ? 1
+              : static_cast<int>(std::clamp<int64_t>(
+                    (columns / b.run_phases - g.n[2] + g.step[2]) / g.step[2], 1, 64));
+  const int64_t source_lines = rows * (int64_t{g.step[2]} * (b.run - 1) + g.n[2]);
+  const int64_t result_lines = g.channels_first ? int64_t{g.m[0]} * g.m[1] * g.m[2] * b.run : 0;
+  b.staging_floats =
+      static_cast<size_t>(std::max(source_lines, result_lines) * b.run_phases * kGroup);
   return b;
 }
 
@@ -62,7 +60,7 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   // 24 tiles nothing is gained.
   const size_t fused_bytes = 2 * l2_bytes(*context.cpu);
   const auto bytes = [&](bool staged, int64_t n) {
-    return block_layout(g, staged, n, context.kernels->winograd.nr).floats * sizeof(float);
+    return block_layout(g, staged, n).floats * sizeof(float);
   };
   int64_t fused = 24;
   while (fused > 6 && bytes(false, fused) > fused_bytes) fused -= 2;
@@ -102,10 +100,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double cycles = hertz(context.kernels->gemm.f32.lanes);  // a second
   const CpuInfo& cpu = *context.cpu;
   const double tiles = static_cast<double>(g.tiles_per_sample()), points = g.points();
-  const double co = static_cast<double>(ceil_div(g.co, context.kernels->winograd.nr) *
-                                        context.kernels->winograd.nr);
-  const double in_groups = static_cast<double>(groups_of(g.ci)),
-               out_groups = static_cast<double>(groups_of(g.co));
+  const double co = static_cast<double>(panel_columns(g.co, *context.kernels));
 
   // Multiplication. Fewer than four rows of A do not hide the latency of the FMAs.
   const double per_block = static_cast<double>(tiles_per_block(g, b, g.tiles_per_sample(), 1));
@@ -118,14 +113,15 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double product = std::max(multiply, filter) + 0.4 * std::min(multiply, filter);
 
   // Transforms. Columns of the input are shared along w, so the first two axes see step[2] of n[2].
-  const double vectors = kGroup / lanes;
+  const double in_vectors = std::ceil(static_cast<double>(g.ci) / lanes),
+               out_vectors = std::ceil(static_cast<double>(g.co) / lanes);
   const double columns = std::min(g.n[2], g.step[2]);
   const double in_elements = 2.0 * columns * g.n[1] * g.n[0] + points;
   const double out_elements = points + g.m[0] * (g.n[1] + g.m[1]) * static_cast<double>(g.n[2]);
-  const double in_cycles = tiles * in_groups * in_elements * vectors * 2.3;
-  const double out_cycles = tiles * out_groups * out_elements * vectors * 1.7;
-  const double source_bytes = static_cast<double>(g.source_voxels()) * in_groups * kLineBytes;
-  const double result_bytes = static_cast<double>(g.result_voxels()) * out_groups * kLineBytes;
+  const double in_cycles = tiles * in_elements * in_vectors * 2.3;
+  const double out_cycles = tiles * out_elements * out_vectors * 1.7;
+  const double source_bytes = static_cast<double>(g.source_voxels()) * in_vectors * lanes * 4;
+  const double result_bytes = static_cast<double>(g.result_voxels()) * out_vectors * lanes * 4;
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
   const double overlap =
       static_cast<double>(g.n[0] * g.n[1]) / (static_cast<double>(g.step[0]) * g.step[1]);

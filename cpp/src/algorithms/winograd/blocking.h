@@ -21,19 +21,19 @@ struct Blocking {
   bool staged;
   int64_t tiles;          // most per block
   int run, run_phases;    // most tiles along the width, and phases of each, that are staged
-                          // together when the layout is channels first
+                          // together
   size_t block_floats;    // fused: per thread; staged: for all
-  size_t staging_floats;  // per thread, channels first
+  size_t staging_floats;  // per thread
 };
 
 // The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against
-// cache-set conflicts; M likewise, with room for whole panels of nr result channels.
+// cache-set conflicts; M likewise.
 struct BlockLayout {
   int64_t tiles;
   ptrdiff_t u_position, m_position;  // floats from point to point
   size_t floats;
 };
-BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles, int nr);
+BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles);
 
 Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
 // The same with the sizes given: for tests and tuning.

@@ -7,15 +7,19 @@
 
 namespace conv3d::winograd {
 
-size_t packed_filter_floats(const Geometry& g, int nr) {
-  return checked_bytes({g.points(), ceil_div(g.co, nr) * nr, g.ci}, "the packed filter");
+int64_t panel_columns(int64_t co, const KernelTable& kernels) {
+  return ceil_div(co, kernels.winograd.lanes) * kernels.winograd.lanes;
+}
+
+size_t packed_filter_floats(const Geometry& g, const KernelTable& kernels) {
+  return checked_bytes({g.points(), panel_columns(g.co, kernels), g.ci}, "the packed filter");
 }
 
 void pack_filter(const Geometry& g, const KernelTable& kernels, const float* filter, float* packed,
                  ThreadPool& pool, int threads) {
   constexpr int kGroup = kWinogradGroup;
   const int nr = kernels.winograd.nr, taps = g.r[0] * g.r[1] * g.r[2];
-  const int64_t panels = ceil_div(g.co, nr), groups = panels * (nr / kGroup);
+  const int64_t columns = panel_columns(g.co, kernels), groups = ceil_div(columns, kGroup);
   // Source channels innermost: the lines of a panel are written one after the other at every point.
   pool.parallel_for(g.ci * groups, 8, threads, [&](int64_t begin, int64_t end, int) {
     WinogradFilterArgs a{};
@@ -28,7 +32,7 @@ void pack_filter(const Geometry& g, const KernelTable& kernels, const float* fil
     a.g_d = filter_matrix(g.m[0], g.r[0], g.stride[0]);
     a.g_h = filter_matrix(g.m[1], g.r[1], g.stride[1]);
     a.g_w = filter_matrix(g.m[2], g.r[2], g.stride[2]);
-    a.position_stride = panels * g.ci * nr;
+    a.position_stride = columns * g.ci;
     // The filter lies as [tap][ic][oc]; flipped, oc is the source and the taps run backwards.
     const int64_t plane = g.ci * g.co;
     a.tap_stride = g.flipped ? -plane : plane;
@@ -38,7 +42,9 @@ void pack_filter(const Geometry& g, const KernelTable& kernels, const float* fil
       a.channels = static_cast<int>(std::clamp<int64_t>(g.co - co, 0, kGroup));
       const float* first = filter + (g.flipped ? (taps - 1) * plane : 0);
       a.taps = a.channels == 0 ? first : first + (g.flipped ? ci + co * g.ci : ci * g.co + co);
-      a.packed = packed + ((co / nr) * g.ci + ci) * nr + co % nr;
+      const int64_t panel = co / nr * nr, width = std::min<int64_t>(nr, columns - panel);
+      a.width = static_cast<int>(std::min<int64_t>(kGroup, columns - co));
+      a.packed = packed + panel * g.ci + ci * width + co % nr;
       kernels.winograd.filter_transform(&a);
     }
   });

@@ -1,8 +1,9 @@
 // The packed filter of the Winograd path: (G x G x G) g per pair of channels, computed in
 // float64 and rounded once.
 //
-//   packed[p][panel][ci][nr]     p = point, panel = group of nr result channels, zeros beyond the
-//                                last channel
+//   packed[p][panel][ci][nr]     p = point, panel = group of nr result channels; the last is as
+//   wide
+//                                as it needs, in whole vectors, with zeros beyond the last channel
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,9 @@ struct KernelTable;
 
 namespace conv3d::winograd {
 
-size_t packed_filter_floats(const Geometry& geometry, int nr);
+// Result channels rounded up to whole vectors: what all panels of a point hold.
+int64_t panel_columns(int64_t co, const KernelTable& kernels);
+size_t packed_filter_floats(const Geometry& geometry, const KernelTable& kernels);
 // `filter` is [kd][kh][kw][ic][oc] of the problem.
 void pack_filter(const Geometry& geometry, const KernelTable& kernels, const float* filter,
                  float* packed, ThreadPool& pool, int threads);
