@@ -10,6 +10,7 @@ from conv3d import (
     app,
     constraints,
     contrib,
+    dask,
     engine,
     errors,
     estimator,
@@ -23,6 +24,7 @@ from conv3d import (
     nn,
     regularizers,
     summary,
+    torch,
     train,
     weights,
 )
