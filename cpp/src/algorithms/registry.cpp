@@ -8,6 +8,7 @@
 #include "algorithms/reference/reference.h"
 #include "algorithms/winograd/filter_gradient.h"
 #include "algorithms/winograd/winograd.h"
+#include "algorithms/winograd_rows/winograd_rows.h"
 
 namespace conv3d {
 
@@ -22,6 +23,8 @@ AlgorithmList algorithm_list() {
     list.insert(list.end(), winograd.items, winograd.items + winograd.size);
     const AlgorithmList gradients = winograd_gradient_algorithms();
     list.insert(list.end(), gradients.items, gradients.items + gradients.size);
+    const AlgorithmList rows = winograd_rows_algorithms();
+    list.insert(list.end(), rows.items, rows.items + rows.size);
     list.push_back(&reference_algorithm());
     return list;
   }();

@@ -79,6 +79,7 @@ consteval Ratio pair_point(int points, int q) {
     case 5: return q == 0 ? ratio(1, 2) : ratio(5, 4);  // +-1/2, +-5/4
     case 6: return q == 0 ? ratio(2, 3) : ratio(3, 2);  // 0, +-2/3, +-3/2
     case 7: return q == 0 ? ratio(2, 5) : q == 1 ? ratio(9, 10) : ratio(8, 5);
+    case 8: return q == 0 ? ratio(1, 2) : q == 1 ? ratio(1) : ratio(2);  // 0, +-1/2, +-1, +-2
     default: return ratio(0);
   }
 }
@@ -95,7 +96,7 @@ consteval Ratio finite_point(int points, int j) {
   return j % 2 == 0 ? p : neg(p);
 }
 
-inline constexpr int kMaxPoints = 7;
+inline constexpr int kMaxPoints = 8;
 
 template <int M, int R>
 struct Matrices {
@@ -159,6 +160,7 @@ static_assert(is_exact<2, 3>() && is_exact<3, 3>() && is_exact<4, 3>());
 static_assert(is_exact<2, 5>() && is_exact<3, 5>());
 static_assert(is_exact<2, 2>() && is_exact<3, 2>() && is_exact<4, 2>());
 static_assert(is_exact<2, 4>() && is_exact<3, 4>());
+static_assert(is_exact<6, 2>() && is_exact<4, 4>() && is_exact<4, 5>() && is_exact<6, 3>());
 
 // What the fast transforms need of n points: the halves P_q of the rows, and the powers
 // of the points.

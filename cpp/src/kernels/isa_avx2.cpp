@@ -16,12 +16,14 @@
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
+#include "kernels/winograd_rows.inl"
 
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx2",          kCpuAvx2 | kCpuFma,     kGemmTable,
-                                  kWinogradTable,  kWinogradGradientTable, kPoolingTable,
-                                  kDepthwiseTable, kElementwiseTable,      fma_loop};
+const KernelTable kKernelTable = {"avx2",         kCpuAvx2 | kCpuFma,     kGemmTable,
+                                  kWinogradTable, kWinogradGradientTable, kWinogradRowsTable,
+                                  kPoolingTable,  kDepthwiseTable,        kElementwiseTable,
+                                  fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

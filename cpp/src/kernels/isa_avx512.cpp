@@ -16,6 +16,7 @@
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
+#include "kernels/winograd_rows.inl"
 
 namespace conv3d::CONV3D_ISA {
 
@@ -24,7 +25,7 @@ static constexpr unsigned kNeeds =
 
 extern const KernelTable kKernelTable;
 const KernelTable kKernelTable = {
-    "avx512",      kNeeds,          kGemmTable,        kWinogradTable, kWinogradGradientTable,
-    kPoolingTable, kDepthwiseTable, kElementwiseTable, fma_loop};
+    "avx512",           kNeeds,        kGemmTable,      kWinogradTable,    kWinogradGradientTable,
+    kWinogradRowsTable, kPoolingTable, kDepthwiseTable, kElementwiseTable, fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

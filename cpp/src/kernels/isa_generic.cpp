@@ -16,6 +16,7 @@
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
+#include "kernels/winograd_rows.inl"
 
 namespace conv3d::CONV3D_ISA {
 
@@ -25,6 +26,7 @@ const KernelTable kKernelTable = {"generic",
                                   kGemmTable,
                                   kWinogradTable,
                                   kWinogradGradientTable,
+                                  kWinogradRowsTable,
                                   kPoolingTable,
                                   kDepthwiseTable,
                                   kElementwiseTable,

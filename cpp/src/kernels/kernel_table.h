@@ -9,6 +9,7 @@
 #include "kernels/gemm_table.h"
 #include "kernels/pooling_table.h"
 #include "kernels/winograd_gradient_table.h"
+#include "kernels/winograd_rows_table.h"
 #include "kernels/winograd_table.h"
 
 namespace conv3d {
@@ -19,6 +20,7 @@ struct KernelTable {
   GemmTable gemm;
   WinogradTable winograd;
   WinogradGradientTable winograd_gradient;
+  WinogradRowsTable winograd_rows;
   PoolingTable pooling;
   DepthwiseTable depthwise;
   ElementwiseTable elementwise;
