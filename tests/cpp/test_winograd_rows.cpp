@@ -132,7 +132,7 @@ TEST_CASE("winograd_rows: the stated error bound holds for Gaussian and for post
 struct Fixed final : Algorithm {
   int m;
   bool lanes_along_tiles;
-  int64_t tiles, rows, group;
+  int64_t tiles, rows, group, c_rows;
   const char* name() const override { return "fixed"; }
   const char* family() const override { return "winograd_rows"; }
   std::string why_not(const Problem&, const PlanContext&) const override { return {}; }
@@ -142,7 +142,7 @@ struct Fixed final : Algorithm {
     return winograd_rows::prepare(
         problem, context, m,
         winograd_rows::make_blocking(winograd_rows::make_geometry(problem, m), lanes_along_tiles,
-                                     tiles, rows, group, context));
+                                     tiles, rows, group, c_rows, context));
   }
 };
 
@@ -184,6 +184,7 @@ TEST_CASE("winograd_rows: same bits for any threads, blocks, lanes and layout") 
                     fixed.tiles = tiles;
                     fixed.rows = rows;
                     fixed.group = group;
+                    fixed.c_rows = group == 1 ? rows : 2;
                     const std::vector<float> got = testing::channels_last(
                         *form, testing::run_algorithm(fixed, *form, context_of(*table),
                                                       form == &p ? tensors : transposed, threads));

@@ -59,7 +59,7 @@ int64_t source_rows(const Geometry& g, int64_t rows) {
 }  // namespace
 
 Blocking make_blocking(const Geometry& g, bool lanes_along_tiles, int64_t tiles, int64_t rows,
-                       int64_t group, const PlanContext& context) {
+                       int64_t group, int64_t c_rows, const PlanContext& context) {
   const char* what = "the Winograd workspace";
   const GemmKernels<float>& gemm = context.kernels->gemm.f32;
   const int64_t lanes = gemm.lanes;
@@ -78,6 +78,7 @@ Blocking make_blocking(const Geometry& g, bool lanes_along_tiles, int64_t tiles,
     b.panels = std::max<int64_t>(1, ceil_div(g.co, b.width));
   }
   b.group = std::clamp<int64_t>(group, 1, b.panels);
+  b.c_rows = std::clamp<int64_t>(c_rows, 1, rows);
   const int64_t all = tiles * g.lattices;
   b.padded_tiles = round_to((g.lattices - 1) * tiles + round_to(tiles, lanes), lanes);
   b.source_rows = source_rows(g, rows);
@@ -87,7 +88,7 @@ Blocking make_blocking(const Geometry& g, bool lanes_along_tiles, int64_t tiles,
   b.ring_floats = checked_bytes({b.plane_stride, g.c.d.taps}, what);
   b.c_point = (lanes_along_tiles ? b.padded_tiles : all) * b.width + 16;
   b.c_row_block = b.c_point * g.points;
-  b.c_floats = checked_bytes({b.c_row_block, rows, b.group}, what);
+  b.c_floats = checked_bytes({b.c_row_block, b.c_rows, b.group}, what);
   const int64_t channels = std::min<int64_t>(g.ci, kRowsChannels);
   const int64_t columns = round_to(round_to(tiles, lanes) + g.reach, lanes);
   b.scratch_floats = static_cast<size_t>(round_to(columns * g.period * channels + lanes, lanes) +
@@ -109,15 +110,31 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
                            row_cycles(g, false, tiles * g.lattices, *context.kernels);
   const size_t l2 = l2_bytes(*context.cpu);
   int64_t rows = std::min<int64_t>(kRows, g.c.h.outputs);
-  const auto make = [&](int64_t group) {
-    return make_blocking(g, along_tiles, tiles, rows, group, context);
+  const auto make = [&](int64_t group, int64_t c_rows) {
+    return make_blocking(g, along_tiles, tiles, rows, group, c_rows, context);
   };
-  while (rows > 1 && make(1).ring_floats * sizeof(float) > l2) --rows;
+  while (rows > 1 && make(1, 1).ring_floats * sizeof(float) > l2) --rows;
   rows = ceil_div(g.c.h.outputs, ceil_div(g.c.h.outputs, rows));
-  const Blocking one = make(1);
-  const int64_t group =
-      static_cast<int64_t>(l2 / 4 / std::max<size_t>(1, one.c_floats * sizeof(float)));
-  return make(group);
+  // The products of a group of panels and some rows stay in a quarter of the L2. Each group reads
+  // the ring, each lot of rows the filter: as few bytes as that allows. Groups are parts of a whole
+  // that are about equal.
+  const Blocking one = make(1, 1);
+  const int64_t room =
+      std::max<int64_t>(1, static_cast<int64_t>(l2 / 4 / sizeof(float)) / one.c_row_block);
+  const int64_t filter = g.points * g.k() * one.panels * one.width,
+                ring = static_cast<int64_t>(one.ring_floats);
+  int64_t best_group = 1, best_rows = 1, least = -1;
+  for (int64_t groups = one.panels; groups >= 1; --groups) {
+    const int64_t group = ceil_div(one.panels, groups),
+                  c_rows = std::min(rows, std::max<int64_t>(1, room / group));
+    if (group > 1 && group > room) break;
+    const int64_t floats = filter * ceil_div(rows, c_rows) + ring * ceil_div(one.panels, group);
+    if (least >= 0 && floats > least) continue;
+    least = floats;
+    best_group = group;
+    best_rows = ceil_div(rows, ceil_div(rows, c_rows));
+  }
+  return make(best_group, best_rows);
 }
 
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {

@@ -18,7 +18,7 @@ struct Blocking {
   bool lanes_along_tiles;  // else along the result's channels
   int64_t tiles;           // most per lattice and item
   int64_t rows;            // most rows of results of a plane and item
-  int64_t group;           // panels whose products are kept together
+  int64_t group, c_rows;   // panels and rows of results whose products are kept together
   int64_t panels, width;   // of result channels; the packed filter has panels * width of them
   // What follows from them.
   int64_t source_rows;           // of the ring, per plane
@@ -33,7 +33,7 @@ struct Blocking {
 Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
 // The same with the sizes given: for tests and tuning.
 Blocking make_blocking(const Geometry& geometry, bool lanes_along_tiles, int64_t tiles,
-                       int64_t rows, int64_t group, const PlanContext& context);
+                       int64_t rows, int64_t group, int64_t c_rows, const PlanContext& context);
 
 // Estimated seconds of one sample on one thread.
 double estimate_seconds(const Geometry& geometry, const Blocking& blocking,

@@ -143,6 +143,10 @@ class RowsPrepared final : public Prepared {
     int64_t sample, depth, depth_end, row, rows, tiles;
     int64_t column, columns;  // of the results
   };
+  // Rows of an item and panels whose products are kept together.
+  struct Part {
+    int64_t row, row_end, panel, panel_end;
+  };
   struct Thread {
     float *ring, *c, *scratch, *stage;
     const float **u, **w;
@@ -171,15 +175,17 @@ class RowsPrepared final : public Prepared {
           transform(call, item, plane, t);
         }
         find_sums(call, item, o, tap_begin, tap_end, t);
-        for (int64_t panel = 0; panel < b_.panels; panel += b_.group) {
-          const int64_t panels = std::min(b_.group, b_.panels - panel);
-          multiply(item, panel, panels, t);
-          if (b_.lanes_along_tiles) {
-            output_tiles(call, item, o, panel, panels, t);
-          } else {
-            output_channels(call, item, o, panel, panels, t);
+        for (int64_t row = 0; row < item.rows; row += b_.c_rows)
+          for (int64_t panel = 0; panel < b_.panels; panel += b_.group) {
+            const Part part{row, std::min(item.rows, row + b_.c_rows), panel,
+                            std::min(b_.panels, panel + b_.group)};
+            multiply(item, part, t);
+            if (b_.lanes_along_tiles) {
+              output_tiles(call, item, o, part, t);
+            } else {
+              output_channels(call, item, o, part, t);
+            }
           }
-        }
       }
     }
   }
@@ -267,25 +273,25 @@ class RowsPrepared final : public Prepared {
     }
   }
 
-  float* products(Thread* t, int64_t panel, int64_t row) const {
-    return t->c + (panel * b_.rows + row) * b_.c_row_block;
+  float* products(Thread* t, const Part& part, int64_t panel, int64_t row) const {
+    return t->c + ((panel - part.panel) * b_.c_rows + row - part.row) * b_.c_row_block;
   }
 
-  void multiply(const Item& item, int64_t panel, int64_t panels, Thread* t) const {
+  void multiply(const Item& item, const Part& part, Thread* t) const {
     const int lanes = kernels_->gemm.f32.lanes;
     const int64_t chunks = static_cast<int64_t>(g_.chunks.size()), k = g_.k();
     const int64_t whole = (g_.lattices - 1) * item.tiles + ceil_div(item.tiles, lanes) * lanes;
     RowsMultiplyArgs a{};
     a.c_row = b_.lanes_along_tiles ? b_.padded_tiles : b_.width;
     for (int p = 0; p < g_.points; ++p)
-      for (int64_t i = 0; i < panels; ++i) {
-        const int64_t channels = std::min(b_.width, g_.co - (panel + i) * b_.width);
-        const ptrdiff_t u = p * b_.point_stride, w = (p * b_.panels + panel + i) * k * b_.width;
+      for (int64_t panel = part.panel; panel < part.panel_end; ++panel) {
+        const int64_t channels = std::min(b_.width, g_.co - panel * b_.width);
+        const ptrdiff_t u = p * b_.point_stride, w = (p * b_.panels + panel) * k * b_.width;
         for (int64_t chunk = 0; chunk < chunks; ++chunk)
-          for (int64_t row = 0; row < item.rows; ++row) {
+          for (int64_t row = part.row; row < part.row_end; ++row) {
             const Sum* const of_row = t->sums + row * chunks;
             const Sum& sum = of_row[chunk];
-            a.c = products(t, i, row) + p * b_.c_point;
+            a.c = products(t, part, panel, row) + p * b_.c_point;
             a.load_c = 0;
             for (int64_t before = 0; before < chunk; ++before)
               a.load_c |= of_row[before].groups > 0;
@@ -339,15 +345,15 @@ class RowsPrepared final : public Prepared {
            pixel * (g_.channels_first ? 1 : g_.co);
   }
 
-  void output_channels(const Call& call, const Item& item, int64_t o, int64_t panel, int64_t panels,
+  void output_channels(const Call& call, const Item& item, int64_t o, const Part& part,
                        Thread* t) const {
     const int lanes = kernels_->gemm.f32.lanes;
     RowsOutputArgs a = output_args(item);
-    for (int64_t row = 0; row < item.rows; ++row) {
+    for (int64_t row = part.row; row < part.row_end; ++row) {
       float* const result = result_row(call, item, o, row);
-      for (int64_t i = 0; i < panels; ++i) {
-        const int64_t channel = (panel + i) * b_.width;
-        a.c = products(t, i, row);
+      for (int64_t panel = part.panel; panel < part.panel_end; ++panel) {
+        const int64_t channel = panel * b_.width;
+        a.c = products(t, part, panel, row);
         a.channels = static_cast<int>(std::min(b_.width, g_.co - channel));
         a.bias = call.bias == nullptr ? nullptr : call.bias + channel;
         if (!g_.channels_first) {
@@ -371,18 +377,19 @@ class RowsPrepared final : public Prepared {
     }
   }
 
-  void output_tiles(const Call& call, const Item& item, int64_t o, int64_t panel, int64_t panels,
+  void output_tiles(const Call& call, const Item& item, int64_t o, const Part& part,
                     Thread* t) const {
     RowsOutputArgs a = output_args(item);
     a.row_stride = b_.stage_pixels;
-    const int64_t first = panel * b_.width, channels = std::min(panels * b_.width, g_.co - first);
-    for (int64_t row = 0; row < item.rows; ++row) {
-      for (int64_t i = 0; i < panels; ++i) {
-        const int64_t channel = (panel + i) * b_.width;
-        a.c = products(t, i, row);
+    const int64_t first = part.panel * b_.width,
+                  channels = std::min(part.panel_end * b_.width, g_.co) - first;
+    for (int64_t row = part.row; row < part.row_end; ++row) {
+      for (int64_t panel = part.panel; panel < part.panel_end; ++panel) {
+        const int64_t channel = panel * b_.width;
+        a.c = products(t, part, panel, row);
         a.channels = static_cast<int>(std::min(b_.width, g_.co - channel));
         a.bias = call.bias == nullptr ? nullptr : call.bias + channel;
-        a.result = t->stage + i * b_.width * b_.stage_pixels;
+        a.result = t->stage + (channel - first) * b_.stage_pixels;
         kernels_->winograd_rows.output_tiles(&a);
       }
       float* const result = result_row(call, item, o, row);
