@@ -152,11 +152,12 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double products = per_k / 6 * chunks * 30 + per_k * k / 0.94;
 
   // Transforms: about 3 cycles per vector of inputs and points, 2.5 per vector of products, and
-  // as much again for rows that are transposed.
+  // as much again for rows that are transposed. Six outputs do not fit the registers of AVX2.
   const double vectors = b.lanes_along_tiles ? std::ceil(all / lanes) * static_cast<double>(g.co)
                                              : all * std::ceil(static_cast<double>(g.co) / lanes);
   const bool transposed = b.lanes_along_tiles || g.channels_first;
-  const double inverse = vectors * (2.5 * g.points + (transposed ? 6.0 : 2.0) * g.m);
+  const double inverse =
+      vectors * (g.m > 4 ? 1.4 : 1.0) * (2.5 * g.points + (transposed ? 6.0 : 2.0) * g.m);
   const double shared = static_cast<double>(b.source_rows) / static_cast<double>(b.rows);
   const double planes_new =
       std::min(static_cast<double>(g.c.d.taps),
