@@ -147,6 +147,7 @@ class CorrelationPrepared final : public Prepared {
   struct Thread;
 
   void choose_blocks(Part* part);
+  size_t part_of_item(const int64_t* first_item, int64_t slabs, int64_t* index) const;
   void run_item(const Item& item, const Buffers& buffers, Thread* thread) const;
   void run_chunk(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk) const;
   void run_rows(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk,
@@ -178,6 +179,7 @@ class CorrelationPrepared final : public Prepared {
   std::vector<Part> parts_;
   std::vector<Panel> panels_;  // of one group's result channels
   bool channels_first_;
+  bool deep_ = false;                    // any part has several taps along the depth
   bool dot_;                             // lanes along k instead of along channels
   int64_t source_group_, result_group_;  // channels of a group
   int64_t padded_group_;                 // result channels in packed memory
@@ -242,6 +244,7 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
     padded_group_ = panels_.empty() ? 0 : panels_.back().base + panels_.back().width;
   }
 
+  for (const Correlation& c : correlation_.parts) deep_ = deep_ || c.d.taps > 1;
   for (const Correlation& c : correlation_.parts) {
     Part part{};
     part.c = c;
@@ -346,7 +349,7 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   // L2 for the next. Planes that are less than two blocks are not cut, and blocks of them may even
   // take rows of several samples.
   part->one_plane =
-      channels_first_ || (c.d.taps > 1 && (c.h.outputs >= 2 * rows || part->column_blocks > 1));
+      channels_first_ || (deep_ && (c.h.outputs >= 2 * rows || part->column_blocks > 1));
   if (part->one_plane) rows = std::min(rows, c.h.outputs);
   const int64_t most =
       part->one_plane || part->rows > rows ? (part->one_plane ? c.h.outputs : part->rows) : rows;
@@ -614,6 +617,12 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
                       correlation_.result_channels * static_cast<int64_t>(sizeof(T)) % line == 0 &&
                       result_group_ * static_cast<int64_t>(sizeof(T)) % line == 0;
 
+  // Phases read the same source and, for few channels, write the same lines: they take turns, slab
+  // by slab of the volume.
+  int64_t slabs = parts_.size() > 1 ? all_items : 1;
+  for (size_t i = 0; i < parts_.size(); ++i)
+    slabs = std::clamp<int64_t>(first_item[i + 1] - first_item[i], 1, slabs);
+
   const int64_t items = all_items * splits;
   // Neighbours on one thread, for what they share in L2.
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads}))
@@ -633,10 +642,8 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
-      size_t number = 0;
-      while (rest >= first_item[number + 1]) ++number;
+      const size_t number = part_of_item(first_item, slabs, &rest);
       const Part& part = parts_[number];
-      rest -= first_item[number];
       Item item{};
       item.part = &part;
       if (part.one_plane) {
@@ -662,6 +669,39 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
       if (item.panel < item.panel_end) run_item(item, buffers, &thread);
     }
   });
+}
+
+// The part that item *index of all belongs to; *index becomes the item's number in it. A slab holds
+// the same fraction of every part's items, part after part.
+template <class T>
+size_t CorrelationPrepared<T>::part_of_item(const int64_t* first_item, int64_t slabs,
+                                            int64_t* index) const {
+  const size_t parts = parts_.size();
+  const auto begin_of = [&](size_t part, int64_t slab) {
+    const int64_t items = first_item[part + 1] - first_item[part];
+    return items / slabs * slab + items % slabs * slab / slabs;  // items * slab / slabs
+  };
+  const auto before = [&](int64_t slab) {
+    int64_t items = 0;
+    for (size_t i = 0; i < parts; ++i) items += begin_of(i, slab);
+    return items;
+  };
+  int64_t low = 0, high = slabs;  // before(low) <= *index < before(high)
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    (before(middle) <= *index ? low : high) = middle;
+  }
+  *index -= before(low);
+  for (size_t i = 0; i < parts; ++i) {
+    const int64_t first = begin_of(i, low), count = begin_of(i, low + 1) - first;
+    if (*index < count) {
+      *index += first;
+      return i;
+    }
+    *index -= count;
+  }
+  CONV3D_ASSERT(false);
+  return 0;
 }
 
 template <class T>
