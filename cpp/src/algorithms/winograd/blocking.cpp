@@ -128,7 +128,10 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   double seconds = product + (in_cycles + out_cycles) / cycles;
   seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
              stream_seconds(result_bytes, result_bytes, cpu);
-  if (g.channels_first) seconds += (source_bytes * overlap * 2 + result_bytes * 2) / kStagingBytes;
+  // Through the staging, in lines; a transposition costs twice a copy.
+  const double lines = static_cast<double>(g.source_voxels() * groups_of(g.ci)) * overlap;
+  seconds += (g.channels_first ? 2 * lines * kLineBytes + 2 * result_bytes : lines * kLineBytes) /
+             kStagingBytes;
   return seconds + 3 * kCallSeconds;  // three phases
 }
 
