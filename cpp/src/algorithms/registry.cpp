@@ -5,6 +5,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/depthwise/depthwise.h"
 #include "algorithms/implicit_gemm/implicit_gemm.h"
+#include "algorithms/planar/planar.h"
 #include "algorithms/reference/reference.h"
 #include "algorithms/winograd/filter_gradient.h"
 #include "algorithms/winograd/winograd.h"
@@ -19,6 +20,7 @@ AlgorithmList algorithm_list() {
     list.push_back(&depthwise_filter_gradient_algorithm());
     list.push_back(&gemm_direct_algorithm());
     list.push_back(&gemm_filter_gradient_algorithm());
+    list.push_back(&planar_algorithm());
     const AlgorithmList winograd = winograd_algorithms();
     list.insert(list.end(), winograd.items, winograd.items + winograd.size);
     const AlgorithmList gradients = winograd_gradient_algorithms();

@@ -13,6 +13,7 @@
 #include "kernels/depthwise.inl"
 #include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
+#include "kernels/planar.inl"
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
@@ -21,9 +22,16 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx2",         kCpuAvx2 | kCpuFma,     kGemmTable,
-                                  kWinogradTable, kWinogradGradientTable, kWinogradRowsTable,
-                                  kPoolingTable,  kDepthwiseTable,        kElementwiseTable,
+const KernelTable kKernelTable = {"avx2",
+                                  kCpuAvx2 | kCpuFma,
+                                  kGemmTable,
+                                  kWinogradTable,
+                                  kWinogradGradientTable,
+                                  kWinogradRowsTable,
+                                  kPoolingTable,
+                                  kDepthwiseTable,
+                                  kPlanarTable,
+                                  kElementwiseTable,
                                   fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

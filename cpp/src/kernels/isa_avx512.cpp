@@ -13,6 +13,7 @@
 #include "kernels/depthwise.inl"
 #include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
+#include "kernels/planar.inl"
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
@@ -24,8 +25,16 @@ static constexpr unsigned kNeeds =
     kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl;
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {
-    "avx512",           kNeeds,        kGemmTable,      kWinogradTable,    kWinogradGradientTable,
-    kWinogradRowsTable, kPoolingTable, kDepthwiseTable, kElementwiseTable, fma_loop};
+const KernelTable kKernelTable = {"avx512",
+                                  kNeeds,
+                                  kGemmTable,
+                                  kWinogradTable,
+                                  kWinogradGradientTable,
+                                  kWinogradRowsTable,
+                                  kPoolingTable,
+                                  kDepthwiseTable,
+                                  kPlanarTable,
+                                  kElementwiseTable,
+                                  fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -13,6 +13,7 @@
 #include "kernels/depthwise.inl"
 #include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
+#include "kernels/planar.inl"
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
@@ -29,6 +30,7 @@ const KernelTable kKernelTable = {"generic",
                                   kWinogradRowsTable,
                                   kPoolingTable,
                                   kDepthwiseTable,
+                                  kPlanarTable,
                                   kElementwiseTable,
                                   fma_loop};
 

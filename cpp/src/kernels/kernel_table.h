@@ -7,6 +7,7 @@
 #include "kernels/depthwise_table.h"
 #include "kernels/elementwise_table.h"
 #include "kernels/gemm_table.h"
+#include "kernels/planar_table.h"
 #include "kernels/pooling_table.h"
 #include "kernels/winograd_gradient_table.h"
 #include "kernels/winograd_rows_table.h"
@@ -23,6 +24,7 @@ struct KernelTable {
   WinogradRowsTable winograd_rows;
   PoolingTable pooling;
   DepthwiseTable depthwise;
+  PlanarTable planar;
   ElementwiseTable elementwise;
   // `rounds` rounds of independent float FMAs; returns the operations done. `sink`
   // takes one vector.

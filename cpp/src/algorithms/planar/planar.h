@@ -1,0 +1,12 @@
+// Convolution over staged rows: rows of the source are copied into scratch with their borders, and
+// a table of offsets makes all taps and channels of a result pixel one long sum.
+#pragma once
+
+#include "algorithms/algorithm.h"
+
+namespace conv3d {
+
+// Forward and backward_input in float32 and float64. See planar_plan.cpp.
+const Algorithm& planar_algorithm();
+
+}  // namespace conv3d

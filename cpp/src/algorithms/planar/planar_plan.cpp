@@ -1,0 +1,783 @@
+// Correlations (implicit_gemm/correlation.h) over staged rows:
+//
+//   result[channel][pixel] = sum over chunks of source channels, depth taps, and inside them
+//                            channels, height and width taps, of stage[k][pixel] filter[k][channel]
+//
+//   work item   a block of results (planes x rows x a piece of a row) of one group, and a range of
+//               panels of result channels
+//   stage       the source rows that the block reads, a chunk of channels at a time, with zeros
+//   where
+//               they leave the volume; layout in stage.h
+//                 channels first   [channel][plane][row][line][pixel]
+//                 channels last    [plane][row][line][pixel][channel]
+//   filter      packed once as [group][chunk][panel][k][channel of the panel]
+//   result      in place; chunks after the first add to it
+//
+// Channels first, lanes run along the pixels of a row; channels last, along the result channels.
+// All taps and channels of a chunk are one long sum over a table of offsets, so that few source
+// channels, narrow filters and borders cost nothing extra; planes outside the volume are left out,
+// rows outside are zeros. Results are written past the caches where they are large and every line
+// is written whole.
+//
+// Order of sums: chunks, depth taps, then (channels first) channel, height tap, width tap,
+// (channels last) height tap, width tap, channel; each chunk one chain of multiply-adds. Chunks
+// depend on the filter and the caches' sizes only. Source: the direct convolutions of oneDNN's and
+// Georganas et al.'s papers keep results in registers over the taps; staging rows instead of
+// padding the whole source is usual in stencil codes.
+#include "algorithms/planar/planar_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+#include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/machine_rates.h"
+#include "algorithms/planar/stage.h"
+#include "base/assert.h"
+#include "base/math.h"
+#include "kernels/kernel_table.h"
+
+namespace conv3d::planar {
+namespace {
+
+using implicit_gemm::Correlation;
+using implicit_gemm::CorrelationProblem;
+using implicit_gemm::make_correlations;
+
+constexpr int64_t kLine = 64;           // bytes
+constexpr int64_t kWholeRow = 256;      // results: longer rows are cut
+constexpr int64_t kLongPiece = 512;     // of rows that know no borders
+constexpr int64_t kItemsOfSample = 32;  // so that threads end together
+
+template <class T>
+struct Kernels {
+  static const PlanarKernels<T>& planar(const KernelTable& table) {
+    if constexpr (std::is_same_v<T, float>) {
+      return table.planar.f32;
+    } else {
+      return table.planar.f64;
+    }
+  }
+  static const GemmKernels<T>& gemm(const KernelTable& table) {
+    if constexpr (std::is_same_v<T, float>) {
+      return table.gemm.f32;
+    } else {
+      return table.gemm.f64;
+    }
+  }
+};
+
+struct Part {
+  Correlation c;  // flat: one row of all pixels of a plane
+  bool flat;
+  AxisTaps flat_h, flat_w;  // before they were joined
+  int64_t block_d, block_h, block_w, blocks_d, blocks_h, blocks_w;
+  StageAxis d, h;
+  StageWidth w;
+  int64_t line_pitch, slot_pitch,
+      channel_pitch;                 // elements of the stage; channels last: no channel
+  int64_t k_of_channel, k_of_depth;  // taps, and those of one depth tap
+  int64_t packed;                    // offset of its filter
+  int64_t group_panels;              // panels whose filter stays in L2 together
+  bool panel_outer;
+  std::vector<std::vector<ptrdiff_t>> offsets;  // per chunk
+};
+
+// What blocks depend on beside the part itself.
+struct Machine {
+  int64_t lanes, l1, l2, size;  // size of an element
+};
+
+struct Shape {
+  bool first;                          // channels first
+  int64_t source_group, result_group;  // channels of a group
+  int64_t panels, panel, vectors;      // count, most channels, most vectors of pixels of a tile
+  int64_t chunks;
+};
+
+int64_t chunk_begin(const Shape& s, int64_t chunk) { return s.source_group * chunk / s.chunks; }
+int64_t max_chunk(const Shape& s) { return ceil_div(s.source_group, s.chunks); }
+
+// Pixels of a plane as one row, where the filter has no extent in it and results lie without gaps.
+bool can_flatten(const Correlation& c) {
+  const auto dense = [](const AxisTaps& a) { return a.taps == 1 && a.first == 0 && a.step == 1; };
+  return dense(c.h) && dense(c.w) && c.h.outputs > 1;
+}
+
+void flatten(Part* part) {
+  Correlation& c = part->c;
+  part->flat = true;
+  part->flat_h = c.h;
+  part->flat_w = c.w;
+  c.w.outputs *= c.h.outputs;
+  c.w.inputs = c.w.outputs;
+  c.w.stride = 1;
+  c.w.origin = 0;
+  c.h.outputs = c.h.inputs = 1;
+  c.h.stride = 1;
+  c.h.origin = 0;
+}
+
+void stage_block(const Shape& s, const Machine& m, Part* part) {
+  part->d = make_stage_axis(part->c.d, part->block_d);
+  part->h = make_stage_axis(part->c.h, part->block_h);
+  part->w = make_stage_width(part->c.w, part->block_w, s.first);
+  const int64_t per_line = kLine / m.size;
+  const auto lines_up = [&](int64_t n) { return ceil_div(n, per_line) * per_line; };
+  if (s.first) {
+    part->line_pitch = lines_up(ceil_div(part->block_w, m.lanes) * m.lanes + part->w.max_shift);
+  } else {
+    part->line_pitch = lines_up(part->w.length * s.source_group);
+  }
+  part->slot_pitch = part->line_pitch * static_cast<int64_t>(part->w.start.size());
+  part->channel_pitch = part->d.slots * part->h.slots * part->slot_pitch;
+  // An odd number of lines: the same pixel of many channels falls into different sets of the L1.
+  if (part->channel_pitch / per_line % 2 == 0) part->channel_pitch += per_line;
+}
+
+int64_t stage_elements(const Shape& s, const Part& part) {
+  return part.channel_pitch * (s.first ? max_chunk(s) : 1);
+}
+
+void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) {
+  const Correlation& c = part->c;
+  const int64_t tile = s.first ? s.vectors * m.lanes : 16;
+  const int64_t budget = m.l2 * 3 / 8;
+  const bool long_row = c.w.taps == 1 && c.h.outputs == 1;
+  const auto cut = [&](int64_t most) {
+    const int64_t pieces = ceil_div(c.w.outputs, most);
+    return std::max<int64_t>(
+        1, std::min(c.w.outputs, ceil_div(ceil_div(c.w.outputs, pieces), tile) * tile));
+  };
+  const auto bytes = [&] {
+    stage_block(s, m, part);
+    return stage_elements(s, *part) * m.size;
+  };
+  part->block_d = part->block_h = 1;
+  part->block_w = cut(long_row ? kLongPiece : kWholeRow);
+  // A sample shall have work for many threads.
+  while (part->block_w > 4 * tile &&
+         c.d.outputs * c.h.outputs * ceil_div(c.w.outputs, part->block_w) * groups < kItemsOfSample)
+    part->block_w = cut(part->block_w / 2);
+  while (part->block_w > tile && bytes() > budget) part->block_w = cut(part->block_w / 2);
+
+  // More rows and planes share the source rows between them, as long as all stay in the L2 together
+  // with the results that chunks are added up in.
+  const auto fits = [&] {
+    const int64_t results = part->block_d * part->block_h * part->block_w;
+    return bytes() + (s.chunks > 1 ? results * s.result_group * m.size : 0) <= budget * 4 / 3 &&
+           bytes() <= budget &&
+           ceil_div(c.d.outputs, part->block_d) * ceil_div(c.h.outputs, part->block_h) *
+                   ceil_div(c.w.outputs, part->block_w) * groups >=
+               kItemsOfSample;
+  };
+  const auto copied = [&] {
+    return static_cast<double>(part->d.slots * part->h.slots) /
+           static_cast<double>(part->block_d * part->block_h);
+  };
+  for (bool grown = true; grown;) {
+    grown = false;
+    bytes();
+    double best = copied();
+    // The filter is read once a block; tall blocks of a filter without height share nothing else.
+    const bool few = part->block_d * part->block_h * part->block_w < 8 * tile;
+    int64_t best_d = part->block_d, best_h = part->block_h;
+    const int64_t d0 = part->block_d, h0 = part->block_h;
+    for (int axis = 0; axis < 2; ++axis) {
+      part->block_d = axis == 0 ? d0 : std::min(c.d.outputs, d0 + std::max<int64_t>(1, d0 / 2));
+      part->block_h = axis == 0 ? std::min(c.h.outputs, h0 + std::max<int64_t>(1, h0 / 2)) : h0;
+      if ((part->block_d == d0 && part->block_h == h0) || !fits()) continue;
+      if (copied() < best * 0.999 || (few && !grown && copied() <= best)) {
+        best = copied();
+        best_d = part->block_d;
+        best_h = part->block_h;
+        grown = true;
+      }
+    }
+    part->block_d = best_d;
+    part->block_h = best_h;
+  }
+  part->blocks_d = ceil_div(c.d.outputs, part->block_d);
+  part->blocks_h = ceil_div(c.h.outputs, part->block_h);
+  part->blocks_w = ceil_div(c.w.outputs, part->block_w);
+  part->block_d = ceil_div(c.d.outputs, part->blocks_d);
+  part->block_h = ceil_div(c.h.outputs, part->blocks_h);
+  stage_block(s, m, part);
+
+  part->k_of_depth = c.h.taps * c.w.taps;
+  part->k_of_channel = c.d.taps * part->k_of_depth;
+  const int64_t panel_bytes = part->k_of_channel * max_chunk(s) * s.panel * m.size;
+  part->group_panels = std::clamp<int64_t>(m.l2 / 4 / std::max<int64_t>(1, panel_bytes), 1,
+                                           std::max<int64_t>(1, s.panels));
+  const int64_t row_bytes =
+      max_chunk(s) * c.d.taps * c.h.taps * part->slot_pitch * m.size + panel_bytes;
+  part->panel_outer = row_bytes <= m.l1 * 3 / 4;
+}
+
+Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m, int max_rows,
+                 const int* row_vectors, int max_vectors) {
+  Shape s{};
+  s.first = first;
+  s.source_group = problem.source_channels / problem.groups;
+  s.result_group = problem.result_channels / problem.groups;
+  if (first) {
+    s.panels = std::max<int64_t>(1, ceil_div(s.result_group, max_rows));
+    s.panel = std::max<int64_t>(1, ceil_div(s.result_group, s.panels));
+    s.vectors = row_vectors[s.panel];
+  } else {
+    const int64_t vectors = ceil_div(s.result_group, m.lanes);
+    s.panels = std::max<int64_t>(1, ceil_div(vectors, max_vectors));
+    s.panel = ceil_div(vectors, s.panels) * m.lanes;
+    s.vectors = 1;
+  }
+  s.chunks = 1;
+  if (!first) return s;
+  // The source pixels of a tile, all channels and taps of a chunk, stay in L1 from panel to panel;
+  // one panel alone needs a short row of them in the L2.
+  int64_t channels = std::max<int64_t>(1, s.source_group);
+  for (const Correlation& c : problem.parts) {
+    const StageWidth w = make_stage_width(c.w, s.vectors * m.lanes, true);
+    const int64_t lines = c.d.taps * c.h.taps * static_cast<int64_t>(w.start.size());
+    const int64_t bytes =
+        lines * (s.vectors * m.lanes + w.max_shift + (w.max_shift > 0 ? kLine / m.size : 0)) *
+        m.size;
+    const int64_t room = s.panels > 1 ? m.l1 * 5 / 8 : m.l2 / 4;
+    channels = std::min(channels, std::max<int64_t>(1, room / std::max<int64_t>(1, bytes)));
+  }
+  s.chunks = ceil_div(std::max<int64_t>(1, s.source_group), channels);
+  return s;
+}
+
+Machine make_machine(const PlanContext& context, int lanes, int64_t size) {
+  return {lanes, static_cast<int64_t>(std::max<size_t>(context.cpu->l1d_bytes, 4096)),
+          static_cast<int64_t>(std::max<size_t>(context.cpu->l2_bytes, 16384)), size};
+}
+
+std::vector<Part> make_parts(const CorrelationProblem& problem, const Shape& s, const Machine& m) {
+  std::vector<Part> parts;
+  for (const Correlation& c : problem.parts) {
+    Part part{};
+    part.c = c;
+    if (s.first && can_flatten(c)) flatten(&part);
+    choose_block(s, m, problem.groups, &part);
+    parts.push_back(part);
+  }
+  return parts;
+}
+
+template <class T>
+class PlanarPrepared final : public Prepared {
+ public:
+  PlanarPrepared(const Problem& problem, const PlanContext& context);
+
+  size_t packed_filter_bytes() const override {
+    return checked_bytes({packed_elements_, sizeof(T)}, "the packed filter");
+  }
+  std::string packed_filter_format() const override;
+  void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override;
+  const ScratchLedger& ledger() const override { return ledger_; }
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+               int threads) const override;
+  std::string detail() const override;
+  double error_bound() const override;
+  int useful_threads() const override { return threads_that_pay(planar_cost(problem_, context_)); }
+
+ private:
+  // A block of results: [d, d_end) x [h, h_end) x [w, w_end) of a part, in outputs of its axes.
+  struct Item {
+    const Part* part;
+    int64_t sample, group, panel, panel_end, d, d_end, h, h_end, w, w_end;
+  };
+
+  void make_offsets(Part* part) const;
+  bool whole_lines(const PlanarArgs<T>& args) const;
+  void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
+  void run_item(const Item& item, const Buffers& buffers, T* stage) const;
+  void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
+  void stage_row(const Item& item, const T* plane, int64_t ih, T* to) const;
+  void stage_flat(const Item& item, const T* plane, T* to) const;
+  // First channel of a panel in a group, and what a panel takes of the packed filter's row.
+  int64_t panel_channel(int64_t panel) const;
+  int64_t panel_width(int64_t panel) const {
+    return panel_channel(panel + 1) - panel_channel(panel);
+  }
+  // Packed elements of one k.
+  int64_t packed_row() const { return panel_channel(shape_.panels); }
+
+  Problem problem_;
+  PlanContext context_;
+  const PlanarKernels<T>& kernels_;
+  const GemmKernels<T>& gemm_;
+  CorrelationProblem correlation_;
+  Machine machine_;
+  Shape shape_;
+  std::vector<Part> parts_;
+  int64_t packed_elements_ = 0;
+  ScratchLedger ledger_;
+  int stage_entry_ = -1;
+};
+
+template <class T>
+PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& context)
+    : problem_(problem),
+      context_(context),
+      kernels_(Kernels<T>::planar(*context.kernels)),
+      gemm_(Kernels<T>::gemm(*context.kernels)),
+      correlation_(make_correlations(problem)),
+      machine_(make_machine(context, gemm_.lanes, sizeof(T))),
+      shape_(make_shape(correlation_, problem.layout == Layout::kChannelsFirst, machine_,
+                        kernels_.max_rows, kernels_.vectors, kernels_.max_vectors)),
+      parts_(make_parts(correlation_, shape_, machine_)) {
+  int64_t stage = 0;
+  for (Part& part : parts_) {
+    part.packed = packed_elements_;
+    packed_elements_ +=
+        checked_product({correlation_.groups, packed_row(), shape_.source_group, part.k_of_channel},
+                        "the packed filter");
+    make_offsets(&part);
+    stage = std::max(stage, stage_elements(shape_, part));
+  }
+  stage_entry_ = ledger_.book("planar.rows", checked_bytes({stage, sizeof(T)}, "rows"), true);
+}
+
+template <class T>
+int64_t PlanarPrepared<T>::panel_channel(int64_t panel) const {
+  const int64_t unit = shape_.first ? 1 : machine_.lanes;
+  const int64_t total = ceil_div(shape_.result_group, unit);
+  const int64_t each = total / shape_.panels, extra = total % shape_.panels;
+  return (panel * each + std::min(panel, extra)) * unit;
+}
+
+template <class T>
+void PlanarPrepared<T>::make_offsets(Part* part) const {
+  const Correlation& c = part->c;
+  for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
+    const int64_t channels = chunk_begin(shape_, chunk + 1) - chunk_begin(shape_, chunk);
+    std::vector<ptrdiff_t> offsets;
+    offsets.reserve(static_cast<size_t>(channels * part->k_of_channel));
+    const auto at = [&](int64_t td, int64_t th, int64_t tw) {
+      const size_t t = static_cast<size_t>(tw);
+      const int64_t slot = td * part->d.tap_step * part->h.slots + th * part->h.tap_step;
+      return slot * part->slot_pitch + part->w.line[t] * part->line_pitch +
+             part->w.shift[t] * (shape_.first ? 1 : shape_.source_group);
+    };
+    for (int64_t td = 0; td < c.d.taps; ++td) {
+      if (shape_.first) {
+        for (int64_t n = 0; n < channels; ++n)
+          for (int64_t th = 0; th < c.h.taps; ++th)
+            for (int64_t tw = 0; tw < c.w.taps; ++tw)
+              offsets.push_back(n * part->channel_pitch + at(td, th, tw));
+      } else {
+        for (int64_t th = 0; th < c.h.taps; ++th)
+          for (int64_t tw = 0; tw < c.w.taps; ++tw)
+            for (int64_t n = 0; n < channels; ++n) offsets.push_back(at(td, th, tw) + n);
+      }
+    }
+    part->offsets.push_back(std::move(offsets));
+  }
+}
+
+template <class T>
+std::string PlanarPrepared<T>::packed_filter_format() const {
+  std::string format = std::string("planar_") + (shape_.first ? "rows" : "pixels") +
+                       (correlation_.backward ? "_backward" : "_forward") + "_panels" +
+                       std::to_string(shape_.panels) + "x" + std::to_string(packed_row()) +
+                       "_chunks" + std::to_string(shape_.chunks);
+  if (correlation_.backward) {
+    // The phases of an axis follow from stride, dilation and padding; of fewer results than strides
+    // the last are missing.
+    const Problem& p = problem_;
+    const int64_t axes[][4] = {
+        {p.sd, p.dd, p.pd, p.id}, {p.sh, p.dh, p.ph, p.ih}, {p.sw, p.dw, p.pw, p.iw}};
+    for (const auto& [s, d, pad, in] : axes) {
+      format += "_s" + std::to_string(s);
+      if (s > 1)
+        format += "d" + std::to_string(d) + "p" + std::to_string(pad % s) + "n" +
+                  std::to_string(std::min(s, in));
+    }
+  }
+  return format;
+}
+
+template <class T>
+void PlanarPrepared<T>::pack_filter(const void* filter_data, void* packed_data, ThreadPool& pool,
+                                    int threads) const {
+  const T* const filter = static_cast<const T*>(filter_data);
+  const int64_t oc = problem_.oc, ic_group = problem_.ic / problem_.groups;
+  const bool backward = correlation_.backward;
+  for (const Part& part : parts_) {
+    const Correlation& c = part.c;
+    pool.parallel_for(
+        correlation_.groups * shape_.panels, 1, threads, [&](int64_t begin, int64_t end, int) {
+          for (int64_t index = begin; index < end; ++index) {
+            const int64_t group = index / shape_.panels, panel = index % shape_.panels;
+            const int64_t channel = panel_channel(panel), width = panel_width(panel);
+            const int64_t columns = std::min(width, shape_.result_group - channel);
+            for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
+              const int64_t first = chunk_begin(shape_, chunk);
+              const int64_t count = chunk_begin(shape_, chunk + 1) - first;
+              T* to = static_cast<T*>(packed_data) + part.packed +
+                      part.k_of_channel *
+                          ((group * shape_.source_group + first) * packed_row() + count * channel);
+              const auto put = [&](int64_t td, int64_t th, int64_t tw, int64_t n) {
+                const T* const tap = filter + (((c.d.tap_first + td * c.d.tap_step) * problem_.kh +
+                                                c.h.tap_first + th * c.h.tap_step) *
+                                                   problem_.kw +
+                                               c.w.tap_first + tw * c.w.tap_step) *
+                                                  ic_group * oc;
+                const int64_t k = first + n;
+                for (int64_t i = 0; i < columns; ++i)
+                  to[i] = backward ? tap[(channel + i) * oc + group * shape_.source_group + k]
+                                   : tap[k * oc + group * shape_.result_group + channel + i];
+                for (int64_t i = columns; i < width; ++i) to[i] = T(0);
+                to += width;
+              };
+              for (int64_t td = 0; td < c.d.taps; ++td) {
+                if (shape_.first) {
+                  for (int64_t n = 0; n < count; ++n)
+                    for (int64_t th = 0; th < c.h.taps; ++th)
+                      for (int64_t tw = 0; tw < c.w.taps; ++tw) put(td, th, tw, n);
+                } else {
+                  for (int64_t th = 0; th < c.h.taps; ++th)
+                    for (int64_t tw = 0; tw < c.w.taps; ++tw)
+                      for (int64_t n = 0; n < count; ++n) put(td, th, tw, n);
+                }
+              }
+            }
+          }
+        });
+  }
+}
+
+// The pixels of one source row that the item reads, as lines. `plane` is the row's plane.
+template <class T>
+void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, T* to) const {
+  const Part& part = *item.part;
+  const AxisTaps& w = part.c.w;
+  const int64_t pixel = shape_.first ? 1 : shape_.source_group;
+  const int64_t lines = static_cast<int64_t>(part.w.start.size());
+  const int64_t length = (item.w_end - item.w - 1) * part.w.result_step + 1 + part.w.max_shift;
+  const size_t element = sizeof(T) * static_cast<size_t>(pixel);
+  if (plane == nullptr || ih < 0 || ih >= part.c.h.inputs) {
+    for (int64_t l = 0; l < lines; ++l)
+      std::memset(to + l * part.line_pitch, 0, element * static_cast<size_t>(length));
+    return;
+  }
+  const T* const row = plane + ih * correlation_.source_row * pixel;
+  const int64_t base = item.w * w.stride + w.origin, step = part.w.step;
+  // Pixels [low, high) of a line lie in the row.
+  const auto low_of = [&](int64_t start) {
+    const int64_t at = base + start;
+    return at >= 0 ? 0 : std::min(length, (-at + step - 1) / step);
+  };
+  const auto high_of = [&](int64_t start) {
+    const int64_t left = w.inputs - 1 - (base + start);
+    return left < 0 ? int64_t{0} : std::min(length, left / step + 1);
+  };
+  // What all lines have in one pass.
+  int64_t low = 0, high = 0;
+  if (part.w.residues && step > 1) {
+    low = low_of(0);
+    high = high_of(step - 1);
+    if (low < high) {
+      kernels_.split(row + base + low * step, step, high - low, to + low, part.line_pitch);
+    } else {
+      low = high = 0;
+    }
+  }
+  for (int64_t l = 0; l < lines; ++l) {
+    T* const line = to + l * part.line_pitch;
+    const int64_t start = part.w.start[static_cast<size_t>(l)];
+    const int64_t from = low_of(start), end = std::max(from, high_of(start));
+    std::memset(line, 0, element * static_cast<size_t>(from));
+    const T* const in = row + (base + start) * pixel;
+    if (step == 1) {
+      if (end > from)
+        std::memcpy(line + from * pixel, in + from * pixel,
+                    element * static_cast<size_t>(end - from));
+    } else {
+      const int64_t done = high > low ? low : end;
+      for (int64_t i = from; i < done; ++i) line[i] = in[i * step];
+      for (int64_t i = std::max(from, high > low ? high : end); i < end; ++i)
+        line[i] = in[i * step];
+    }
+    std::memset(line + end * pixel, 0, element * static_cast<size_t>(length - end));
+  }
+}
+
+// Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows.
+template <class T>
+void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, T* to) const {
+  const AxisTaps &h = item.part->flat_h, &w = item.part->flat_w;
+  for (int64_t at = item.w; at < item.w_end;) {
+    const int64_t oh = at / w.outputs, ow = at % w.outputs;
+    const int64_t count = std::min(w.outputs - ow, item.w_end - at);
+    const int64_t ih = oh * h.stride + h.origin;
+    if (plane == nullptr || ih < 0 || ih >= h.inputs) {
+      std::fill(to, to + count, T(0));
+    } else {
+      const T* const row = plane + ih * correlation_.source_row;
+      const int64_t first = ow * w.stride + w.origin;
+      const int64_t from = first >= 0 ? 0 : std::min(count, (-first + w.stride - 1) / w.stride);
+      const int64_t left = w.inputs - 1 - first;
+      const int64_t end = left < 0 ? from : std::max(from, std::min(count, left / w.stride + 1));
+      std::fill(to, to + from, T(0));
+      for (int64_t i = from; i < end; ++i) to[i] = row[first + i * w.stride];
+      std::fill(to + end, to + count, T(0));
+    }
+    at += count;
+    to += count;
+  }
+}
+
+// `source`: the item's sample and group.
+template <class T>
+void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t chunk,
+                                    T* stage) const {
+  const Part& part = *item.part;
+  const Correlation& c = part.c;
+  const int64_t pixel = shape_.first ? 1 : shape_.source_group;
+  const int64_t first = chunk_begin(shape_, chunk);
+  const int64_t channels = shape_.first ? chunk_begin(shape_, chunk + 1) - first : 1;
+  // Slots of results that this item lacks, at the volume's end, need no pixels.
+  const int64_t planes =
+      part.d.by_tap ? part.d.slots
+                    : (item.d_end - item.d - 1) * c.d.stride + (c.d.taps - 1) * c.d.dilation + 1;
+  const int64_t rows =
+      part.h.by_tap ? part.h.slots
+                    : (item.h_end - item.h - 1) * c.h.stride + (c.h.taps - 1) * c.h.dilation + 1;
+  for (int64_t n = 0; n < channels; ++n) {
+    const T* const channel =
+        shape_.first ? source + (first + n) * correlation_.source_voxels : source;
+    T* const to = stage + n * part.channel_pitch;
+    for (int64_t ds = 0; ds < planes; ++ds) {
+      const int64_t id = part.d.source(c.d, item.d, ds);
+      // Depth taps outside the volume are left out of the sums.
+      if (id < 0 || id >= c.d.inputs) continue;
+      const T* const plane = channel + id * correlation_.source_plane * pixel;
+      for (int64_t hs = 0; hs < rows; ++hs) {
+        T* const slot = to + (ds * part.h.slots + hs) * part.slot_pitch;
+        if (part.flat) {
+          stage_flat(item, plane, slot);
+        } else {
+          stage_row(item, plane, part.h.source(c.h, item.h, hs), slot);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* stage) const {
+  const Part& part = *item.part;
+  const Correlation& c = part.c;
+  const CorrelationProblem& p = correlation_;
+  const int64_t result_pixel = shape_.first ? 1 : p.result_channels;
+  const T* const source = static_cast<const T*>(p.backward ? buffers.grad_output : buffers.input) +
+                          item.sample * p.source_voxels * p.source_channels +
+                          item.group * shape_.source_group * (shape_.first ? p.source_voxels : 1);
+  const int64_t channel0 = item.group * shape_.result_group;
+  T* const result = static_cast<T*>(buffers.result) +
+                    item.sample * p.result_voxels * p.result_channels +
+                    channel0 * (shape_.first ? p.result_voxels : 1);
+
+  PlanarArgs<T> args{};
+  args.width = item.w_end - item.w;
+  args.vectors = static_cast<int>(shape_.vectors);
+  args.panel_outer = part.panel_outer ? 1 : 0;
+  args.step = shape_.first ? 1 : part.w.result_step * shape_.source_group;
+  args.result_step = c.w.step * p.result_channels;
+  args.result_plane = p.result_voxels;
+  args.finish.activation = static_cast<int>(problem_.activation);
+  args.finish.alpha = static_cast<T>(problem_.leaky_relu_alpha);
+  const int64_t size = static_cast<int64_t>(sizeof(T));
+  const int64_t result_bytes = buffers.batch * p.result_voxels * p.result_channels * size;
+  const bool past_caches = result_bytes > static_cast<int64_t>(context_.cpu->l3_bytes / 2) &&
+                           shape_.chunks == 1 && problem_.activation <= Activation::kRelu;
+
+  for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
+    stage_chunk(item, source, chunk, stage);
+    const int64_t first = chunk_begin(shape_, chunk);
+    const int64_t count = chunk_begin(shape_, chunk + 1) - first;
+    const ptrdiff_t* const offsets = part.offsets[static_cast<size_t>(chunk)].data();
+    const T* const filter =
+        static_cast<const T*>(buffers.packed_filter) + part.packed +
+        part.k_of_channel * (item.group * shape_.source_group + first) * packed_row();
+    args.filter_k = count * part.k_of_channel;
+    args.finish.load_c = chunk > 0;
+    args.finish.last = chunk == shape_.chunks - 1;
+    for (int64_t panel = item.panel; panel < item.panel_end; panel += part.group_panels) {
+      const int64_t panel_end = std::min(item.panel_end, panel + part.group_panels);
+      const int64_t channel = panel_channel(panel);
+      args.panels = static_cast<int>(panel_end - panel);
+      args.channels =
+          static_cast<int>(std::min(panel_channel(panel_end), shape_.result_group) - channel);
+      args.filter = filter + channel * args.filter_k;
+      args.finish.bias = buffers.bias != nullptr
+                             ? static_cast<const T*>(buffers.bias) + channel0 + channel
+                             : nullptr;
+      for (int64_t d = item.d; d < item.d_end; ++d) {
+        const int64_t td = c.d.tap_begin(d), td_end = std::max(td, c.d.tap_end(d));
+        args.k_first = td * count * part.k_of_depth;
+        args.k = (td_end - td) * count * part.k_of_depth;
+        args.offsets = offsets + args.k_first;
+        for (int64_t h = item.h; h < item.h_end; ++h) {
+          args.source = stage + ((d - item.d) * part.d.result_step * part.h.slots +
+                                 (h - item.h) * part.h.result_step) *
+                                    part.slot_pitch;
+          args.result =
+              result +
+              ((c.d.first + d * c.d.step) * p.result_plane +
+               (c.h.first + h * c.h.step) * p.result_row + c.w.first + item.w * c.w.step) *
+                  result_pixel +
+              channel * (shape_.first ? p.result_voxels : 1);
+          args.finish.stream = past_caches && whole_lines(args);
+          if (shape_.first) {
+            kernels_.rows(&args);
+          } else {
+            kernels_.pixels(&args);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Whether every line that a call writes is written whole, by stores that follow each other.
+template <class T>
+bool PlanarPrepared<T>::whole_lines(const PlanarArgs<T>& args) const {
+  const int64_t size = static_cast<int64_t>(sizeof(T));
+  if (reinterpret_cast<uintptr_t>(args.result) % kLine != 0) return false;
+  if (shape_.first) return args.width * size % kLine == 0 && args.result_plane * size % kLine == 0;
+  if (args.channels % machine_.lanes != 0) return false;
+  const int64_t vectors = args.channels / machine_.lanes;
+  if (args.panels == 1 && vectors == 1 && args.result_step == args.channels)
+    return args.channels * size * 2 % kLine == 0 && args.width % 2 == 0 && kernels_.pixel_rows_even;
+  const int64_t vector = machine_.lanes * size;
+  return args.result_step * size % kLine == 0 && vectors / args.panels * vector % kLine == 0 &&
+         (vectors % args.panels == 0 || (vectors / args.panels + 1) * vector % kLine == 0);
+}
+
+// Results that no tap reaches: bias and activation alone. Written before the others.
+template <class T>
+void PlanarPrepared<T>::fill_unreached(const Buffers& buffers, ThreadPool& pool,
+                                       int threads) const {
+  T* const result = static_cast<T*>(buffers.result);
+  const T* const bias = static_cast<const T*>(buffers.bias);
+  const int64_t channels = correlation_.result_channels,
+                run = shape_.first ? correlation_.result_voxels : 1;
+  const int64_t lines = buffers.batch * (shape_.first ? channels : correlation_.result_voxels);
+  const int activation = static_cast<int>(problem_.activation);
+  const T alpha = static_cast<T>(problem_.leaky_relu_alpha);
+  pool.parallel_for(lines, 1 + 65536 / (shape_.first ? run : channels), threads,
+                    [&](int64_t begin, int64_t end, int) {
+                      for (int64_t line = begin; line < end; ++line) {
+                        if (shape_.first) {
+                          T value = bias != nullptr ? bias[line % channels] : T(0);
+                          gemm_.activate(&value, 1, activation, alpha);
+                          std::fill(result + line * run, result + (line + 1) * run, value);
+                        } else {
+                          T* const pixel = result + line * channels;
+                          for (int64_t n = 0; n < channels; ++n)
+                            pixel[n] = bias != nullptr ? bias[n] : T(0);
+                          gemm_.activate(pixel, channels, activation, alpha);
+                        }
+                      }
+                    });
+}
+
+template <class T>
+void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+                                int threads) const {
+  if (buffers.batch * correlation_.result_voxels * correlation_.result_channels == 0) return;
+  if (!correlation_.complete) fill_unreached(buffers, pool, threads);
+  if (parts_.empty()) return;
+
+  // Items, and a split of the panels where there are too few of them.
+  int64_t blocks = 0;
+  for (const Part& part : parts_) blocks += part.blocks_d * part.blocks_h * part.blocks_w;
+  const int64_t whole = buffers.batch * correlation_.groups * blocks;
+  const int64_t wanted = threads > 1 ? 4 * int64_t{threads} : 1;
+  const int64_t splits = std::clamp<int64_t>(ceil_div(wanted, whole), 1, shape_.panels);
+  const int64_t items = whole * splits;
+  // Neighbours on one thread, for what they share in L2.
+  const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : items;
+  pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
+    T* const stage = scratch.get<T>(stage_entry_, id);
+    for (int64_t index = begin; index < end; ++index) {
+      int64_t rest = index / splits;
+      const int64_t split = index % splits;
+      Item item{};
+      item.panel = shape_.panels * split / splits;
+      item.panel_end = shape_.panels * (split + 1) / splits;
+      item.group = rest / blocks % correlation_.groups;
+      item.sample = rest / blocks / correlation_.groups;
+      rest %= blocks;
+      size_t number = 0;
+      const auto size = [](const Part& part) {
+        return part.blocks_d * part.blocks_h * part.blocks_w;
+      };
+      while (rest >= size(parts_[number])) rest -= size(parts_[number++]);
+      const Part& part = parts_[number];
+      item.part = &part;
+      // Planes innermost: the next block reads most of the same.
+      item.d = rest % part.blocks_d * part.block_d;
+      rest /= part.blocks_d;
+      item.w = rest % part.blocks_w * part.block_w;
+      item.h = rest / part.blocks_w * part.block_h;
+      item.d_end = std::min(part.c.d.outputs, item.d + part.block_d);
+      item.h_end = std::min(part.c.h.outputs, item.h + part.block_h);
+      item.w_end = std::min(part.c.w.outputs, item.w + part.block_w);
+      if (item.panel < item.panel_end) run_item(item, buffers, stage);
+    }
+  });
+}
+
+template <class T>
+std::string PlanarPrepared<T>::detail() const {
+  std::string text = shape_.first ? "planar_rows" : "planar_pixels";
+  if (parts_.empty()) return text + ", no taps";
+  const Part& part = parts_[0];
+  text += ", blocks of " + std::to_string(part.block_d) + "x" + std::to_string(part.block_h) + "x" +
+          std::to_string(part.block_w) + " pixels, " + std::to_string(shape_.panels) + " panels, " +
+          std::to_string(shape_.chunks) + " channel chunks";
+  if (parts_.size() > 1) text += ", " + std::to_string(parts_.size()) + " phases";
+  return text;
+}
+
+// As for the other direct sums: a chain of n multiply-adds errs by at most n u of the sum of
+// magnitudes, and in practice by its square root.
+template <class T>
+double PlanarPrepared<T>::error_bound() const {
+  const double unit = std::is_same_v<T, float> ? 0x1p-24 : 0x1p-53;
+  const Problem& p = problem_;
+  const double length =
+      static_cast<double>(std::max<int64_t>(1, p.kd * p.kh * p.kw * shape_.source_group));
+  return unit * std::min(length, 8 + 2 * std::max(1.0, length / 16));
+}
+
+}  // namespace
+
+std::string why_not_planar(const Problem& problem) {
+  if (problem.layout == Layout::kChannelsLast && problem.groups > 1)
+    return "channels-last groups are not contiguous";
+  if (problem.layout == Layout::kChannelsFirst && problem.direction == Direction::kBackwardInput &&
+      problem.sw > 1)
+    return "backward_input with a stride along the width leaves gaps in rows of channels-first "
+           "results";
+  return "";
+}
+
+std::unique_ptr<Prepared> prepare_planar(const Problem& problem, const PlanContext& context) {
+  if (problem.dtype == DType::kFloat64)
+    return std::make_unique<PlanarPrepared<double>>(problem, context);
+  return std::make_unique<PlanarPrepared<float>>(problem, context);
+}
+
+double planar_cost(const Problem& problem, const PlanContext& context) {
+  return kCallSeconds + problem.flops() / (peak_flops(*context.kernels, problem.dtype) * 0.4);
+}
+
+}  // namespace conv3d::planar

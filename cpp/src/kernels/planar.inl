@@ -1,0 +1,227 @@
+// The planar kernels: a tile of result channels x pixels of one row stays in registers over all k,
+// whose source elements lie wherever a table of offsets says.
+//
+//   rows     lanes along the pixels. Per k: NV loads of source pixels, MR broadcasts of the filter,
+//            MR * NV multiply-adds. For channels-first results, where a row is contiguous.
+//   pixels   lanes along the result channels. Per k: NV loads of the filter, MR broadcasts of
+//   source
+//            pixels. For channels-last results, where a pixel is contiguous.
+// One table of offsets serves any kernel size, stride, dilation and staging of the source, and
+// makes all taps and channels one long loop: three taps of one channel cost no more than their
+// multiply-adds. Assumptions: the result aliases nothing; `rows` may read the source up to whole
+// vectors behind the row; the filter is padded with zeros to whole vectors in `pixels`.
+//
+// Included by isa_*.cpp after gemm_ukernel.inl.
+
+#include "kernels/planar_table.h"
+
+namespace conv3d::CONV3D_ISA {
+
+// --- lanes along the pixels ----------------------------------------------------------------------
+
+// Pixels [x, x + columns) of MR channels; the last of NV vectors may be partial.
+template <class T, int MR, int NV>
+static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int columns, T* out,
+                        const T* bias) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  Vec<T> acc[MR][NV];
+  clear<T, MR, NV>(acc);
+  const T* const source = p->source + x;
+  const ptrdiff_t* offset = p->offsets;
+  for (const ptrdiff_t* const end = offset + p->k; offset != end; ++offset, w += MR) {
+    const T* const a = source + *offset;
+    if constexpr (NV <= MR) {
+      Vec<T> av[NV];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) av[v] = vload(a + v * kLanes);
+#pragma GCC unroll 8
+      for (int m = 0; m < MR; ++m) {
+        const Vec<T> f = vset(w[m]);
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) acc[m][v] = vfma(f, av[v], acc[m][v]);
+      }
+    } else {
+      // Fewer registers: the filter stays, the source passes.
+      Vec<T> f[MR];
+#pragma GCC unroll 8
+      for (int m = 0; m < MR; ++m) f[m] = vset(w[m]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) {
+        const Vec<T> av = vload(a + v * kLanes);
+#pragma GCC unroll 8
+        for (int m = 0; m < MR; ++m) acc[m][v] = vfma(f[m], av, acc[m][v]);
+      }
+    }
+  }
+  const GemmFinish<T>& f = p->finish;
+  const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
+  // max(-infinity, y) is y: one instruction serves "none" and ReLU without a branch.
+  const Vec<T> floor =
+      vset(f.last && f.activation == kActRelu ? T(0) : static_cast<T>(-__builtin_inf()));
+#pragma GCC unroll 8
+  for (int m = 0; m < MR; ++m) {
+    T* const row = out + m * p->result_plane;
+    const Vec<T> b = vset(f.last && bias != nullptr ? bias[m] : T(0));
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      T* const at = row + v * kLanes;
+      const bool whole = v < NV - 1 || tail == kLanes;
+      if (f.load_c) acc[m][v] = vadd(whole ? vload(at) : vload_n(at, tail), acc[m][v]);
+      if (f.last) acc[m][v] = vmax(floor, vadd(acc[m][v], b));
+      if (f.stream) {
+        vstream(at, acc[m][v]);
+      } else if (whole) {
+        vstore(at, acc[m][v]);
+      } else {
+        vstore_n(at, tail, acc[m][v]);
+      }
+    }
+    if (f.last && f.activation > kActRelu) activate_row<T>(row, columns, f.activation, f.alpha);
+  }
+}
+
+template <class T>
+using PlanarTileFn = void (*)(const PlanarArgs<T>*, const T*, int64_t, int, T*, const T*);
+
+template <class T, int MR, int NV>
+static CONV3D_ALWAYS_INLINE PlanarTileFn<T> planar_tile_of(int channels, int vectors) {
+  if constexpr (MR > 1) {
+    if (channels < MR) return planar_tile_of<T, MR - 1, kPlaneNv[MR - 1]>(channels, vectors);
+  }
+  if constexpr (NV > 1) {
+    if (vectors < NV) return planar_tile_of<T, MR, NV - 1>(channels, vectors);
+  }
+  return planar_tile<T, MR, NV>;
+}
+
+// Pieces of `total` as even as possible, larger ones first.
+struct EvenSplit {
+  int64_t each, extra;
+};
+static CONV3D_ALWAYS_INLINE EvenSplit even_split(int64_t total, int64_t pieces) {
+  return {total / pieces, total % pieces};
+}
+
+template <class T>
+static void planar_rows(const PlanarArgs<T>* p) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  // Streamed tiles are whole lines.
+  constexpr int kLineVectors = 64 / static_cast<int>(sizeof(T)) / kLanes;
+  const int unit = p->finish.stream && kLineVectors > 1 ? kLineVectors : 1;
+  const int64_t vectors = (p->width + kLanes - 1) / kLanes, units = (vectors + unit - 1) / unit;
+  const int most = p->vectors / unit > 0 ? p->vectors / unit : 1;
+  const int64_t tiles = (units + most - 1) / most;
+  const EvenSplit tile_split = even_split(units, tiles),
+                  panel_split = even_split(p->channels, p->panels);
+  const int64_t outer = p->panel_outer ? p->panels : tiles,
+                inner = p->panel_outer ? tiles : p->panels;
+  for (int64_t o = 0; o < outer; ++o) {
+    for (int64_t i = 0; i < inner; ++i) {
+      const int64_t panel = p->panel_outer ? o : i, tile = p->panel_outer ? i : o;
+      const int64_t first_unit =
+          tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
+      const int64_t first =
+          panel * panel_split.each + (panel < panel_split.extra ? panel : panel_split.extra);
+      const int channels = static_cast<int>(panel_split.each + (panel < panel_split.extra));
+      const int64_t x = first_unit * unit * kLanes;
+      const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * unit * kLanes;
+      const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
+      planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels,
+                                                          (columns + kLanes - 1) / kLanes)(
+          p, p->filter + first * p->filter_k + p->k_first * channels, x, columns,
+          p->result + first * p->result_plane + x,
+          p->finish.bias != nullptr ? p->finish.bias + first : nullptr);
+    }
+  }
+  if (p->finish.stream) vstream_fence();
+}
+
+// --- lanes along the result channels -------------------------------------------------------------
+
+template <class T, int MR, int NV>
+static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int first, int columns) {
+  Vec<T> acc[MR][NV];
+  clear<T, MR, NV>(acc);
+  const ptrdiff_t step = p->step;
+  const T* const source = p->source + x * step;
+  const ptrdiff_t* offset = p->offsets;
+  for (const ptrdiff_t* const end = offset + p->k; offset != end;
+       ++offset, b += NV * VecOf<T>::kLanes) {
+    const T* const a = source + *offset;
+    rank_one<T, MR, NV>(acc, [&](int m) { return a[m * step]; }, b);
+  }
+  T* const out = p->result + x * p->result_step + first;
+  const auto c = [&](int m) { return out + m * p->result_step; };
+  GemmFinish<T> finish = p->finish;
+  if (finish.bias != nullptr) finish.bias += first;
+  store_tile<T, MR, NV>(acc, c, columns, finish);
+  finish_rows<T>(c, MR, columns, finish);
+}
+
+template <class T>
+using PixelTileFn = void (*)(const PlanarArgs<T>*, const T*, int64_t, int, int);
+
+template <class T, int MR, int NV>
+static CONV3D_ALWAYS_INLINE PixelTileFn<T> pixel_tile_of(int pixels, int vectors) {
+  if constexpr (NV > 1) {
+    if (vectors < NV) return pixel_tile_of<T, kStridedRows[NV - 1], NV - 1>(pixels, vectors);
+  }
+  if constexpr (MR > 1) {
+    if (pixels < MR) return pixel_tile_of<T, MR - 1, NV>(pixels, vectors);
+  }
+  return pixel_tile<T, MR, NV>;
+}
+
+template <class T>
+static void planar_pixels(const PlanarArgs<T>* p) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  const int64_t vectors = (p->channels + kLanes - 1) / kLanes;
+  const EvenSplit split = even_split(vectors, p->panels);
+  const int most = kStridedRows[split.each + (split.extra > 0)];
+  const int64_t tiles = (p->width + most - 1) / most;
+  EvenSplit tile_split = even_split(p->width, tiles);
+  for (int64_t tile = 0; tile < tiles; ++tile) {
+    int64_t x = tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
+    int pixels = static_cast<int>(tile_split.each + (tile < tile_split.extra));
+    if (p->finish.stream) {
+      // Whole lines: tiles begin at even pixels.
+      x = tile * most;
+      pixels = static_cast<int>(p->width - x < most ? p->width - x : most);
+    }
+    for (int64_t panel = 0; panel < p->panels; ++panel) {
+      const int64_t first = panel * split.each + (panel < split.extra ? panel : split.extra);
+      const int64_t count = split.each + (panel < split.extra);
+      const int64_t rest = p->channels - first * kLanes;
+      pixel_tile_of<T, kStridedRows[kMaxNv], kMaxNv>(pixels, static_cast<int>(count))(
+          p, p->filter + (first * p->filter_k + p->k_first * count) * kLanes, x,
+          static_cast<int>(first * kLanes),
+          static_cast<int>(rest < count * kLanes ? rest : count * kLanes));
+    }
+  }
+  if (p->finish.stream) vstream_fence();
+}
+
+// --- staging -------------------------------------------------------------------------------------
+
+template <class T>
+static void planar_split(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch) {
+  if (phases == 2) {  // the compiler's shuffles
+    T* const odd = dst + pitch;
+    for (int64_t i = 0; i < n; ++i) {
+      dst[i] = src[2 * i];
+      odd[i] = src[2 * i + 1];
+    }
+    return;
+  }
+  for (int64_t phase = 0; phase < phases; ++phase, ++src, dst += pitch)
+    for (int64_t i = 0; i < n; ++i) dst[i] = src[i * phases];
+}
+
+template <class T>
+static constexpr PlanarKernels<T> planar_kernels() {
+  return {kPlaneRows,     kPlaneNv,         kMaxNv,         kStridedRows[1] % 2 == 0,
+          planar_rows<T>, planar_pixels<T>, planar_split<T>};
+}
+static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
+
+}  // namespace conv3d::CONV3D_ISA

@@ -1,0 +1,58 @@
+// Kernels of the planar path: rows of result pixels from staged source rows. Plain data; see
+// planar.inl.
+//
+// result[channel][x] (+)= sum over k of source[offsets[k] + x * step] * filter[k][channel], k in
+// order and one accumulator per element.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm_table.h"
+
+namespace conv3d {
+
+// A row of `width` result pixels. `panels` of the filter's panels, the first one beginning at
+// result channel 0 of bias, result and filter.
+template <class T>
+struct PlanarArgs {
+  const T* source;
+  const ptrdiff_t* offsets;  // [k]
+  int64_t k;
+  int64_t k_first;  // of these k in a packed panel
+  int64_t step;     // from pixel to pixel of the source; `rows`: 1
+  int64_t width;
+  const T* filter;   // the first panel's first k; `rows`: [panel][k][rows of the panel],
+                     // `pixels`: [panel][k][vectors of the panel * lanes]
+  int64_t filter_k;  // k of a packed panel, at least k
+  int channels;      // result channels of these panels
+  int panels;        // `rows`: their channels, `pixels`: their vectors are split evenly, larger
+                     // ones first
+  int vectors;       // `rows`: most vectors of pixels of a tile
+  int panel_outer;   // `rows`: all pixels of a panel, then the next; else all panels of a tile
+  T* result;         // first pixel, first channel
+  ptrdiff_t result_step;   // `pixels`: from pixel to pixel
+  ptrdiff_t result_plane;  // `rows`: from channel to channel
+  GemmFinish<T> finish;    // bias of the first channel; stream: every line is written whole
+};
+
+template <class T>
+struct PlanarKernels {
+  int max_rows;         // most channels of a panel of `rows`
+  const int* vectors;   // [max_rows + 1]: vectors of a full tile by its channels
+  int max_vectors;      // most vectors of a panel of `pixels`
+  int pixel_rows_even;  // tiles of one vector have an even number of pixels
+  // Lanes along the pixels, filter broadcast. Reads the source up to whole vectors.
+  void (*rows)(const PlanarArgs<T>* args);
+  // Lanes along the result channels, source broadcast.
+  void (*pixels)(const PlanarArgs<T>* args);
+  // dst[phase * pitch + i] = src[phase + i * phases] for i < n.
+  void (*split)(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch);
+};
+
+struct PlanarTable {
+  PlanarKernels<float> f32;
+  PlanarKernels<double> f64;
+};
+
+}  // namespace conv3d

@@ -1,0 +1,222 @@
+// The planar family against the reference: table x direction x layout x dtype x problem, exactly on
+// whole numbers; and what may not change a result: threads and batch.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <string>
+
+#include "algorithms/reference/reference.h"
+#include "emulation/tables.h"
+#include "kernels/dispatch.h"
+#include "problem_sets.h"
+#include "run_algorithm.h"
+#include "runtime/cpu_info.h"
+
+using namespace conv3d;
+using namespace conv3d::testing;
+
+namespace {
+
+// Caches so small that every loop over chunks and blocks turns more than once.
+CpuInfo tiny_caches() {
+  CpuInfo cpu = cpu_info();
+  cpu.l1d_bytes = 4096;
+  cpu.l2_bytes = 24576;
+  cpu.l3_bytes = 65536;
+  return cpu;
+}
+
+std::vector<const Algorithm*> planar_family() {
+  std::vector<const Algorithm*> algorithms;
+  const AlgorithmList list = algorithm_list();
+  for (int i = 0; i < list.size; ++i)
+    if (std::string(list.items[i]->family()) == "planar") algorithms.push_back(list.items[i]);
+  return algorithms;
+}
+
+constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput};
+
+// What the planar path leaves to others.
+bool refusable(const Problem& p) {
+  return p.layout == Layout::kChannelsLast ? p.groups > 1
+                                           : p.direction == Direction::kBackwardInput && p.sw > 1;
+}
+
+template <class T>
+void compare(const std::string& text, ProblemSpec spec, const PlanContext& context) {
+  spec.dtype = sizeof(T) == 8 ? DType::kFloat64 : DType::kFloat32;
+  for (Direction direction : kDirections) {
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      spec.direction = direction;
+      spec.layout = layout;
+      spec.with_bias = true;
+      const Problem p = make_problem(spec);
+      const Tensors<T> tensors(p);
+      const std::vector<T> expected = run_algorithm(reference_algorithm(), p, context, tensors);
+      int served = 0;
+      for (const Algorithm* algorithm : planar_family()) {
+        if (!algorithm->why_not(p, context).empty()) continue;
+        ++served;
+        const std::vector<T> got = run_algorithm(*algorithm, p, context, tensors, 2);
+        INFO(text, " ", algorithm->name(), " ", context.kernels->name, " direction ",
+             static_cast<int>(direction), " layout ", static_cast<int>(layout), " bytes ",
+             sizeof(T));
+        size_t wrong = 0, first = 0;
+        for (size_t i = 0; i < got.size(); ++i)
+          if (!(got[i] == expected[i]) && wrong++ == 0) first = i;
+        if (wrong > 0) INFO("first at ", first, ": ", got[first], " instead of ", expected[first]);
+        CHECK(wrong == 0);
+      }
+      CHECK((served > 0 || refusable(p)));
+    }
+  }
+}
+
+void compare_set(const std::string& set, bool both_dtypes) {
+  const CpuInfo tiny = tiny_caches();
+  for (const KernelTable* table : runnable_tables()) {
+    for (const CpuInfo* cpu : {&cpu_info(), &tiny}) {
+      const PlanContext context{table, cpu, 1};
+      for (const std::string& text : problem_set(set)) {
+        compare<float>(text, parse_problem(text), context);
+        if (both_dtypes) compare<double>(text, parse_problem(text), context);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("smoke problems equal the reference") { compare_set("smoke", true); }
+TEST_CASE("edge problems equal the reference") { compare_set("edges", true); }
+TEST_CASE("strided problems equal the reference") { compare_set("strided", true); }
+TEST_CASE("dilated problems equal the reference") { compare_set("dilated", true); }
+
+TEST_CASE("random problems equal the reference") {
+  std::mt19937 random(7);
+  const auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  const CpuInfo tiny = tiny_caches();
+  for (int i = 0; i < 150; ++i) {
+    ProblemSpec spec;
+    spec.batch = pick(1, 2);
+    spec.groups = pick(0, 4) == 0 ? pick(1, 3) : 1;
+    spec.input_channels = spec.groups * pick(1, i % 5 == 0 ? 90 : 20);
+    spec.output_channels = spec.groups * pick(1, i % 7 == 0 ? 70 : 20);
+    spec.padding = Padding::kExplicit;
+    const int64_t kind = pick(0, 2);  // strides and dilations exclude each other
+    for (size_t a = 0; a < 3; ++a) {
+      spec.kernel[a] = pick(1, 4);
+      spec.stride[a] = kind == 0 ? pick(1, 4) : 1;
+      spec.dilation[a] = kind == 1 ? pick(1, 4) : 1;
+      spec.pad_before[a] = pick(0, 3);
+      spec.pad_after[a] = pick(0, 3);
+      const int64_t reach =
+          (spec.kernel[a] - 1) * spec.dilation[a] + 1 - spec.pad_before[a] - spec.pad_after[a];
+      spec.input[a] = std::max<int64_t>(1, reach) + pick(0, a == 2 ? 20 : 5);
+    }
+    const std::vector<const KernelTable*> tables = runnable_tables();
+    const PlanContext context{tables[static_cast<size_t>(i) % tables.size()],
+                              i % 2 ? &tiny : &cpu_info(), 1};
+    compare<float>("random " + std::to_string(i) + " " + make_problem(spec).to_string(), spec,
+                   context);
+  }
+}
+
+TEST_CASE("activations are applied to complete sums") {
+  for (const KernelTable* table : runnable_tables()) {
+    const CpuInfo tiny = tiny_caches();
+    const PlanContext context{table, &tiny, 1};
+    for (const char* text : {"mb1_ic40id5ih5iw9_oc21_kd3kh3kw3_sd1sh1sw1_same",
+                             "mb1_ic24id4ih4iw9_oc2_kd3kh3kw3_sd1sh1sw1_same",
+                             "mb1_ic2id4ih5iw6_oc3_kd3kh3kw3_sd5sh7sw9_same"}) {
+      for (int activation = 0; activation <= 4; ++activation) {
+        for (Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
+          ProblemSpec spec = parse_problem(text);
+          spec.direction = direction;
+          spec.activation = static_cast<Activation>(activation);
+          spec.leaky_relu_alpha = 0.25;
+          spec.with_bias = true;
+          const Problem p = make_problem(spec);
+          Tensors<float> tensors(p);
+          for (float& x : tensors.filter) x /= 16;  // exact, and sigmoid and tanh not saturated
+          const std::vector<float> expected =
+              run_algorithm(reference_algorithm(), p, context, tensors);
+          for (const Algorithm* algorithm : planar_family()) {
+            if (!algorithm->why_not(p, context).empty()) continue;
+            const std::vector<float> got = run_algorithm(*algorithm, p, context, tensors, 2);
+            INFO(text, " ", algorithm->name(), " ", table->name, " activation ", activation);
+            for (size_t i = 0; i < got.size(); ++i) {
+              if (activation <= 2) {
+                REQUIRE(got[i] == expected[i]);
+              } else {
+                REQUIRE(got[i] == doctest::Approx(expected[i]).epsilon(2e-6));
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("threads and batch do not change a bit") {
+  const CpuInfo tiny = tiny_caches();
+  const PlanContext context{&kernel_table(), &tiny, 1};
+  for (const char* text : {"mb3_ic40id6ih7iw9_oc21_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb3_ic3id8ih9iw30_oc16_kd3kh3kw3_sd2sh2sw2_same",
+                           "mb3_ic32id6ih7iw9_oc2_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb3_ic130id5ih6iw7_oc48_kd1kh1kw1_sd1sh1sw1_same",
+                           "mb3_ic1id9ih9iw40_oc16_kd3kh3kw3_sd1sh1sw1_same"}) {
+    for (int form = 0; form < 4; ++form) {
+      ProblemSpec spec = parse_problem(text);
+      const Direction direction = kDirections[form % 2];
+      spec.direction = direction;
+      spec.layout = form < 2 ? Layout::kChannelsFirst : Layout::kChannelsLast;
+      const Problem p = make_problem(spec);
+      const Tensors<float> tensors(p, 3, false);
+      for (const Algorithm* algorithm : planar_family()) {
+        if (!algorithm->why_not(p, context).empty()) continue;
+        INFO(text, " ", algorithm->name(), " direction ", static_cast<int>(direction));
+        const std::vector<float> one = run_algorithm(*algorithm, p, context, tensors, 1);
+        for (int threads : {2, 3, 7}) {
+          const std::vector<float> many = run_algorithm(*algorithm, p, context, tensors, threads);
+          CHECK(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0);
+        }
+        // The second sample alone.
+        ProblemSpec single = spec;
+        single.batch = 1;
+        const Problem s = make_problem(single);
+        Tensors<float> sample = tensors;
+        const auto cut = [](std::vector<float>* v, int64_t n) {
+          *v = std::vector<float>(v->begin() + n, v->begin() + 2 * n);
+        };
+        cut(&sample.input, s.input_elements());
+        cut(&sample.grad_output, s.output_elements());
+        const std::vector<float> alone = run_algorithm(*algorithm, s, context, sample, 2);
+        CHECK(std::memcmp(alone.data(), one.data() + alone.size(), alone.size() * sizeof(float)) ==
+              0);
+      }
+    }
+  }
+}
+
+TEST_CASE("problems of real networks equal the reference") {
+  const PlanContext context{&kernel_table(), &cpu_info(), 1};
+  for (const std::string& text : problem_set("networks")) {
+    ProblemSpec spec = parse_problem(text);
+    spec.layout = Layout::kChannelsFirst;
+    const Problem p = make_problem(spec);
+    if (p.flops() > 1.5e9) continue;  // the reference takes seconds a GFLOP
+    const Tensors<float> tensors(p);
+    const std::vector<float> expected =
+        run_algorithm(reference_algorithm(), p, context, tensors, 2);
+    for (const Algorithm* algorithm : planar_family()) {
+      if (!algorithm->why_not(p, context).empty()) continue;
+      const std::vector<float> got = run_algorithm(*algorithm, p, context, tensors, 2);
+      INFO(text, " ", algorithm->name());
+      CHECK(std::memcmp(expected.data(), got.data(), got.size() * sizeof(float)) == 0);
+    }
+  }
+}
