@@ -1018,9 +1018,21 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   const double bytes =
       size * static_cast<double>(problem.input_elements() + problem.output_elements() +
                                  problem.filter_elements());
-  const double layout = problem.layout == Layout::kChannelsFirst ? 1.1 : 1.0;
+  // Channels first: every block's rows are transposed for each depth tap that reads them, and the
+  // results back.
+  const double source_elements = static_cast<double>(backward ? problem.output_elements()
+                                                              : problem.input_elements());
+  const double result_elements = static_cast<double>(backward ? problem.input_elements()
+                                                              : problem.output_elements());
+  const double transposed =
+      problem.layout == Layout::kChannelsFirst
+          ? size *
+                (source_elements * static_cast<double>(problem.kd) * (problem.kh > 1 ? 1.5 : 1.0) +
+                 result_elements) /
+                (kStagingBytes / 2)
+          : 0.0;
   const double arithmetic =
-      layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
+      problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency) + transposed;
   const int threads = std::max(1, context.threads);
   return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / threads;
 }

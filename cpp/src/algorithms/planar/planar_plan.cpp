@@ -141,50 +141,36 @@ int64_t stage_elements(const Shape& s, const Part& part) {
   return part.channel_pitch * (s.first ? max_chunk(s) : 1);
 }
 
-void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) {
+// Rows and planes share the source rows between them: as many as stay in the L2, together with the
+// results that chunks are added up in. Returns source pixels copied for each that one result reads
+// through one tap of depth and height, and a little for each line copied.
+double grow_block(const Shape& s, const Machine& m, int64_t groups, Part* part) {
   const Correlation& c = part->c;
-  const int64_t tile = s.first ? s.vectors * m.lanes : 16;
   const int64_t budget = m.l2 * 3 / 8;
-  const bool long_row = c.w.taps == 1 && c.h.outputs == 1;
-  const auto cut = [&](int64_t most) {
-    const int64_t pieces = ceil_div(c.w.outputs, most);
-    return std::max<int64_t>(
-        1, std::min(c.w.outputs, ceil_div(ceil_div(c.w.outputs, pieces), tile) * tile));
-  };
-  const auto bytes = [&] {
+  const auto copied = [&] {
     stage_block(s, m, part);
-    return stage_elements(s, *part) * m.size;
+    return static_cast<double>(part->d.slots * part->h.slots) /
+           static_cast<double>(part->block_d * part->block_h) *
+           (static_cast<double>(part->w.length) + 16) / static_cast<double>(part->block_w);
   };
-  part->block_d = part->block_h = 1;
-  part->block_w = cut(long_row ? kLongPiece : kWholeRow);
-  // A sample shall have work for many threads.
-  while (part->block_w > 4 * tile &&
-         c.d.outputs * c.h.outputs * ceil_div(c.w.outputs, part->block_w) * groups < kItemsOfSample)
-    part->block_w = cut(part->block_w / 2);
-  while (part->block_w > tile && bytes() > budget) part->block_w = cut(part->block_w / 2);
-
-  // More rows and planes share the source rows between them, as long as all stay in the L2 together
-  // with the results that chunks are added up in.
   const auto fits = [&] {
+    stage_block(s, m, part);
+    const int64_t bytes = stage_elements(s, *part) * m.size;
     const int64_t results = part->block_d * part->block_h * part->block_w;
-    return bytes() + (s.chunks > 1 ? results * s.result_group * m.size : 0) <= budget * 4 / 3 &&
-           bytes() <= budget &&
+    return bytes <= budget &&
+           (s.chunks == 1 || bytes + results * s.result_group * m.size <= m.l2 / 2) &&
            ceil_div(c.d.outputs, part->block_d) * ceil_div(c.h.outputs, part->block_h) *
                    ceil_div(c.w.outputs, part->block_w) * groups >=
                kItemsOfSample;
   };
-  const auto copied = [&] {
-    return static_cast<double>(part->d.slots * part->h.slots) /
-           static_cast<double>(part->block_d * part->block_h);
-  };
+  part->block_d = part->block_h = 1;
+  double best = copied();
   for (bool grown = true; grown;) {
     grown = false;
-    bytes();
-    double best = copied();
-    // The filter is read once a block; tall blocks of a filter without height share nothing else.
-    const bool few = part->block_d * part->block_h * part->block_w < 8 * tile;
-    int64_t best_d = part->block_d, best_h = part->block_h;
     const int64_t d0 = part->block_d, h0 = part->block_h;
+    int64_t best_d = d0, best_h = h0;
+    // Short rows are many even where they share nothing: the filter is read once a block.
+    const bool few = d0 * h0 * part->block_w < 8 * s.vectors * m.lanes;
     for (int axis = 0; axis < 2; ++axis) {
       part->block_d = axis == 0 ? d0 : std::min(c.d.outputs, d0 + std::max<int64_t>(1, d0 / 2));
       part->block_h = axis == 0 ? std::min(c.h.outputs, h0 + std::max<int64_t>(1, h0 / 2)) : h0;
@@ -199,11 +185,47 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
     part->block_d = best_d;
     part->block_h = best_h;
   }
+  part->block_d = ceil_div(c.d.outputs, ceil_div(c.d.outputs, part->block_d));
+  part->block_h = ceil_div(c.h.outputs, ceil_div(c.h.outputs, part->block_h));
+  return copied();
+}
+
+void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) {
+  const Correlation& c = part->c;
+  const int64_t tile = s.first ? s.vectors * m.lanes : 16;
+  const bool long_row = c.w.taps == 1 && c.h.outputs == 1;
+  const auto cut = [&](int64_t most) {
+    const int64_t pieces = ceil_div(c.w.outputs, most);
+    return std::max<int64_t>(
+        1, std::min(c.w.outputs, ceil_div(ceil_div(c.w.outputs, pieces), tile) * tile));
+  };
+  const auto bytes = [&] {
+    part->block_d = part->block_h = 1;
+    stage_block(s, m, part);
+    return stage_elements(s, *part) * m.size;
+  };
+  part->block_w = cut(long_row ? kLongPiece : kWholeRow);
+  // A sample shall have work for many threads.
+  while (part->block_w > 4 * tile &&
+         c.d.outputs * c.h.outputs * ceil_div(c.w.outputs, part->block_w) * groups < kItemsOfSample)
+    part->block_w = cut(part->block_w / 2);
+  while (part->block_w > tile && bytes() > m.l2 * 3 / 8) part->block_w = cut(part->block_w / 2);
+  // Shorter pieces leave room for more rows and planes.
+  Part best = *part;
+  double least = grow_block(s, m, groups, &best);
+  while (part->block_w > 4 * tile) {
+    part->block_w = cut(part->block_w / 2);
+    Part shorter = *part;
+    const double copied = grow_block(s, m, groups, &shorter);
+    if (copied < least * 0.9) {
+      least = copied;
+      best = shorter;
+    }
+  }
+  *part = best;
   part->blocks_d = ceil_div(c.d.outputs, part->block_d);
   part->blocks_h = ceil_div(c.h.outputs, part->block_h);
   part->blocks_w = ceil_div(c.w.outputs, part->block_w);
-  part->block_d = ceil_div(c.d.outputs, part->blocks_d);
-  part->block_h = ceil_div(c.h.outputs, part->blocks_h);
   stage_block(s, m, part);
 
   part->k_of_depth = c.h.taps * c.w.taps;
@@ -776,8 +798,72 @@ std::unique_ptr<Prepared> prepare_planar(const Problem& problem, const PlanConte
   return std::make_unique<PlanarPrepared<float>>(problem, context);
 }
 
+// Cycles of the tiles, bytes copied into the stage, and the traffic beyond the core's caches; what is
+// less of the first two and the last hides for the most part behind the other.
 double planar_cost(const Problem& problem, const PlanContext& context) {
-  return kCallSeconds + problem.flops() / (peak_flops(*context.kernels, problem.dtype) * 0.4);
+  const bool f64 = problem.dtype == DType::kFloat64;
+  const CorrelationProblem correlation = make_correlations(problem);
+  const bool first = problem.layout == Layout::kChannelsFirst;
+  const int lanes = f64 ? context.kernels->gemm.f64.lanes : context.kernels->gemm.f32.lanes;
+  const Machine m = make_machine(context, lanes, f64 ? 8 : 4);
+  const auto& t64 = context.kernels->planar.f64;
+  const auto& t32 = context.kernels->planar.f32;
+  const Shape s = f64 ? make_shape(correlation, first, m, t64.max_rows, t64.vectors, t64.max_vectors)
+                      : make_shape(correlation, first, m, t32.max_rows, t32.vectors,
+                                   t32.max_vectors);
+  const double groups = static_cast<double>(correlation.groups), size = static_cast<double>(m.size);
+  const double chunks = static_cast<double>(s.chunks), panels = static_cast<double>(s.panels);
+  const double samples = static_cast<double>(problem.mb);
+
+  // One k of a tile: multiply-adds two a cycle, loads two a cycle (one more for half of the source's
+  // vectors, which straddle lines), and four cycles of latency.
+  const auto k_cycles = [](double rows, double vectors, double loads) {
+    return std::max({rows * vectors / 2, loads / 2, 4.0}) / 0.93;
+  };
+  double cycles = 0, staged = 0;
+  for (const Part& part : make_parts(correlation, s, m)) {
+    const Correlation& c = part.c;
+    const double k = static_cast<double>(part.k_of_channel * s.source_group);
+    const double rows = static_cast<double>(c.d.outputs * c.h.outputs);
+    const double width = static_cast<double>(part.block_w);
+    const double pieces = static_cast<double>(c.w.outputs) / width;  // of a row
+    double row = 0;  // cycles of a block's row
+    if (first) {
+      const double vectors = std::ceil(width / lanes);
+      const double tiles = std::ceil(vectors / static_cast<double>(s.vectors));
+      const double v = vectors / tiles, n = static_cast<double>(s.result_group) / panels;
+      row = tiles * panels *
+            (k * k_cycles(n, v, v * 1.5 + n + 0.5) + chunks * (20 + n * v * (s.chunks > 1 ? 2 : 1)));
+    } else {
+      const double vectors = std::ceil(static_cast<double>(s.result_group) / lanes) / panels;
+      const double most = vectors > 1 ? 6 : 8, tiles = std::ceil(width / most);
+      const double n = width / tiles;
+      // A panel that L1 does not hold comes from L2 for every tile.
+      const double far = k * vectors * lanes * size > static_cast<double>(m.l1) * 0.75 ? 0.8 : 0;
+      row = tiles * panels * (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 + n * vectors);
+    }
+    cycles += rows * pieces * row;
+    // Copies of the stage: by line and, where a line is gathered, by element.
+    const double slots = static_cast<double>(part.d.slots * part.h.slots) /
+                         static_cast<double>(part.block_d * part.block_h);
+    const double lines = static_cast<double>(part.w.start.size());
+    const double channels = static_cast<double>(s.source_group);
+    const int64_t step = part.flat ? part.flat_w.stride : part.w.step;
+    const double per_pixel = step == 1 ? size / 8 : step == 2 && !part.flat ? 0.7 : 1.5;
+    const double length = static_cast<double>(part.w.length);
+    staged += rows * pieces * slots * lines *
+              (first ? channels * (15 + length * per_pixel) : 15 + length * channels * size / 8);
+  }
+  const double arithmetic =
+      samples * groups * (cycles + staged) / hertz(lanes, problem.dtype);
+  const double source = size * samples * static_cast<double>(correlation.source_voxels) *
+                        static_cast<double>(correlation.source_channels);
+  const double result = size * samples * static_cast<double>(correlation.result_voxels) *
+                        static_cast<double>(correlation.result_channels);
+  const double memory = stream_seconds(source + result, source + result, *context.cpu);
+  return kCallSeconds +
+         (std::max(arithmetic, memory) + 0.3 * std::min(arithmetic, memory)) /
+             std::max(1, context.threads);
 }
 
 }  // namespace conv3d::planar
