@@ -87,6 +87,21 @@ TEST_CASE("edge problems equal the reference") { compare_set("edges", true); }
 TEST_CASE("strided problems equal the reference") { compare_set("strided", true); }
 TEST_CASE("dilated problems equal the reference") { compare_set("dilated", true); }
 
+TEST_CASE("a filter that covers the whole sample equals the reference") {
+  const CpuInfo tiny = tiny_caches();
+  for (const KernelTable* table : runnable_tables()) {
+    for (const CpuInfo* cpu : {&cpu_info(), &tiny}) {
+      const PlanContext context{table, cpu, 1};
+      for (const char* text : {"mb37_ic3id2ih5iw4_oc21_kd2kh5kw4_sd2sh5sw4_valid",
+                               "mb2_ic1id1ih1iw9_oc3_kd1kh1kw9_sd1sh1sw1_valid",
+                               "mb5_ic70id3ih1iw2_oc33_kd3kh1kw2_sd1sh1sw1_dd1dh4dw1_valid"}) {
+        compare<float>(text, parse_problem(text), context);
+        compare<double>(text, parse_problem(text), context);
+      }
+    }
+  }
+}
+
 TEST_CASE("random problems equal the reference") {
   std::mt19937 random(7);
   const auto pick = [&](int low, int high) {

@@ -153,7 +153,7 @@ CONV3D_API const char* conv3d_problem_text(
 
 /* --- plans ------------------------------------------------------------------------------------ */
 
-/* `algorithm`: NULL or "auto", "reference", "gemm", "winograd", or a name that conv3d_plan_get_info
+/* `algorithm`: NULL or "auto", "reference", "gemm", "planar", "winograd", or a name that conv3d_plan_get_info
  * reports. */
 typedef struct conv3d_plan conv3d_plan;
 CONV3D_API conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm,

@@ -67,7 +67,7 @@ class Algorithm {
   virtual const char* name()
       const = 0;  // "winograd_f4x4x4"; what CONV3D_ALGORITHM and explain() use
   virtual const char* family()
-      const = 0;  // "reference", "gemm", "winograd": what callers may also force
+      const = 0;  // "reference", "gemm", "planar", "winograd": what callers may also force
   // Empty string if this algorithm can run the problem, else the reason, for explain()
   // and for errors.
   virtual std::string why_not(const Problem& problem, const PlanContext& context) const = 0;

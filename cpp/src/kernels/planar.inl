@@ -19,7 +19,8 @@ namespace conv3d::CONV3D_ISA {
 
 // --- lanes along the pixels ----------------------------------------------------------------------
 
-// Pixels [x, x + columns) of MR channels; the last of NV vectors may be partial.
+// Pixels [x, x + columns) of MR channels, with `bias` of each; the last of NV vectors may be
+// partial.
 template <class T, int MR, int NV>
 static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int columns, T* out,
                         const T* bias) {
@@ -27,9 +28,8 @@ static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int colum
   Vec<T> acc[MR][NV];
   clear<T, MR, NV>(acc);
   const T* const source = p->source + x;
-  const ptrdiff_t* offset = p->offsets;
-  for (const ptrdiff_t* const end = offset + p->k; offset != end; ++offset, w += MR) {
-    const T* const a = source + *offset;
+  const auto add = [&](ptrdiff_t offset) {
+    const T* const a = source + offset;
     if constexpr (NV <= MR) {
       Vec<T> av[NV];
 #pragma GCC unroll 8
@@ -52,31 +52,55 @@ static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int colum
         for (int m = 0; m < MR; ++m) acc[m][v] = vfma(f[m], av, acc[m][v]);
       }
     }
+    w += MR;
+  };
+  // Three at a time: short sums, mostly over three taps, end where the processor expects it.
+  const ptrdiff_t* offset = p->offsets;
+  const ptrdiff_t* const end = offset + p->k;
+  for (; end - offset >= 3; offset += 3) {
+    add(offset[0]);
+    add(offset[1]);
+    add(offset[2]);
   }
-  const GemmFinish<T>& f = p->finish;
+  for (; offset != end; ++offset) add(*offset);
+  const GemmFinish<T> f = p->finish;  // a copy: stores of T might change what they point to
+  const ptrdiff_t plane = p->result_plane;
   const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
-  // max(-infinity, y) is y: one instruction serves "none" and ReLU without a branch.
-  const Vec<T> floor =
-      vset(f.last && f.activation == kActRelu ? T(0) : static_cast<T>(-__builtin_inf()));
+  if (f.load_c) {
 #pragma GCC unroll 8
-  for (int m = 0; m < MR; ++m) {
-    T* const row = out + m * p->result_plane;
-    const Vec<T> b = vset(f.last && bias != nullptr ? bias[m] : T(0));
+    for (int m = 0; m < MR; ++m) {
+      const T* const row = out + m * plane;
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) {
-      T* const at = row + v * kLanes;
-      const bool whole = v < NV - 1 || tail == kLanes;
-      if (f.load_c) acc[m][v] = vadd(whole ? vload(at) : vload_n(at, tail), acc[m][v]);
-      if (f.last) acc[m][v] = vmax(floor, vadd(acc[m][v], b));
-      if (f.stream) {
-        vstream(at, acc[m][v]);
-      } else if (whole) {
-        vstore(at, acc[m][v]);
-      } else {
-        vstore_n(at, tail, acc[m][v]);
-      }
+      for (int v = 0; v < NV - 1; ++v) acc[m][v] = vadd(vload(row + v * kLanes), acc[m][v]);
+      const T* const last = row + (NV - 1) * kLanes;
+      acc[m][NV - 1] = vadd(tail == kLanes ? vload(last) : vload_n(last, tail), acc[m][NV - 1]);
     }
-    if (f.last && f.activation > kActRelu) activate_row<T>(row, columns, f.activation, f.alpha);
+  }
+  if (f.last) {
+    // max(-infinity, y) is y: one instruction serves "none" and ReLU without a branch.
+    const Vec<T> floor = vset(f.activation == kActRelu ? T(0) : static_cast<T>(-__builtin_inf()));
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) {
+      const Vec<T> b = vset(bias[m]);
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) acc[m][v] = vmax(floor, vadd(acc[m][v], b));
+    }
+  }
+  if (tail == kLanes) {
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) vstore(out + m * plane + v * kLanes, acc[m][v]);
+  } else {
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) {
+#pragma GCC unroll 8
+      for (int v = 0; v < NV - 1; ++v) vstore(out + m * plane + v * kLanes, acc[m][v]);
+      vstore_n(out + m * plane + (NV - 1) * kLanes, tail, acc[m][NV - 1]);
+    }
+  }
+  if (f.last && f.activation > kActRelu) {
+    for (int m = 0; m < MR; ++m) activate_row<T>(out + m * plane, columns, f.activation, f.alpha);
   }
 }
 
@@ -105,35 +129,31 @@ static CONV3D_ALWAYS_INLINE EvenSplit even_split(int64_t total, int64_t pieces) 
 template <class T>
 static void planar_rows(const PlanarArgs<T>* p) {
   constexpr int kLanes = VecOf<T>::kLanes;
-  // Streamed tiles are whole lines.
-  constexpr int kLineVectors = 64 / static_cast<int>(sizeof(T)) / kLanes;
-  const int unit = p->finish.stream && kLineVectors > 1 ? kLineVectors : 1;
-  const int64_t vectors = (p->width + kLanes - 1) / kLanes, units = (vectors + unit - 1) / unit;
-  const int most = p->vectors / unit > 0 ? p->vectors / unit : 1;
-  const int64_t tiles = (units + most - 1) / most;
-  const EvenSplit tile_split = even_split(units, tiles),
+  const int64_t vectors = (p->width + kLanes - 1) / kLanes;
+  const int64_t tiles = (vectors + p->vectors - 1) / p->vectors;
+  const T no_bias[kPlaneRows] = {};
+  const EvenSplit tile_split = even_split(vectors, tiles),
                   panel_split = even_split(p->channels, p->panels);
   const int64_t outer = p->panel_outer ? p->panels : tiles,
                 inner = p->panel_outer ? tiles : p->panels;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t i = 0; i < inner; ++i) {
       const int64_t panel = p->panel_outer ? o : i, tile = p->panel_outer ? i : o;
-      const int64_t first_unit =
+      const int64_t first_vector =
           tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
       const int64_t first =
           panel * panel_split.each + (panel < panel_split.extra ? panel : panel_split.extra);
       const int channels = static_cast<int>(panel_split.each + (panel < panel_split.extra));
-      const int64_t x = first_unit * unit * kLanes;
-      const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * unit * kLanes;
+      const int64_t x = first_vector * kLanes;
+      const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
       planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels,
                                                           (columns + kLanes - 1) / kLanes)(
           p, p->filter + first * p->filter_k + p->k_first * channels, x, columns,
           p->result + first * p->result_plane + x,
-          p->finish.bias != nullptr ? p->finish.bias + first : nullptr);
+          p->finish.bias != nullptr ? p->finish.bias + first : no_bias);
     }
   }
-  if (p->finish.stream) vstream_fence();
 }
 
 // --- lanes along the result channels -------------------------------------------------------------
@@ -144,12 +164,19 @@ static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int first,
   clear<T, MR, NV>(acc);
   const ptrdiff_t step = p->step;
   const T* const source = p->source + x * step;
-  const ptrdiff_t* offset = p->offsets;
-  for (const ptrdiff_t* const end = offset + p->k; offset != end;
-       ++offset, b += NV * VecOf<T>::kLanes) {
-    const T* const a = source + *offset;
+  const auto add = [&](ptrdiff_t offset) {
+    const T* const a = source + offset;
     rank_one<T, MR, NV>(acc, [&](int m) { return a[m * step]; }, b);
+    b += NV * VecOf<T>::kLanes;
+  };
+  const ptrdiff_t* offset = p->offsets;
+  const ptrdiff_t* const end = offset + p->k;
+  for (; end - offset >= 3; offset += 3) {
+    add(offset[0]);
+    add(offset[1]);
+    add(offset[2]);
   }
+  for (; offset != end; ++offset) add(*offset);
   T* const out = p->result + x * p->result_step + first;
   const auto c = [&](int m) { return out + m * p->result_step; };
   GemmFinish<T> finish = p->finish;
@@ -217,10 +244,20 @@ static void planar_split(const T* src, int64_t phases, int64_t n, T* dst, ptrdif
     for (int64_t i = 0; i < n; ++i) dst[i] = src[i * phases];
 }
 
+// Rows of whole, aligned lines, past the caches.
+template <class T>
+static void planar_stream(const T* src, ptrdiff_t src_pitch, T* dst, ptrdiff_t dst_pitch,
+                          int64_t rows, int64_t n) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  for (int64_t row = 0; row < rows; ++row, src += src_pitch, dst += dst_pitch)
+    for (int64_t i = 0; i < n; i += kLanes) vstream(dst + i, vload(src + i));
+  vstream_fence();
+}
+
 template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {
-  return {kPlaneRows,     kPlaneNv,         kMaxNv,         kStridedRows[1] % 2 == 0,
-          planar_rows<T>, planar_pixels<T>, planar_split<T>};
+  return {kPlaneRows,     kPlaneNv,         kMaxNv,          kStridedRows[1] % 2 == 0,
+          planar_rows<T>, planar_pixels<T>, planar_split<T>, planar_stream<T>};
 }
 static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
 

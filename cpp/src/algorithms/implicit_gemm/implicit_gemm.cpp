@@ -2,6 +2,7 @@
 
 #include "algorithms/implicit_gemm/correlation_plan.h"
 #include "algorithms/implicit_gemm/filter_gradient.h"
+#include "algorithms/implicit_gemm/whole_sample.h"
 
 namespace conv3d {
 namespace {
@@ -19,10 +20,15 @@ class GemmDirect final : public Algorithm {
     return "";
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
-    return implicit_gemm::correlation_cost(problem, context);
+    return implicit_gemm::correlation_cost(implicit_gemm::is_whole_sample(problem)
+                                               ? implicit_gemm::as_one_pixel(problem)
+                                               : problem,
+                                           context);
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem,
                                     const PlanContext& context) const override {
+    if (implicit_gemm::is_whole_sample(problem))
+      return implicit_gemm::prepare_whole_sample(problem, context);
     return implicit_gemm::prepare_correlation(problem, context);
   }
 };

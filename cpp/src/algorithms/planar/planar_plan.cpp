@@ -82,6 +82,7 @@ struct Part {
   int64_t packed;                    // offset of its filter
   int64_t group_panels;              // panels whose filter stays in L2 together
   bool panel_outer;
+  int64_t buffer_rows, buffer_pitch;            // of results on their way past the caches; 0: none
   std::vector<std::vector<ptrdiff_t>> offsets;  // per chunk
 };
 
@@ -236,6 +237,15 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
   const int64_t row_bytes =
       max_chunk(s) * c.d.taps * c.h.taps * part->slot_pitch * m.size + panel_bytes;
   part->panel_outer = row_bytes <= m.l1 * 3 / 4;
+  if (s.first && s.chunks == 1 && (part->panel_outer || s.panels == 1)) {
+    // One panel's results stay in L1 beside what they are made from.
+    part->group_panels = 1;
+    part->buffer_rows =
+        std::clamp<int64_t>(m.l1 * 3 / 8 / (s.panel * part->block_w * m.size), 1, part->block_h);
+    const int64_t per_line = kLine / m.size;
+    part->buffer_pitch = ceil_div(part->buffer_rows * part->block_w, per_line) * per_line;
+    if (part->buffer_pitch / per_line % 2 == 0) part->buffer_pitch += per_line;
+  }
 }
 
 Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m, int max_rows,
@@ -316,7 +326,7 @@ class PlanarPrepared final : public Prepared {
   void make_offsets(Part* part) const;
   bool whole_lines(const PlanarArgs<T>& args) const;
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
-  void run_item(const Item& item, const Buffers& buffers, T* stage) const;
+  void run_item(const Item& item, const Buffers& buffers, T* stage, T* buffer) const;
   void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
   void stage_row(const Item& item, const T* plane, int64_t ih, T* to) const;
   void stage_flat(const Item& item, const T* plane, T* to) const;
@@ -338,7 +348,7 @@ class PlanarPrepared final : public Prepared {
   std::vector<Part> parts_;
   int64_t packed_elements_ = 0;
   ScratchLedger ledger_;
-  int stage_entry_ = -1;
+  int stage_entry_ = -1, buffer_entry_ = -1;
 };
 
 template <class T>
@@ -352,7 +362,7 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
       shape_(make_shape(correlation_, problem.layout == Layout::kChannelsFirst, machine_,
                         kernels_.max_rows, kernels_.vectors, kernels_.max_vectors)),
       parts_(make_parts(correlation_, shape_, machine_)) {
-  int64_t stage = 0;
+  int64_t stage = 0, buffer = 0;
   for (Part& part : parts_) {
     part.packed = packed_elements_;
     packed_elements_ +=
@@ -360,8 +370,11 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
                         "the packed filter");
     make_offsets(&part);
     stage = std::max(stage, stage_elements(shape_, part));
+    buffer = std::max(buffer, part.buffer_pitch * shape_.panel);
   }
   stage_entry_ = ledger_.book("planar.rows", checked_bytes({stage, sizeof(T)}, "rows"), true);
+  buffer_entry_ =
+      ledger_.book("planar.results", checked_bytes({buffer, sizeof(T)}, "results"), true);
 }
 
 template <class T>
@@ -592,7 +605,8 @@ void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t c
 }
 
 template <class T>
-void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* stage) const {
+void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* stage,
+                                 T* buffer) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const CorrelationProblem& p = correlation_;
@@ -645,22 +659,43 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
         args.k_first = td * count * part.k_of_depth;
         args.k = (td_end - td) * count * part.k_of_depth;
         args.offsets = offsets + args.k_first;
-        for (int64_t h = item.h; h < item.h_end; ++h) {
-          args.source = stage + ((d - item.d) * part.d.result_step * part.h.slots +
-                                 (h - item.h) * part.h.result_step) *
-                                    part.slot_pitch;
-          args.result =
+        int64_t rows = 1;
+        for (int64_t h = item.h; h < item.h_end; h += rows) {
+          T* const row =
               result +
               ((c.d.first + d * c.d.step) * p.result_plane +
                (c.h.first + h * c.h.step) * p.result_row + c.w.first + item.w * c.w.step) *
                   result_pixel +
               channel * (shape_.first ? p.result_voxels : 1);
-          args.finish.stream = past_caches && whole_lines(args);
-          if (shape_.first) {
-            kernels_.rows(&args);
-          } else {
+          const T* const from = stage + ((d - item.d) * part.d.result_step * part.h.slots +
+                                         (h - item.h) * part.h.result_step) *
+                                            part.slot_pitch;
+          args.source = from;
+          args.result = row;
+          if (!shape_.first) {
+            args.finish.stream = past_caches && whole_lines(args);
             kernels_.pixels(&args);
+            continue;
           }
+          if (!past_caches || part.buffer_rows == 0 || !whole_lines(args)) {
+            kernels_.rows(&args);
+            continue;
+          }
+          // Long runs of each channel: channels are far apart, and memory dislikes to be written
+          // here and there.
+          rows = std::min(part.buffer_rows, item.h_end - h);
+          args.result_plane = part.buffer_pitch;
+          for (int64_t i = 0; i < rows; ++i) {
+            args.source = from + i * part.h.result_step * part.slot_pitch;
+            args.result = buffer + i * args.width;
+            kernels_.rows(&args);
+          }
+          args.result_plane = p.result_voxels;
+          const bool dense = args.width == p.result_row && c.h.step == 1;
+          for (int64_t i = 0; i < (dense ? 1 : rows); ++i)
+            kernels_.stream(buffer + i * args.width, part.buffer_pitch,
+                            row + i * c.h.step * p.result_row, p.result_voxels, args.channels,
+                            dense ? rows * args.width : args.width);
         }
       }
     }
@@ -728,6 +763,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : items;
   pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
     T* const stage = scratch.get<T>(stage_entry_, id);
+    T* const buffer = scratch.get<T>(buffer_entry_, id);
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
@@ -752,7 +788,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
       item.d_end = std::min(part.c.d.outputs, item.d + part.block_d);
       item.h_end = std::min(part.c.h.outputs, item.h + part.block_h);
       item.w_end = std::min(part.c.w.outputs, item.w + part.block_w);
-      if (item.panel < item.panel_end) run_item(item, buffers, stage);
+      if (item.panel < item.panel_end) run_item(item, buffers, stage, buffer);
     }
   });
 }
@@ -798,8 +834,8 @@ std::unique_ptr<Prepared> prepare_planar(const Problem& problem, const PlanConte
   return std::make_unique<PlanarPrepared<float>>(problem, context);
 }
 
-// Cycles of the tiles, bytes copied into the stage, and the traffic beyond the core's caches; what is
-// less of the first two and the last hides for the most part behind the other.
+// Cycles of the tiles, bytes copied into the stage, and the traffic beyond the core's caches; what
+// is less of the first two and the last hides for the most part behind the other.
 double planar_cost(const Problem& problem, const PlanContext& context) {
   const bool f64 = problem.dtype == DType::kFloat64;
   const CorrelationProblem correlation = make_correlations(problem);
@@ -808,15 +844,15 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
   const Machine m = make_machine(context, lanes, f64 ? 8 : 4);
   const auto& t64 = context.kernels->planar.f64;
   const auto& t32 = context.kernels->planar.f32;
-  const Shape s = f64 ? make_shape(correlation, first, m, t64.max_rows, t64.vectors, t64.max_vectors)
-                      : make_shape(correlation, first, m, t32.max_rows, t32.vectors,
-                                   t32.max_vectors);
+  const Shape s =
+      f64 ? make_shape(correlation, first, m, t64.max_rows, t64.vectors, t64.max_vectors)
+          : make_shape(correlation, first, m, t32.max_rows, t32.vectors, t32.max_vectors);
   const double groups = static_cast<double>(correlation.groups), size = static_cast<double>(m.size);
   const double chunks = static_cast<double>(s.chunks), panels = static_cast<double>(s.panels);
   const double samples = static_cast<double>(problem.mb);
 
-  // One k of a tile: multiply-adds two a cycle, loads two a cycle (one more for half of the source's
-  // vectors, which straddle lines), and four cycles of latency.
+  // One k of a tile: multiply-adds two a cycle, loads two a cycle (one more for half of the
+  // source's vectors, which straddle lines), and four cycles of latency.
   const auto k_cycles = [](double rows, double vectors, double loads) {
     return std::max({rows * vectors / 2, loads / 2, 4.0}) / 0.93;
   };
@@ -827,20 +863,22 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     const double rows = static_cast<double>(c.d.outputs * c.h.outputs);
     const double width = static_cast<double>(part.block_w);
     const double pieces = static_cast<double>(c.w.outputs) / width;  // of a row
-    double row = 0;  // cycles of a block's row
+    double row = 0;                                                  // cycles of a block's row
     if (first) {
       const double vectors = std::ceil(width / lanes);
       const double tiles = std::ceil(vectors / static_cast<double>(s.vectors));
       const double v = vectors / tiles, n = static_cast<double>(s.result_group) / panels;
-      row = tiles * panels *
-            (k * k_cycles(n, v, v * 1.5 + n + 0.5) + chunks * (20 + n * v * (s.chunks > 1 ? 2 : 1)));
+      row =
+          tiles * panels *
+          (k * k_cycles(n, v, v * 1.5 + n + 0.5) + chunks * (20 + n * v * (s.chunks > 1 ? 2 : 1)));
     } else {
       const double vectors = std::ceil(static_cast<double>(s.result_group) / lanes) / panels;
       const double most = vectors > 1 ? 6 : 8, tiles = std::ceil(width / most);
       const double n = width / tiles;
       // A panel that L1 does not hold comes from L2 for every tile.
       const double far = k * vectors * lanes * size > static_cast<double>(m.l1) * 0.75 ? 0.8 : 0;
-      row = tiles * panels * (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 + n * vectors);
+      row =
+          tiles * panels * (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 + n * vectors);
     }
     cycles += rows * pieces * row;
     // Copies of the stage: by line and, where a line is gathered, by element.
@@ -854,16 +892,15 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     staged += rows * pieces * slots * lines *
               (first ? channels * (15 + length * per_pixel) : 15 + length * channels * size / 8);
   }
-  const double arithmetic =
-      samples * groups * (cycles + staged) / hertz(lanes, problem.dtype);
+  const double arithmetic = samples * groups * (cycles + staged) / hertz(lanes, problem.dtype);
   const double source = size * samples * static_cast<double>(correlation.source_voxels) *
                         static_cast<double>(correlation.source_channels);
   const double result = size * samples * static_cast<double>(correlation.result_voxels) *
                         static_cast<double>(correlation.result_channels);
-  const double memory = stream_seconds(source + result, source + result, *context.cpu);
-  return kCallSeconds +
-         (std::max(arithmetic, memory) + 0.3 * std::min(arithmetic, memory)) /
-             std::max(1, context.threads);
+  const double all = source + result + size * static_cast<double>(problem.filter_elements());
+  const double memory = stream_seconds(all, all, *context.cpu);
+  return kCallSeconds + (std::max(arithmetic, memory) + 0.3 * std::min(arithmetic, memory)) /
+                            std::max(1, context.threads);
 }
 
 }  // namespace conv3d::planar
