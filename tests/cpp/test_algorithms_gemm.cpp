@@ -38,13 +38,14 @@ constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardIn
                                      Direction::kBackwardFilter};
 
 template <class T>
-void compare(const std::string& text, ProblemSpec spec, const PlanContext& context) {
+void compare(const std::string& text, ProblemSpec spec, const PlanContext& context,
+             bool with_bias = true) {
   spec.dtype = sizeof(T) == 8 ? DType::kFloat64 : DType::kFloat32;
   for (Direction direction : kDirections) {
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
       spec.direction = direction;
       spec.layout = layout;
-      spec.with_bias = direction != Direction::kBackwardFilter;
+      spec.with_bias = with_bias && direction != Direction::kBackwardFilter;
       const Problem p = make_problem(spec);
       const Tensors<T> tensors(p);
       const std::vector<T> expected = run_algorithm(reference_algorithm(), p, context, tensors);
@@ -95,8 +96,10 @@ TEST_CASE("a filter that covers the whole sample equals the reference") {
       for (const char* text : {"mb37_ic3id2ih5iw4_oc21_kd2kh5kw4_sd2sh5sw4_valid",
                                "mb2_ic1id1ih1iw9_oc3_kd1kh1kw9_sd1sh1sw1_valid",
                                "mb5_ic70id3ih1iw2_oc33_kd3kh1kw2_sd1sh1sw1_dd1dh4dw1_valid"}) {
-        compare<float>(text, parse_problem(text), context);
-        compare<double>(text, parse_problem(text), context);
+        for (bool with_bias : {false, true}) {
+          compare<float>(text, parse_problem(text), context, with_bias);
+          compare<double>(text, parse_problem(text), context, with_bias);
+        }
       }
     }
   }

@@ -54,15 +54,8 @@ static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int colum
     }
     w += MR;
   };
-  // Three at a time: short sums, mostly over three taps, end where the processor expects it.
-  const ptrdiff_t* offset = p->offsets;
-  const ptrdiff_t* const end = offset + p->k;
-  for (; end - offset >= 3; offset += 3) {
-    add(offset[0]);
-    add(offset[1]);
-    add(offset[2]);
-  }
-  for (; offset != end; ++offset) add(*offset);
+  for (const ptrdiff_t *offset = p->offsets, *const end = offset + p->k; offset != end; ++offset)
+    add(*offset);
   const GemmFinish<T> f = p->finish;  // a copy: stores of T might change what they point to
   const ptrdiff_t plane = p->result_plane;
   const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
@@ -169,14 +162,8 @@ static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int first,
     rank_one<T, MR, NV>(acc, [&](int m) { return a[m * step]; }, b);
     b += NV * VecOf<T>::kLanes;
   };
-  const ptrdiff_t* offset = p->offsets;
-  const ptrdiff_t* const end = offset + p->k;
-  for (; end - offset >= 3; offset += 3) {
-    add(offset[0]);
-    add(offset[1]);
-    add(offset[2]);
-  }
-  for (; offset != end; ++offset) add(*offset);
+  for (const ptrdiff_t *offset = p->offsets, *const end = offset + p->k; offset != end; ++offset)
+    add(*offset);
   T* const out = p->result + x * p->result_step + first;
   const auto c = [&](int m) { return out + m * p->result_step; };
   GemmFinish<T> finish = p->finish;
@@ -244,20 +231,10 @@ static void planar_split(const T* src, int64_t phases, int64_t n, T* dst, ptrdif
     for (int64_t i = 0; i < n; ++i) dst[i] = src[i * phases];
 }
 
-// Rows of whole, aligned lines, past the caches.
-template <class T>
-static void planar_stream(const T* src, ptrdiff_t src_pitch, T* dst, ptrdiff_t dst_pitch,
-                          int64_t rows, int64_t n) {
-  constexpr int kLanes = VecOf<T>::kLanes;
-  for (int64_t row = 0; row < rows; ++row, src += src_pitch, dst += dst_pitch)
-    for (int64_t i = 0; i < n; i += kLanes) vstream(dst + i, vload(src + i));
-  vstream_fence();
-}
-
 template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {
-  return {kPlaneRows,     kPlaneNv,         kMaxNv,          kStridedRows[1] % 2 == 0,
-          planar_rows<T>, planar_pixels<T>, planar_split<T>, planar_stream<T>};
+  return {kPlaneRows,     kPlaneNv,         kMaxNv,         kStridedRows[1] % 2 == 0,
+          planar_rows<T>, planar_pixels<T>, planar_split<T>};
 }
 static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
 

@@ -49,9 +49,6 @@ struct PlanarKernels {
   void (*pixels)(const PlanarArgs<T>* args);
   // dst[phase * pitch + i] = src[phase + i * phases] for i < n.
   void (*split)(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch);
-  // Copies rows of n elements past the caches: whole lines, dst aligned to them.
-  void (*stream)(const T* src, ptrdiff_t src_pitch, T* dst, ptrdiff_t dst_pitch, int64_t rows,
-                 int64_t n);
 };
 
 struct PlanarTable {

@@ -1020,16 +1020,16 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
                                  problem.filter_elements());
   // Channels first: every block's rows are transposed for each depth tap that reads them, and the
   // results back.
-  const double source_elements = static_cast<double>(backward ? problem.output_elements()
-                                                              : problem.input_elements());
-  const double result_elements = static_cast<double>(backward ? problem.input_elements()
-                                                              : problem.output_elements());
+  const double source_elements =
+      static_cast<double>(backward ? problem.output_elements() : problem.input_elements());
+  const double result_elements =
+      static_cast<double>(backward ? problem.input_elements() : problem.output_elements());
   const double transposed =
       problem.layout == Layout::kChannelsFirst
           ? size *
                 (source_elements * static_cast<double>(problem.kd) * (problem.kh > 1 ? 1.5 : 1.0) +
                  result_elements) /
-                (kStagingBytes / 2)
+                (kStagingBytes * 0.7)
           : 0.0;
   const double arithmetic =
       problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency) + transposed;

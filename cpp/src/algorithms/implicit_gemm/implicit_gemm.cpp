@@ -20,10 +20,9 @@ class GemmDirect final : public Algorithm {
     return "";
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
-    return implicit_gemm::correlation_cost(implicit_gemm::is_whole_sample(problem)
-                                               ? implicit_gemm::as_one_pixel(problem)
-                                               : problem,
-                                           context);
+    return implicit_gemm::correlation_cost(
+        implicit_gemm::is_whole_sample(problem) ? implicit_gemm::as_one_pixel(problem) : problem,
+        context);
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem,
                                     const PlanContext& context) const override {

@@ -50,6 +50,8 @@ bool is_whole_sample(const Problem& p) {
   const auto covers = [](int64_t in, int64_t out, int64_t k, int64_t d, int64_t pad) {
     return out == 1 && k == in && pad == 0 && (k == 1 || d == 1);
   };
+  // A bias of the input's channels would be one of channels and voxels there.
+  if (p.direction == Direction::kBackwardInput && p.with_bias) return false;
   return p.layout == Layout::kChannelsFirst && p.groups == 1 && p.input_voxels() > 1 &&
          covers(p.id, p.od, p.kd, p.dd, p.pd) && covers(p.ih, p.oh, p.kh, p.dh, p.ph) &&
          covers(p.iw, p.ow, p.kw, p.dw, p.pw);

@@ -16,8 +16,7 @@
 // Channels first, lanes run along the pixels of a row; channels last, along the result channels.
 // All taps and channels of a chunk are one long sum over a table of offsets, so that few source
 // channels, narrow filters and borders cost nothing extra; planes outside the volume are left out,
-// rows outside are zeros. Results are written past the caches where they are large and every line
-// is written whole.
+// rows outside are zeros.
 //
 // Order of sums: chunks, depth taps, then (channels first) channel, height tap, width tap,
 // (channels last) height tap, width tap, channel; each chunk one chain of multiply-adds. Chunks
@@ -82,7 +81,6 @@ struct Part {
   int64_t packed;                    // offset of its filter
   int64_t group_panels;              // panels whose filter stays in L2 together
   bool panel_outer;
-  int64_t buffer_rows, buffer_pitch;            // of results on their way past the caches; 0: none
   std::vector<std::vector<ptrdiff_t>> offsets;  // per chunk
 };
 
@@ -237,15 +235,6 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
   const int64_t row_bytes =
       max_chunk(s) * c.d.taps * c.h.taps * part->slot_pitch * m.size + panel_bytes;
   part->panel_outer = row_bytes <= m.l1 * 3 / 4;
-  if (s.first && s.chunks == 1 && (part->panel_outer || s.panels == 1)) {
-    // One panel's results stay in L1 beside what they are made from.
-    part->group_panels = 1;
-    part->buffer_rows =
-        std::clamp<int64_t>(m.l1 * 3 / 8 / (s.panel * part->block_w * m.size), 1, part->block_h);
-    const int64_t per_line = kLine / m.size;
-    part->buffer_pitch = ceil_div(part->buffer_rows * part->block_w, per_line) * per_line;
-    if (part->buffer_pitch / per_line % 2 == 0) part->buffer_pitch += per_line;
-  }
 }
 
 Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m, int max_rows,
@@ -326,7 +315,7 @@ class PlanarPrepared final : public Prepared {
   void make_offsets(Part* part) const;
   bool whole_lines(const PlanarArgs<T>& args) const;
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
-  void run_item(const Item& item, const Buffers& buffers, T* stage, T* buffer) const;
+  void run_item(const Item& item, const Buffers& buffers, T* stage) const;
   void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
   void stage_row(const Item& item, const T* plane, int64_t ih, T* to) const;
   void stage_flat(const Item& item, const T* plane, T* to) const;
@@ -348,7 +337,7 @@ class PlanarPrepared final : public Prepared {
   std::vector<Part> parts_;
   int64_t packed_elements_ = 0;
   ScratchLedger ledger_;
-  int stage_entry_ = -1, buffer_entry_ = -1;
+  int stage_entry_ = -1;
 };
 
 template <class T>
@@ -362,7 +351,7 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
       shape_(make_shape(correlation_, problem.layout == Layout::kChannelsFirst, machine_,
                         kernels_.max_rows, kernels_.vectors, kernels_.max_vectors)),
       parts_(make_parts(correlation_, shape_, machine_)) {
-  int64_t stage = 0, buffer = 0;
+  int64_t stage = 0;
   for (Part& part : parts_) {
     part.packed = packed_elements_;
     packed_elements_ +=
@@ -370,11 +359,8 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
                         "the packed filter");
     make_offsets(&part);
     stage = std::max(stage, stage_elements(shape_, part));
-    buffer = std::max(buffer, part.buffer_pitch * shape_.panel);
   }
   stage_entry_ = ledger_.book("planar.rows", checked_bytes({stage, sizeof(T)}, "rows"), true);
-  buffer_entry_ =
-      ledger_.book("planar.results", checked_bytes({buffer, sizeof(T)}, "results"), true);
 }
 
 template <class T>
@@ -605,8 +591,7 @@ void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t c
 }
 
 template <class T>
-void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* stage,
-                                 T* buffer) const {
+void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* stage) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const CorrelationProblem& p = correlation_;
@@ -659,50 +644,31 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
         args.k_first = td * count * part.k_of_depth;
         args.k = (td_end - td) * count * part.k_of_depth;
         args.offsets = offsets + args.k_first;
-        int64_t rows = 1;
-        for (int64_t h = item.h; h < item.h_end; h += rows) {
-          T* const row =
+        for (int64_t h = item.h; h < item.h_end; ++h) {
+          args.source = stage + ((d - item.d) * part.d.result_step * part.h.slots +
+                                 (h - item.h) * part.h.result_step) *
+                                    part.slot_pitch;
+          args.result =
               result +
               ((c.d.first + d * c.d.step) * p.result_plane +
                (c.h.first + h * c.h.step) * p.result_row + c.w.first + item.w * c.w.step) *
                   result_pixel +
               channel * (shape_.first ? p.result_voxels : 1);
-          const T* const from = stage + ((d - item.d) * part.d.result_step * part.h.slots +
-                                         (h - item.h) * part.h.result_step) *
-                                            part.slot_pitch;
-          args.source = from;
-          args.result = row;
-          if (!shape_.first) {
+          if (shape_.first) {
+            kernels_.rows(&args);
+          } else {
             args.finish.stream = past_caches && whole_lines(args);
             kernels_.pixels(&args);
-            continue;
           }
-          if (!past_caches || part.buffer_rows == 0 || !whole_lines(args)) {
-            kernels_.rows(&args);
-            continue;
-          }
-          // Long runs of each channel: channels are far apart, and memory dislikes to be written
-          // here and there.
-          rows = std::min(part.buffer_rows, item.h_end - h);
-          args.result_plane = part.buffer_pitch;
-          for (int64_t i = 0; i < rows; ++i) {
-            args.source = from + i * part.h.result_step * part.slot_pitch;
-            args.result = buffer + i * args.width;
-            kernels_.rows(&args);
-          }
-          args.result_plane = p.result_voxels;
-          const bool dense = args.width == p.result_row && c.h.step == 1;
-          for (int64_t i = 0; i < (dense ? 1 : rows); ++i)
-            kernels_.stream(buffer + i * args.width, part.buffer_pitch,
-                            row + i * c.h.step * p.result_row, p.result_voxels, args.channels,
-                            dense ? rows * args.width : args.width);
         }
       }
     }
   }
 }
 
-// Whether every line that a call writes is written whole, by stores that follow each other.
+// Whether every line that a channels-last call writes is written whole, by stores that follow each
+// other. (Channels first, where a row of each channel is written in turn, writing past the caches
+// was measured slower: 34 instead of 28 ms for 1 to 32 channels of 128^3.)
 template <class T>
 bool PlanarPrepared<T>::whole_lines(const PlanarArgs<T>& args) const {
   const int64_t size = static_cast<int64_t>(sizeof(T));
@@ -763,7 +729,6 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : items;
   pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
     T* const stage = scratch.get<T>(stage_entry_, id);
-    T* const buffer = scratch.get<T>(buffer_entry_, id);
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
@@ -788,7 +753,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
       item.d_end = std::min(part.c.d.outputs, item.d + part.block_d);
       item.h_end = std::min(part.c.h.outputs, item.h + part.block_h);
       item.w_end = std::min(part.c.w.outputs, item.w + part.block_w);
-      if (item.panel < item.panel_end) run_item(item, buffers, stage, buffer);
+      if (item.panel < item.panel_end) run_item(item, buffers, stage);
     }
   });
 }
@@ -853,10 +818,11 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
 
   // One k of a tile: multiply-adds two a cycle, loads two a cycle (one more for half of the
   // source's vectors, which straddle lines), and four cycles of latency.
-  const auto k_cycles = [](double rows, double vectors, double loads) {
-    return std::max({rows * vectors / 2, loads / 2, 4.0}) / 0.93;
+  const double efficiency = first ? 0.89 : 0.93;  // measured
+  const auto k_cycles = [&](double rows, double vectors, double loads) {
+    return std::max({rows * vectors / 2, loads / 2, 4.0}) / efficiency;
   };
-  double cycles = 0, staged = 0;
+  double cycles = 0, staged = 0, filter = 0;
   for (const Part& part : make_parts(correlation, s, m)) {
     const Correlation& c = part.c;
     const double k = static_cast<double>(part.k_of_channel * s.source_group);
@@ -881,6 +847,11 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
           tiles * panels * (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 + n * vectors);
     }
     cycles += rows * pieces * row;
+    // Every block reads the filter.
+    const double filter_bytes = k * size * static_cast<double>(s.panels * s.panel);
+    filter += stream_seconds(
+        filter_bytes * static_cast<double>(part.blocks_d * part.blocks_h * part.blocks_w),
+        filter_bytes * groups, *context.cpu);
     // Copies of the stage: by line and, where a line is gathered, by element.
     const double slots = static_cast<double>(part.d.slots * part.h.slots) /
                          static_cast<double>(part.block_d * part.block_h);
