@@ -1,6 +1,6 @@
 // Channels-first problems whose filter covers a whole sample: patch embeddings called with the
-// patches as the batch. The sample is one contiguous row of k, so the operation is a plain GEMM over
-// samples and nothing needs to be transposed.
+// patches as the batch. The sample is one contiguous row of k, so the operation is a plain GEMM
+// over samples and nothing needs to be transposed.
 #pragma once
 
 #include <memory>
