@@ -38,6 +38,7 @@ constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardIn
 
 // What the planar path leaves to others.
 bool refusable(const Problem& p) {
+  if (p.direction == Direction::kBackwardInput && p.sd * p.sh * p.sw > 27) return true;
   return p.layout == Layout::kChannelsLast ? p.groups > 1
                                            : p.direction == Direction::kBackwardInput && p.sw > 1;
 }

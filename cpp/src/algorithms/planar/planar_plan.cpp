@@ -45,9 +45,10 @@ using implicit_gemm::Correlation;
 using implicit_gemm::CorrelationProblem;
 using implicit_gemm::make_correlations;
 
-constexpr int64_t kLine = 64;           // bytes
-constexpr int64_t kWholeRow = 256;      // results: longer rows are cut
-constexpr int64_t kLongPiece = 512;     // of rows that know no borders
+constexpr int64_t kLine = 64;        // bytes
+constexpr int64_t kWholeRow = 256;   // results: longer rows are cut
+constexpr int64_t kLongPiece = 512;  // of rows that know no borders
+constexpr int64_t kMostPhases = 27;
 constexpr int64_t kItemsOfSample = 32;  // so that threads end together
 
 template <class T>
@@ -303,7 +304,7 @@ class PlanarPrepared final : public Prepared {
                int threads) const override;
   std::string detail() const override;
   double error_bound() const override;
-  int useful_threads() const override { return threads_that_pay(planar_cost(problem_, context_)); }
+  int useful_threads() const override { return useful_threads_; }
 
  private:
   // A block of results: [d, d_end) x [h, h_end) x [w, w_end) of a part, in outputs of its axes.
@@ -336,6 +337,7 @@ class PlanarPrepared final : public Prepared {
   Shape shape_;
   std::vector<Part> parts_;
   int64_t packed_elements_ = 0;
+  int useful_threads_;
   ScratchLedger ledger_;
   int stage_entry_ = -1;
 };
@@ -351,6 +353,7 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
       shape_(make_shape(correlation_, problem.layout == Layout::kChannelsFirst, machine_,
                         kernels_.max_rows, kernels_.vectors, kernels_.max_vectors)),
       parts_(make_parts(correlation_, shape_, machine_)) {
+  useful_threads_ = threads_that_pay(planar_cost(problem, context));
   int64_t stage = 0;
   for (Part& part : parts_) {
     part.packed = packed_elements_;
@@ -784,6 +787,10 @@ double PlanarPrepared<T>::error_bound() const {
 }  // namespace
 
 std::string why_not_planar(const Problem& problem) {
+  // Each phase is a convolution of its own, with blocks and offsets of its own.
+  if (problem.direction == Direction::kBackwardInput &&
+      problem.sd * problem.sh * problem.sw > kMostPhases)
+    return "backward_input falls into too many phases";
   if (problem.layout == Layout::kChannelsLast && problem.groups > 1)
     return "channels-last groups are not contiguous";
   if (problem.layout == Layout::kChannelsFirst && problem.direction == Direction::kBackwardInput &&
