@@ -1029,7 +1029,7 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
           ? size *
                 (source_elements * static_cast<double>(problem.kd) * (problem.kh > 1 ? 1.5 : 1.0) +
                  result_elements) /
-                (kStagingBytes * 0.7)
+                (kStagingBytes * 0.55)
           : 0.0;
   const double arithmetic =
       problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency) + transposed;
