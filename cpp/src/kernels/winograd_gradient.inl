@@ -50,11 +50,11 @@ static CONV3D_ALWAYS_INLINE void operand_line(const VecF* d, VecF* o) {
 }
 
 // Along d, from the image: for each of `rows` rows, P pixels stride_d apart to N lines rows * 16
-// floats apart. kWhole: all pixels inside and 16 channels.
+// floats apart. kWhole: all pixels inside and whole vectors of channels.
 template <int N, int P, bool kWhole>
 static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
                             const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
-  const int vectors = kWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
+  const int vectors = (channels + kLanesF - 1) / kLanesF;
   for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
     const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
     if constexpr (kWhole) {
@@ -85,8 +85,6 @@ template <int N, int P>
 static void columns_along_h(const float* src, int planes, int vectors, float* dst,
                             ptrdiff_t position_stride) {
   for (int plane = 0; plane < planes; ++plane, src += P * kWinogradGroup) {
-#pragma GCC unroll 8
-    for (int i = 0; i < N; ++i) prefetch_line(dst + i * position_stride + 4 * kWinogradGroup);
     for (int v = 0; v < vectors; ++v) {
       VecF d[P], o[N];
 #pragma GCC unroll 8
@@ -144,7 +142,7 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   clip.row_begin = clamp_int(-a->origin_h, 0, rows);
   clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, rows);
   const bool whole = clip.plane_begin == 0 && clip.plane_end == a->pixels_d &&
-                     clip.row_begin == 0 && clip.row_end == rows && a->channels == kWinogradGroup;
+                     clip.row_begin == 0 && clip.row_end == rows && a->channels % kLanesF == 0;
   const bool empty = clip.plane_begin >= clip.plane_end || clip.row_begin >= clip.row_end;
   const ColumnsDepthFn along_d =
       whole ? columns_depth_fn<true>(nd, a->pixels_d) : columns_depth_fn<false>(nd, a->pixels_d);

@@ -11,7 +11,7 @@
 // and after the last block
 //   taps       the sums to grad_filter, in float64
 //
-// A chain of multiply-adds ends after some 96 tiles; chains are added in float32, and after some
+// A chain of multiply-adds ends after some 64 tiles; chains are added in float32, and after some
 // blocks their sum moves to float64. So the error does not grow with the volume.
 //
 // Source: S. Winograd, Arithmetic Complexity of Computations, 1980; A. Lavin and S. Gray, Fast
