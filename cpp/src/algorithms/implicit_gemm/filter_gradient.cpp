@@ -2,8 +2,9 @@
 //
 //   grad_filter[tap][i][c] = sum_{n, o} input[n, o s - p + tap d, i] * grad_output[n, o, c]
 //
-//   k           output voxels, a chunk of some rows (of one sample) at a time: one chain of
-//               multiply-adds per chunk
+//   k           output voxels, a chunk of some rows of one sample (or of some whole samples, if
+//   they
+//               are small) at a time: one chain of multiply-adds per chunk
 //   rows        input channels; for few of them all (tap along the width, channel) pairs, which are
 //               contiguous
 //   columns     output channels, packed chunk by chunk into panels. For few of them the two change
@@ -92,19 +93,19 @@ class FilterGradientPrepared final : public Prepared {
     Range ic, oc;  // channels of the group
   };
   struct Chunk {
-    int64_t sample;
-    Range rows, columns;  // (d, h) rows of the output, columns of each
+    Range rows, columns;  // (sample, d, h) rows of the output, columns of each
   };
   struct Thread {
     T* levels;  // [kLevels][portion]
     T* panels;  // the chunk's grad_output: [panel][pixel][width]
-    T* rows;  // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_],
-              // or, not packed and channels first, [row][pixel][channel]
+    T* rows;   // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_],
+               // or, not packed and channels first, [row][pixel][channel]
+    T* tiles;  // merged rows, packed: [tile of (tap along the width, channel)][row][pixel][tile_]
     const T **a, **b;  // [row of a chunk]
   };
 
   Portion portion_at(int64_t index) const;
-  Chunk chunk_at(int64_t index) const;
+  Chunk chunk_at(int64_t index, int64_t batch) const;
   int64_t portion_elements(const Portion& p) const {
     return p.taps.size() * p_.kw * p.ic.size() * p.oc.size();
   }
@@ -112,6 +113,8 @@ class FilterGradientPrepared final : public Prepared {
                    Thread* thread) const;
   void pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const;
   void add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
+  void add_merged(int64_t rows, Range inner, int64_t columns, int64_t panel_stride,
+                  const Portion& portion, int64_t pixel, T* sums, Thread* thread) const;
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
   int64_t panel_width(int64_t rows) const;
 
@@ -123,12 +126,14 @@ class FilterGradientPrepared final : public Prepared {
   bool packed_;   // input rows are packed by tiles of channels
   int64_t tile_;  // elements of a pixel in a packed tile
   int64_t icg_, ocg_;
+  bool packs_merged_;
   int64_t chunk_rows_, chunk_columns_, row_chunks_, column_chunks_;  // of one sample
+  int64_t chunk_samples_ = 1;  // more than one: chunks are so many whole samples
   int64_t tap_pieces_, ic_pieces_, oc_pieces_;
   int64_t width_;  // of a panel in memory
   int64_t max_portion_ = 0, segments_ = 1;
   ScratchLedger ledger_;
-  int levels_entry_, panels_entry_, rows_entry_, pointers_entry_, segments_entry_;
+  int levels_entry_, panels_entry_, rows_entry_, tiles_entry_, pointers_entry_, segments_entry_;
 };
 
 template <class T>
@@ -150,6 +155,11 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   row_chunks_ = ceil_div(rows, chunk_rows_);
   chunk_rows_ = ceil_div(rows, row_chunks_);
   row_chunks_ = ceil_div(rows, chunk_rows_);
+  const int64_t sample_pixels = std::max<int64_t>(1, p.output_voxels());
+  if (sample_pixels <= kChunkPixels / 2) {
+    chunk_samples_ = kChunkPixels / sample_pixels;
+    chunk_rows_ = rows * chunk_samples_;
+  }
 
   // Portions: as many (d, h) taps, output and input channels as the levels' sums leave room for.
   const int64_t room = std::max<int64_t>(2048, 2 * static_cast<int64_t>(context.cpu->l2_bytes) /
@@ -162,6 +172,8 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
     return ceil_div(taps, tap_pieces_) * p.kw * ceil_div(icg_, ic_pieces_) *
            ceil_div(ocg_, oc_pieces_);
   };
+  // Of one tap: a row of the input is packed for that tap alone, which costs more than the panels.
+  while (taps * p.kw == 1 && size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 96) ic_pieces_ *= 2;
   while (size() > room && tap_pieces_ < p.kd) tap_pieces_ = p.kd;
   while (size() > room && tap_pieces_ < taps) tap_pieces_ = std::min(taps, tap_pieces_ * 2);
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= 2 * width) oc_pieces_ *= 2;
@@ -191,6 +203,12 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   const int64_t staged_channels = packed_           ? ceil_div(max_ic, kernels_.plane_rows) * tile_
                                   : channels_first_ ? max_ic
                                                     : 0;
+  // Merged rows that lie apart, or are short, are packed too.
+  packs_merged_ = merged_ && (chunk_samples_ > 1 || p.sw * icg_ * sizeof(T) > 64);
+  const int64_t merged_tiles =
+      packs_merged_ ? ceil_div(p.kw * max_ic, kernels_.plane_rows) * tile_ : 0;
+  tiles_entry_ =
+      ledger_.book("gemm.tiles", checked_bytes({pixels, merged_tiles, sizeof(T)}, "tiles"), true);
   rows_entry_ = ledger_.book(
       "gemm.rows", checked_bytes({chunk_rows_, staged_width, staged_channels, sizeof(T)}, "rows"),
       true);
@@ -222,13 +240,20 @@ typename FilterGradientPrepared<T>::Portion FilterGradientPrepared<T>::portion_a
 }
 
 template <class T>
-typename FilterGradientPrepared<T>::Chunk FilterGradientPrepared<T>::chunk_at(int64_t index) const {
+typename FilterGradientPrepared<T>::Chunk FilterGradientPrepared<T>::chunk_at(int64_t index,
+                                                                              int64_t batch) const {
   Chunk chunk{};
+  const int64_t rows = p_.od * p_.oh;
+  if (chunk_samples_ > 1) {
+    chunk.rows = {index * chunk_rows_, std::min(batch * rows, (index + 1) * chunk_rows_)};
+    chunk.columns = {0, p_.ow};
+    return chunk;
+  }
   const int64_t column = index % column_chunks_ * chunk_columns_;
   index /= column_chunks_;
   const int64_t row = index % row_chunks_ * chunk_rows_;
-  chunk.sample = index / row_chunks_;
-  chunk.rows = {row, std::min(p_.od * p_.oh, row + chunk_rows_)};
+  const int64_t first = index / row_chunks_ * rows;  // of the sample
+  chunk.rows = {first + row, first + std::min(rows, row + chunk_rows_)};
   chunk.columns = {column, std::min(p_.ow, column + chunk_columns_)};
   return chunk;
 }
@@ -241,7 +266,9 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   T* const result = static_cast<T*>(buffers.result);
   const int64_t elements = p_.filter_elements();
   if (elements == 0) return;
-  const int64_t chunks = buffers.batch * row_chunks_ * column_chunks_;
+  const int64_t chunks = p_.output_voxels() == 0 ? 0
+                         : chunk_samples_ > 1    ? ceil_div(buffers.batch, chunk_samples_)
+                                                 : buffers.batch * row_chunks_ * column_chunks_;
   const int64_t portions = p_.groups * tap_pieces_ * ic_pieces_ * oc_pieces_;
   // Segments of a few chunks at least: each costs a pass over the whole filter.
   const int64_t segments = std::clamp<int64_t>(chunks / kChunksOfSegment, 1, segments_);
@@ -251,6 +278,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     thread.levels = scratch.get<T>(levels_entry_, id);
     thread.panels = scratch.get<T>(panels_entry_, id);
     thread.rows = scratch.get<T>(rows_entry_, id);
+    thread.tiles = scratch.get<T>(tiles_entry_, id);
     thread.a = scratch.get<const T*>(pointers_entry_, id);
     thread.b = thread.a + chunk_rows_;
     for (int64_t index = begin; index < end; ++index) {
@@ -262,7 +290,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
         ++levels;
       std::fill(thread.levels, thread.levels + levels * size, T(0));
       for (int64_t i = range.begin; i < range.end; ++i) {
-        const Chunk chunk = chunk_at(i);
+        const Chunk chunk = chunk_at(i, buffers.batch);
         pack_panels(portion, chunk, grad_output, &thread);
         add_chunk(portion, chunk, input, &thread);
         int64_t unit = i - range.begin + 1;
@@ -300,22 +328,27 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
   const PhaseTimer timer(Phase::kTransform);
   const int64_t voxels = p_.output_voxels(), pixels = chunk.rows.size() * chunk.columns.size();
   const int64_t first = portion.group * ocg_ + portion.oc.begin, channels = portion.oc.size();
-  const T* const sample = grad_output + chunk.sample * voxels * p_.oc;
-  // Whole rows follow each other in memory.
+  // Whole rows follow each other in memory, channels first within a sample.
+  const int64_t rows = std::max<int64_t>(1, p_.od * p_.oh);
   const bool whole = chunk.columns.size() == p_.ow;
-  const int64_t runs = whole ? 1 : chunk.rows.size(), run = whole ? pixels : chunk.columns.size();
+  const int64_t joined = !whole                                  ? 1
+                         : channels_first_ && chunk_samples_ > 1 ? rows
+                                                                 : chunk.rows.size();
+  const int64_t runs = chunk.rows.size() / joined, run = joined * chunk.columns.size();
   for (int64_t panel = 0; panel * width_ < channels; ++panel) {
     const int64_t channel = first + panel * width_,
                   count = std::min(width_, channels - panel * width_);
     for (int64_t r = 0; r < runs; ++r) {
-      const int64_t voxel = (chunk.rows.begin + r) * p_.ow + chunk.columns.begin;
+      const int64_t row = chunk.rows.begin + r * joined, sample = row / rows;
+      const int64_t voxel = row % rows * p_.ow + chunk.columns.begin;  // of the sample
+      const T* const image = grad_output + sample * voxels * p_.oc;
       T* const to = thread->panels + panel * pixels * width_ + r * run * width_;
       if (channels_first_) {
         const TransposeArgs<T> args = {
-            sample + channel * voxels + voxel, voxels, to, width_, count, run};
+            image + channel * voxels + voxel, voxels, to, width_, count, run};
         kernels_.transpose(&args);
       } else {
-        const T* from = sample + voxel * p_.oc + channel;
+        const T* from = image + voxel * p_.oc + channel;
         for (int64_t i = 0; i < run; ++i, from += p_.oc)
           std::memcpy(to + i * width_, from, static_cast<size_t>(count) * sizeof(T));
       }
@@ -360,7 +393,7 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
   const PhaseTimer timer(Phase::kMultiply);
   const Problem& p = p_;
   const int64_t per_tap = portion.ic.size() * portion.oc.size();
-  const T* const sample = input + chunk.sample * p.input_voxels() * p.ic;
+  const int64_t rows_of_sample = p.od * p.oh;
   const int64_t first = portion.group * icg_ + portion.ic.begin;
   const int64_t left = std::max<int64_t>(0, chunk.columns.begin * p.sw - p.pw);
   const int64_t right =
@@ -385,10 +418,11 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     // b[] the panel's row.
     int64_t rows = 0;
     for (int64_t r = chunk.rows.begin; r < chunk.rows.end; ++r) {
-      const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
+      const int64_t id = r % rows_of_sample / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
                     ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
       if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih || right <= left) continue;
       const int64_t voxel = (id * p.ih + ih) * p.iw;
+      const T* const sample = input + r / rows_of_sample * p.input_voxels() * p.ic;
       if (packed_) {
         T* const to = thread->rows + rows * (right - left) * tile_;
         pack_row(channels_first_ ? sample + first * p.input_voxels() + voxel + left
@@ -469,13 +503,68 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       inner = {std::max(inner.begin, range.begin), std::min(inner.end, range.end)};
     }
     inner.end = std::max(inner.begin, inner.end);
-    multiply(inner, -p.pw, p.kw * icg_, sums);
+    if (!packs_merged_) multiply(inner, -p.pw, p.kw * icg_, sums);
     for (int64_t t = 0; t < p.kw; ++t) {
       const Range range = columns_of(t);
       const Range before{range.begin, std::max(range.begin, std::min(inner.begin, range.end))};
       const Range after{std::max(before.end, std::max(inner.end, range.begin)), range.end};
       multiply(before, t - p.pw, icg_, sums + t * per_tap);
       if (after.end > after.begin) multiply(after, t - p.pw, icg_, sums + t * per_tap);
+    }
+    if (packs_merged_)
+      add_merged(rows, inner, chunk.columns.size(), panel_stride, portion, pixel, sums, thread);
+  }
+}
+
+// sums[m][n] += sum over the rows and the columns `inner`, m = (tap along the width, channel),
+// through a packed copy of the input. Where the columns are the whole chunk's, its rows become one.
+template <class T>
+void FilterGradientPrepared<T>::add_merged(int64_t rows, Range inner, int64_t columns,
+                                           int64_t panel_stride, const Portion& portion,
+                                           int64_t pixel, T* sums, Thread* thread) const {
+  const int64_t per_tile = kernels_.plane_rows, count = p_.kw * icg_, pixels = inner.size();
+  if (pixels == 0) return;
+  const int64_t tile_stride = rows * pixels * tile_;
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* from = thread->a[r] + (inner.begin * p_.sw - p_.pw) * pixel;
+    T* to = thread->tiles + r * pixels * tile_;
+    for (int64_t i = 0; i < pixels; ++i, from += p_.sw * pixel, to += tile_) {
+      T* tile = to;
+      int64_t m = 0;
+      if (per_tile == 6) {  // a size known while compiling is moved in registers
+        for (; m + 6 <= count; m += 6, tile += tile_stride)
+          std::memcpy(tile, from + m, 6 * sizeof(T));
+      } else {
+        for (; m + per_tile <= count; m += per_tile, tile += tile_stride)
+          std::memcpy(tile, from + m, static_cast<size_t>(per_tile) * sizeof(T));
+      }
+      for (int64_t j = 0; m < count; ++m, ++j) tile[j] = from[m];
+    }
+  }
+  bool joined = pixels == columns;
+  for (int64_t r = 0; r < rows; ++r) {
+    const T* const panel = thread->b[r] + inner.begin * width_;
+    joined = joined && panel == thread->b[0] + (inner.begin + r * columns) * width_;
+    thread->b[r] = panel;
+    thread->a[r] = thread->tiles + r * pixels * tile_;
+  }
+  GemmPlaneArgs<T> args{};
+  args.groups = joined ? 1 : static_cast<int>(rows);
+  args.k = joined ? rows * pixels : pixels;
+  args.load_c = 1;
+  args.a = thread->a;
+  args.a_k = tile_;
+  args.b = thread->b;
+  args.b_k = width_;
+  args.c_row = portion.oc.size();
+  for (int64_t n = 0; n < portion.oc.size(); n += width_) {
+    args.columns = std::min(width_, portion.oc.size() - n);
+    args.b_offset = n / width_ * panel_stride;
+    for (int64_t m = 0; m < count; m += per_tile) {
+      args.rows = static_cast<int>(std::min<int64_t>(per_tile, count - m));
+      args.a_offset = m / per_tile * tile_stride;
+      args.c = sums + m * portion.oc.size() + n;
+      kernels_.plane(&args);
     }
   }
 }
