@@ -39,6 +39,7 @@ namespace {
 // costs 3 % of its multiply-adds.
 constexpr int64_t kChunkPixels = 256;
 constexpr int64_t kRadix = 8;
+constexpr size_t kLineBytes = 64;
 constexpr int kLevels = 5;  // 8^5 chunks of 256 pixels; beyond, the last level is a plain sum
 constexpr int64_t kSegments = 8;
 constexpr int64_t kChunksOfSegment = 4;
@@ -117,6 +118,11 @@ class FilterGradientPrepared final : public Prepared {
                   const Portion& portion, int64_t pixel, T* sums, Thread* thread) const;
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
   int64_t panel_width(int64_t rows) const;
+  // Panels and tiles lie a line more than their size apart, against cache-set conflicts.
+  static constexpr int64_t kPad = kLineBytes / sizeof(T);
+  int64_t panel_stride(const Chunk& chunk) const {
+    return chunk.rows.size() * chunk.columns.size() * width_ + kPad;
+  }
 
   Problem problem_;
   const Problem& p_ = problem_;
@@ -162,8 +168,14 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   }
 
   // Portions: as many (d, h) taps, output and input channels as the levels' sums leave room for.
-  const int64_t room = std::max<int64_t>(2048, 2 * static_cast<int64_t>(context.cpu->l2_bytes) /
+  const int64_t near = std::max<int64_t>(2048, 2 * static_cast<int64_t>(context.cpu->l2_bytes) /
                                                    kLevels / static_cast<int64_t>(sizeof(T)));
+  // Wide filters: each portion packs all of grad_output again, while a sum is touched once a chunk
+  // and may lie in the shared cache, as long as there are portions for all threads.
+  const int64_t cores = context.cpu->usable_threads;
+  const int64_t far = static_cast<int64_t>(l3_bytes(*context.cpu)) / (4 * cores) / kLevels /
+                      static_cast<int64_t>(sizeof(T));
+  const int64_t room = std::max(near, std::min(far, p.filter_elements() / (4 * cores)));
   const int64_t lanes = kernels_.lanes, taps = p.kd * p.kh;
   const int64_t width = kernels_.plane_vectors[kernels_.plane_rows] * lanes;
   ic_pieces_ = oc_pieces_ = tap_pieces_ = 1;
@@ -185,7 +197,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
 
   // Of the filter alone: pieces differ from layout to layout.
   const int64_t filter_bytes = p.filter_elements() * static_cast<int64_t>(sizeof(T));
-  segments_ = std::clamp<int64_t>(2 * kSegments * room / std::max<int64_t>(1, p.filter_elements()),
+  segments_ = std::clamp<int64_t>(2 * kSegments * near / std::max<int64_t>(1, p.filter_elements()),
                                   1, kSegments);
   segments_ = std::clamp<int64_t>(kSegmentBytes / std::max<int64_t>(1, filter_bytes), 1, segments_);
 
@@ -194,8 +206,8 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   const int64_t pixels = chunk_rows_ * chunk_columns_;
   levels_entry_ =
       ledger_.book("gemm.sums", checked_bytes({kLevels, max_portion_, sizeof(T)}, "sums"), true);
-  panels_entry_ = ledger_.book("gemm.panels",
-                               checked_bytes({pixels, max_oc + width_, sizeof(T)}, "panels"), true);
+  panels_entry_ = ledger_.book(
+      "gemm.panels", checked_bytes({pixels + kPad, max_oc + width_, sizeof(T)}, "panels"), true);
   const int64_t staged_width = std::min(p.iw, (chunk_columns_ - 1) * p.sw + (p.kw - 1) * p.dw + 1);
   packed_ = !merged_ && !swapped_ && max_oc * p.kw >= kPackedProducts;
   tile_ =
@@ -207,11 +219,11 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   packs_merged_ = merged_ && (chunk_samples_ > 1 || p.sw * icg_ * sizeof(T) > 64);
   const int64_t merged_tiles =
       packs_merged_ ? ceil_div(p.kw * max_ic, kernels_.plane_rows) * tile_ : 0;
-  tiles_entry_ =
-      ledger_.book("gemm.tiles", checked_bytes({pixels, merged_tiles, sizeof(T)}, "tiles"), true);
+  tiles_entry_ = ledger_.book(
+      "gemm.tiles", checked_bytes({pixels + kPad, merged_tiles, sizeof(T)}, "tiles"), true);
   rows_entry_ = ledger_.book(
-      "gemm.rows", checked_bytes({chunk_rows_, staged_width, staged_channels, sizeof(T)}, "rows"),
-      true);
+      "gemm.rows",
+      checked_bytes({chunk_rows_ * staged_width + kPad, staged_channels, sizeof(T)}, "rows"), true);
   pointers_entry_ =
       ledger_.book("gemm.pointers", checked_bytes({chunk_rows_, 2 * sizeof(T*)}, "pointers"), true);
   segments_entry_ = ledger_.book(
@@ -326,7 +338,7 @@ template <class T>
 void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk& chunk,
                                             const T* grad_output, Thread* thread) const {
   const PhaseTimer timer(Phase::kTransform);
-  const int64_t voxels = p_.output_voxels(), pixels = chunk.rows.size() * chunk.columns.size();
+  const int64_t voxels = p_.output_voxels();
   const int64_t first = portion.group * ocg_ + portion.oc.begin, channels = portion.oc.size();
   // Whole rows follow each other in memory, channels first within a sample.
   const int64_t rows = std::max<int64_t>(1, p_.od * p_.oh);
@@ -335,22 +347,37 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
                          : channels_first_ && chunk_samples_ > 1 ? rows
                                                                  : chunk.rows.size();
   const int64_t runs = chunk.rows.size() / joined, run = joined * chunk.columns.size();
-  for (int64_t panel = 0; panel * width_ < channels; ++panel) {
-    const int64_t channel = first + panel * width_,
-                  count = std::min(width_, channels - panel * width_);
-    for (int64_t r = 0; r < runs; ++r) {
-      const int64_t row = chunk.rows.begin + r * joined, sample = row / rows;
-      const int64_t voxel = row % rows * p_.ow + chunk.columns.begin;  // of the sample
-      const T* const image = grad_output + sample * voxels * p_.oc;
-      T* const to = thread->panels + panel * pixels * width_ + r * run * width_;
-      if (channels_first_) {
+  const int64_t stride = panel_stride(chunk), panels = ceil_div(channels, width_);
+  for (int64_t r = 0; r < runs; ++r) {
+    const int64_t row = chunk.rows.begin + r * joined, sample = row / rows;
+    const int64_t voxel = row % rows * p_.ow + chunk.columns.begin;  // of the sample
+    const T* const image = grad_output + sample * voxels * p_.oc;
+    T* const to = thread->panels + r * run * width_;
+    if (channels_first_) {
+      for (int64_t panel = 0; panel < panels; ++panel) {
         const TransposeArgs<T> args = {
-            image + channel * voxels + voxel, voxels, to, width_, count, run};
+            image + (first + panel * width_) * voxels + voxel, voxels, to + panel * stride, width_,
+            std::min(width_, channels - panel * width_),       run};
         kernels_.transpose(&args);
-      } else {
-        const T* from = image + voxel * p_.oc + channel;
-        for (int64_t i = 0; i < run; ++i, from += p_.oc)
-          std::memcpy(to + i * width_, from, static_cast<size_t>(count) * sizeof(T));
+      }
+      continue;
+    }
+    // A few panels at a time: pixels lie far apart where the channels are many.
+    constexpr int64_t kPanels = 4;
+    for (int64_t panel = 0; panel < panels; panel += kPanels) {
+      const T* from = image + voxel * p_.oc + first + panel * width_;
+      const int64_t count = std::min(kPanels * width_, channels - panel * width_);
+      for (int64_t i = 0; i < run; ++i, from += p_.oc) {
+        T* at = to + panel * stride + i * width_;
+        int64_t c = 0;
+        for (; c + width_ <= count; c += width_, at += stride) {
+          if (width_ * sizeof(T) == kLineBytes) {  // a size known while compiling is fast
+            std::memcpy(at, from + c, kLineBytes);
+          } else {
+            std::memcpy(at, from + c, static_cast<size_t>(width_) * sizeof(T));
+          }
+        }
+        if (c < count) std::memcpy(at, from + c, static_cast<size_t>(count - c) * sizeof(T));
       }
     }
   }
@@ -401,7 +428,7 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
   const int64_t pixel = packed_ ? tile_ : channels_first_ ? portion.ic.size() : p.ic;
   const int64_t per_tile = kernels_.plane_rows;
   const int64_t tile_stride =
-      packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ : per_tile;
+      packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ + kPad : per_tile;
   // Output columns of the chunk at which tap t along the width meets the input.
   const auto columns_of = [&](int64_t t) {
     const int64_t at = t * p.dw - p.pw;
@@ -448,16 +475,23 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       ++rows;
     }
     if (rows == 0) continue;
+    // Rows that follow each other at one distance can pass as one where all their pixels take part.
+    const ptrdiff_t row_step = rows > 1 ? thread->a[1] - thread->a[0] : 0;
+    bool even = rows > 1 && rows == chunk.rows.size();
+    for (int64_t r = 2; r < rows && even; ++r)
+      even = thread->a[r] - thread->a[r - 1] == row_step;
 
     GemmPlaneArgs<T> args{};
-    args.groups = static_cast<int>(rows);
     args.load_c = 1;
-    const int64_t panel_stride = chunk.rows.size() * chunk.columns.size() * width_;
+    const int64_t panel_stride = this->panel_stride(chunk);
     // sums[m][n] += sum over the rows and columns `range`; m counts what is contiguous in the input
     // from pixel `at` on.
     const auto multiply = [&](Range range, int64_t at, int64_t count, T* c) {
       if (range.size() == 0) return;
-      args.k = range.size();
+      const bool one =
+          even && range.size() == chunk.columns.size() && row_step == range.size() * p.sw * pixel;
+      args.groups = one ? 1 : static_cast<int>(rows);
+      args.k = one ? rows * range.size() : range.size();
       const ptrdiff_t input_offset = (range.begin * p.sw + at) * pixel,
                       panel_offset = range.begin * width_;
       if (swapped_) {
@@ -524,7 +558,7 @@ void FilterGradientPrepared<T>::add_merged(int64_t rows, Range inner, int64_t co
                                            int64_t pixel, T* sums, Thread* thread) const {
   const int64_t per_tile = kernels_.plane_rows, count = p_.kw * icg_, pixels = inner.size();
   if (pixels == 0) return;
-  const int64_t tile_stride = rows * pixels * tile_;
+  const int64_t tile_stride = rows * pixels * tile_ + kPad;
   for (int64_t r = 0; r < rows; ++r) {
     const T* from = thread->a[r] + (inner.begin * p_.sw - p_.pw) * pixel;
     T* to = thread->tiles + r * pixels * tile_;

@@ -177,7 +177,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   // Products; each chain ends with a tile of sums to memory.
   const double chain = std::min(static_cast<double>(b.chain), tiles);
   const double multiply =
-      tiles * points * rows * co_vectors / (2 * kEfficiency) * (1 + 4 / std::max(1.0, chain));
+      tiles * points * rows * co_vectors / (2 * kEfficiency) * (1 + 8 / std::max(1.0, chain));
   // Transforms. Runs share no columns, their tiles do.
   const double shared = static_cast<double>(x.input_columns) / static_cast<double>(g.m[2] * b.run);
   const double input_elements = 2.0 * g.m[2] * shared * g.n[1] * g.n[0] + points;
@@ -204,7 +204,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double sum_bytes = static_cast<double>(x.sums_floats) * 4;
   seconds += 0.5 * stream_seconds(3 * line_bytes * blocks * std::max(input_passes, gradient_passes),
                                   line_bytes / 2, cpu);
-  seconds += 0.5 * stream_seconds(2 * sum_bytes * std::max(1.0, blocks), sum_bytes, cpu);
+  const double all_sums = points * static_cast<double>(g.ci * groups_of(g.co)) * kLineBytes;
+  seconds += stream_seconds(2 * all_sums * std::max(1.0, blocks), sum_bytes, cpu);
+  const double filter_bytes = static_cast<double>(g.ci * g.co * g.r[0] * g.r[1] * g.r[2]) * 4;
+  seconds += stream_seconds(2 * filter_bytes, filter_bytes, cpu);
   const double input_bytes = static_cast<double>(g.input[0] * g.input[1] * g.input[2]) *
                              static_cast<double>(groups_of(g.ci) * kLineBytes) * input_passes;
   const double gradient_bytes = static_cast<double>(g.output[0] * g.output[1] * g.output[2]) *
