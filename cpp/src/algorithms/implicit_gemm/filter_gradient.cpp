@@ -186,6 +186,20 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   };
   // Of one tap: a row of the input is packed for that tap alone, which costs more than the panels.
   while (taps * p.kw == 1 && size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 96) ic_pieces_ *= 2;
+  // Wide filters: what a pixel's input costs to pack grows with the pieces of output channels, its
+  // grad_output's with those of taps; the cheaper one is cut.
+  while (ocg_ >= 16 * width && size() > room) {
+    const bool cuts_columns = ceil_div(ocg_, oc_pieces_ * 2) >= 4 * width;
+    const int64_t rows_packed = taps * (merged_ ? p.kw : 1) * icg_ * oc_pieces_,
+                  columns_packed = ocg_ * tap_pieces_;
+    if (tap_pieces_ < taps && (columns_packed <= rows_packed || !cuts_columns)) {
+      tap_pieces_ = std::min(taps, tap_pieces_ * 2);
+    } else if (cuts_columns) {
+      oc_pieces_ *= 2;
+    } else {
+      break;
+    }
+  }
   while (size() > room && tap_pieces_ < p.kd) tap_pieces_ = p.kd;
   while (size() > room && tap_pieces_ < taps) tap_pieces_ = std::min(taps, tap_pieces_ * 2);
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= 2 * width) oc_pieces_ *= 2;
