@@ -330,12 +330,8 @@ def forward(
       activation: None, `"relu"`, `"leaky_relu"` (slope 0.2), `"sigmoid"` or `"tanh"`, applied to
         the sum with the bias.
       out: an array for the result: its shape and dtype, C-contiguous, overlapping no input.
-<<<<<<< HEAD
-      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"depthwise"`, `"winograd"` or a finer name that
-=======
-      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"planar"`, `"winograd"` or a finer name that
->>>>>>> c49b638 (planar: channels-first results go through the caches (34 -> 28 ms for 1 to 32 channels of 128^3); estimates fitted; docs)
-        `explain` reports.
+      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"planar"`, `"depthwise"`, `"winograd"`,
+        `"winograd_rows"` or a finer name that `explain` reports.
       accuracy: `"strict"` (direct summation), `"default"` (max error at most 1e-5 of max |output|
         in float32), `"fast"`
         (as default, until there is a path for bfloat16 hardware).
