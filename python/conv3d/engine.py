@@ -292,10 +292,11 @@ _BUFFER_BYTES = 1 << 17
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
-    """np.empty, large arrays in memory of the engine's cache, to which it returns with the array."""
+    """np.empty, large arrays in memory from the engine's cache, to which it returns with them."""
     if size < _BUFFER_BYTES:
         return np.empty(shape, dtype)
-    return np.ndarray(shape, dtype, buffer=_core.Buffer(size))
+    # NumPy's stubs name types where the buffer protocol is enough.
+    return np.ndarray(shape, dtype, buffer=_core.Buffer(size))  # type: ignore[arg-type]
 
 
 def forward(

@@ -5,7 +5,6 @@ Slicing and gathering stand in `array_slice_ops`, whose names are offered here t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
