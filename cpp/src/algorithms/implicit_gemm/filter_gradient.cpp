@@ -492,8 +492,7 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     // Rows that follow each other at one distance can pass as one where all their pixels take part.
     const ptrdiff_t row_step = rows > 1 ? thread->a[1] - thread->a[0] : 0;
     bool even = rows > 1 && rows == chunk.rows.size();
-    for (int64_t r = 2; r < rows && even; ++r)
-      even = thread->a[r] - thread->a[r - 1] == row_step;
+    for (int64_t r = 2; r < rows && even; ++r) even = thread->a[r] - thread->a[r - 1] == row_step;
 
     GemmPlaneArgs<T> args{};
     args.load_c = 1;

@@ -45,8 +45,8 @@ using implicit_gemm::Correlation;
 using implicit_gemm::CorrelationProblem;
 using implicit_gemm::make_correlations;
 
-constexpr int64_t kLine = 64;        // bytes
-constexpr int64_t kWholeRow = 256;   // results: longer rows are cut
+constexpr int64_t kLine = 64;         // bytes
+constexpr int64_t kWholeRow = 256;    // results: longer rows are cut
 constexpr int64_t kLongPiece = 1024;  // of rows that know no borders
 constexpr int64_t kMostPhases = 27;
 constexpr int64_t kItemsOfSample = 32;  // so that threads end together

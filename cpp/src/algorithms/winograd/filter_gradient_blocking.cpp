@@ -143,8 +143,7 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   // 64 to 96 tiles were best for 32 to 256 channels; more rounds more.
   int64_t tiles = std::clamp<int64_t>(l3 / 2 / tile_bytes, 16, 64);
   // A sample that nearly fits is one block: then its sums pass memory once.
-  if (g.tiles_per_sample() <= tiles + tiles / 2)
-    tiles = std::max(tiles, g.tiles_per_sample());
+  if (g.tiles_per_sample() <= tiles + tiles / 2) tiles = std::max(tiles, g.tiles_per_sample());
   return make_gradient_blocking(g, true, tiles, context);
 }
 
