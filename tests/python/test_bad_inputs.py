@@ -205,12 +205,22 @@ def test_empty_batch():  # 7
     assert engine.max_pool3d(x, 2, 2, "valid").shape == (0, 2, 2, 2, 4)
 
 
-def test_empty_extent_with_same_padding():  # 8
-    x = np.zeros((2, 4, 0, 4, 4), np.float32)
-    y = engine.forward(x, W, np.ones(6, np.float32), padding="same")
-    assert y.shape == (2, 4, 0, 4, 6)
-    assert engine.backward_input(x.shape, W, y, padding="same").shape == x.shape
-    assert not engine.backward_filter(x, W.shape, y, padding="same").any()
+@pytest.mark.parametrize("data_format", ["channels_last", "channels_first"])
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("algorithm", ["auto", "gemm", "winograd"])
+def test_empty_extent_with_same_padding(algorithm, axis, data_format):  # 8
+    def shape(channels):
+        extents = [4, 4, 4]
+        extents[axis] = 0
+        first = data_format == "channels_first"
+        return (2, channels, *extents) if first else (2, *extents, channels)
+
+    options = {"padding": "same", "data_format": data_format, "algorithm": algorithm}
+    x = np.zeros(shape(4), np.float32)
+    y = engine.forward(x, W, np.ones(6, np.float32), **options)
+    assert y.shape == shape(6)
+    assert engine.backward_input(x.shape, W, y, **options).shape == x.shape
+    assert not engine.backward_filter(x, W.shape, y, **options).any()
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,10 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   Selection selection{};
   std::vector<Option> options;
   const AlgorithmList list = algorithm_list();
+  // Nothing is multiplied in an empty tensor: no algorithm has to cut one into blocks, and the
+  // reference, the last of the list, writes what there is to write.
+  const bool empty =
+      sample.input_voxels() == 0 || sample.output_voxels() == 0 || sample.ic == 0 || sample.oc == 0;
   bool known = automatic;
   std::string refusals;
   for (int i = 0; i < list.size; ++i) {
@@ -102,7 +106,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
       }
       const bool converted = form.layout != sample.layout || form.dtype != sample.dtype;
       candidate.seconds =
-          algorithm.cost(form, single) + (converted ? conversion_seconds(sample) : 0);
+          empty ? 0 : algorithm.cost(form, single) + (converted ? conversion_seconds(sample) : 0);
       candidate.reason = converted ? "arrays are converted" : "";
       if (asked)
         options.push_back({&algorithm, form, candidate.seconds, selection.candidates.size()});
@@ -119,6 +123,13 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   // Ties go to the earlier entry of the registry.
   std::stable_sort(options.begin(), options.end(),
                    [](const Option& a, const Option& b) { return a.seconds < b.seconds; });
+  if (empty && !options.empty()) {
+    selection.algorithm = list.items[list.size - 1];
+    selection.inner = sample;
+    selection.prepared = selection.algorithm->prepare(sample, single);
+    selection.why = "a tensor is empty, so nothing is multiplied";
+    return selection;
+  }
   for (const Option& option : options) {
     std::unique_ptr<Prepared> prepared = option.algorithm->prepare(option.inner, single);
     // Direct summation is what accuracy "strict" is, so nothing better could take its place.

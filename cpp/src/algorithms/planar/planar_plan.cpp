@@ -280,6 +280,7 @@ Machine make_machine(const PlanContext& context, int lanes, int64_t size) {
 std::vector<Part> make_parts(const CorrelationProblem& problem, const Shape& s, const Machine& m) {
   std::vector<Part> parts;
   for (const Correlation& c : problem.parts) {
+    if (c.d.outputs == 0 || c.h.outputs == 0 || c.w.outputs == 0) continue;  // nothing to cut
     Part part{};
     part.c = c;
     if (s.first && can_flatten(c)) flatten(&part);
