@@ -18,6 +18,7 @@
 #include "kernels/dispatch.h"
 #include "plan/convert.h"
 #include "plan/plan.h"
+#include "plan/select.h"
 #include "problem/problem.h"
 #include "problem_sets.h"
 #include "runtime/cpu_info.h"
@@ -294,6 +295,26 @@ TEST_CASE("the choice does not depend on the batch") {
     CHECK(one.filter_key() == many.filter_key());
     CHECK(one.facts().error_bound <= kDefaultErrorBound);
   });
+}
+
+TEST_CASE("wide vectors are taken where they are full and computed at once") {
+  const KernelTableList tables = kernel_tables();
+  CpuInfo cpu = cpu_info();
+  cpu.features = ~0u;  // only estimates are asked for: nothing runs
+  cpu.vector_unit_bytes = 64;
+  PlanContext context{tables.items[0], &cpu, 1};
+  REQUIRE(std::string(context.kernels->name) == "avx512");
+  const auto chosen = [&](const std::string& channels) {
+    const Problem p = make_problem(testing::parse_problem("mb1_ic" + channels + "id32ih32iw32_oc" +
+                                                          channels + "_kd3kh3kw3_sd1sh1sw1_same"));
+    return std::string(select_algorithm(p, context, "auto").kernels->name);
+  };
+  CHECK(chosen("64") == "avx512");
+  CHECK(chosen("8") == "avx2");
+  cpu.vector_unit_bytes = 32;
+  CHECK(chosen("64") == "avx2");
+  context.kernels = tables.items[tables.size - 1];  // a cap holds
+  CHECK(chosen("8") == context.kernels->name);
 }
 
 TEST_CASE("the reference is the last resort and not a habit") {

@@ -231,6 +231,11 @@ TEST_CASE("features need the processor and the system") {
   CHECK(features_from_cpuid(kLeaf1, 1u << 5, 0xe7) ==
         (kCpuAvx2 | kCpuFma | kCpuF16c));  // masked by a hypervisor
   CHECK(features_from_cpuid(0, kLeaf7, 0xe7) == 0);
+  CHECK(vector_unit_bytes_from_cpuid(kAll, false, 0) == 64);
+  CHECK(vector_unit_bytes_from_cpuid(kAll, true, 0x6) == 32);  // Zen 4
+  CHECK(vector_unit_bytes_from_cpuid(kAll, true, 0xe) == 64);  // Zen 5's servers
+  CHECK(vector_unit_bytes_from_cpuid(kCpuAvx2 | kCpuFma, true, 0x6) == 32);
+  CHECK(vector_unit_bytes_from_cpuid(0, false, 0) == 16);
   const CpuInfo& cpu = cpu_info();
   CHECK(cpu.usable_threads >= 1);
   CHECK(cpu.physical_cores >= 1);

@@ -6,21 +6,28 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "algorithms/algorithm.h"
 #include "kernels/kernel_table.h"
 #include "problem/problem.h"
 #include "runtime/cpu_info.h"
 
 namespace conv3d {
 
-// Cycles a second that AVX2 and AVX-512 server cores sustain with two multiply-adds each. Without
-// FMA and with 4 lanes (the generic table) a multiply and an add take the place of one: half.
-inline double hertz(int lanes, DType dtype = DType::kFloat32) {
-  return lanes >= (dtype == DType::kFloat64 ? 4 : 8) ? 3e9 : 1.5e9;
+inline int lanes_of(const KernelTable& kernels, DType dtype) {
+  return dtype == DType::kFloat64 ? kernels.gemm.f64.lanes : kernels.gemm.f32.lanes;
 }
 
-inline double peak_flops(const KernelTable& kernels, DType dtype) {
-  const int lanes = dtype == DType::kFloat64 ? kernels.gemm.f64.lanes : kernels.gemm.f32.lanes;
-  return hertz(lanes, dtype) * 2 * 2 * lanes;
+// How often a second a core does two multiply-adds on whole vectors of a table: once a cycle, or
+// less often where the vectors are wider than the units that compute them. Without FMA and with
+// 128 bits (the generic table) a multiply and an add take the place of one: half.
+inline double hertz(const PlanContext& context) {
+  const size_t bytes = static_cast<size_t>(context.kernels->gemm.f32.lanes) * sizeof(float);
+  if (bytes < 32) return 1.5e9;
+  return 3e9 / static_cast<double>(std::max<size_t>(1, bytes / context.cpu->vector_unit_bytes));
+}
+
+inline double peak_flops(const PlanContext& context, DType dtype) {
+  return hertz(context) * 2 * 2 * lanes_of(*context.kernels, dtype);
 }
 
 // Bytes a second that one core reads or writes beyond its own caches: memory (measured 10 to 23 on

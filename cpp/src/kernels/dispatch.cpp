@@ -53,6 +53,15 @@ const KernelTable& select_kernel_table(unsigned features, const std::string& max
   throw Error(Status::kUnsupported, "no kernels were built that this processor can run");
 }
 
+std::vector<const KernelTable*> tables_up_to(const KernelTable& best, unsigned features) {
+  std::vector<const KernelTable*> tables{&best};
+  for (int i = 0, after = 0; i < kTableCount; ++i) {
+    if (after != 0 && runs_on(*kTables[i], features)) tables.push_back(kTables[i]);
+    if (kTables[i] == &best) after = 1;
+  }
+  return tables;
+}
+
 const KernelTable& kernel_table() {
   static const KernelTable& table = [&]() -> const KernelTable& {
     const char* name = std::getenv("CONV3D_MAX_ISA");

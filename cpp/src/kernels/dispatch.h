@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "kernels/kernel_table.h"
 
@@ -18,6 +19,9 @@ KernelTableList kernel_tables();
 // `max_isa` (all if empty). Throws Error{kInvalidArgument} for an unknown name and
 // Error{kUnsupported} for one that the processor cannot run.
 const KernelTable& select_kernel_table(unsigned features, const std::string& max_isa);
+
+// `best` and those of `features` that come after it, best first: what a plan may choose from.
+std::vector<const KernelTable*> tables_up_to(const KernelTable& best, unsigned features);
 
 // The table of this process: the best that the processor has, capped by the environment variable
 // CONV3D_MAX_ISA. Decided at the first call; throws as select_kernel_table does.

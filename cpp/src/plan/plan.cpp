@@ -43,8 +43,7 @@ struct Plan::Conversion {
 };
 
 Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(problem) {
-  const KernelTable& kernels = kernel_table();
-  const PlanContext context{&kernels, &cpu_info(), 1};
+  const PlanContext context{&kernel_table(), &cpu_info(), 1};
   Selection selection = select_algorithm(problem, context, algorithm);
   inner_ = selection.inner;
   prepared_ = std::move(selection.prepared);
@@ -52,7 +51,7 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
   facts_.family = selection.algorithm->family();
   facts_.detail = prepared_->detail();
   facts_.why = std::move(selection.why);
-  facts_.isa = facts_.family == "reference" ? "generic" : kernels.name;
+  facts_.isa = facts_.family == "reference" ? "generic" : selection.kernels->name;
   facts_.error_bound = prepared_->error_bound();
   if (problem_.dtype == DType::kFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-11);
   if (problem_.dtype == DType::kBFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-8);

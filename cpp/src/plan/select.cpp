@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "base/status.h"
+#include "kernels/dispatch.h"
 
 namespace conv3d {
 namespace {
@@ -53,8 +54,21 @@ std::string seconds_text(double seconds) {
   return text;
 }
 
+// The tables worth asking, those first that tie in their favour: no vector is wider than the units
+// that compute it, where there is a choice. Narrower than AVX2's they are only a last resort.
+std::vector<const KernelTable*> tables_to_ask(const PlanContext& context) {
+  std::vector<const KernelTable*> tables = tables_up_to(*context.kernels, context.cpu->features);
+  const auto bytes = [](const KernelTable* t) { return sizeof(float) * t->gemm.f32.lanes; };
+  while (tables.size() > 1 && bytes(tables.back()) < 32) tables.pop_back();
+  std::stable_partition(tables.begin(), tables.end(), [&](const KernelTable* t) {
+    return bytes(t) <= context.cpu->vector_unit_bytes;
+  });
+  return tables;
+}
+
 struct Option {
   const Algorithm* algorithm;
+  const KernelTable* kernels;
   Problem inner;
   double seconds;
   size_t candidate;
@@ -68,8 +82,10 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   const bool automatic = wanted == "auto";
   Problem sample = problem;
   sample.mb = 1;
-  PlanContext single = context;
-  single.threads = 1;
+  const auto single = [&](const KernelTable* kernels) {
+    return PlanContext{kernels, context.cpu, 1};
+  };
+  const std::vector<const KernelTable*> tables = tables_to_ask(context);
 
   // The forms in which an algorithm may be offered the problem, cheapest first.
   std::vector<Problem> forms{sample};
@@ -98,19 +114,25 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
     const bool asked = automatic || matches(algorithm, wanted);
     known = known || asked;
     Candidate candidate{algorithm.name(), algorithm.family(), -1, ""};
-    for (const Problem& form : forms) {
-      const std::string reason = algorithm.why_not(form, single);
-      if (!reason.empty()) {
-        if (candidate.reason.empty()) candidate.reason = reason;
-        continue;
+    for (const KernelTable* kernels : tables) {
+      for (const Problem& form : forms) {
+        const std::string reason = algorithm.why_not(form, single(kernels));
+        if (!reason.empty()) {
+          if (candidate.seconds < 0 && candidate.reason.empty()) candidate.reason = reason;
+          continue;
+        }
+        const bool converted = form.layout != sample.layout || form.dtype != sample.dtype;
+        const double seconds = empty ? 0
+                                     : algorithm.cost(form, single(kernels)) +
+                                           (converted ? conversion_seconds(sample) : 0);
+        if (candidate.seconds < 0 || seconds < candidate.seconds) {
+          candidate.seconds = seconds;
+          candidate.reason = converted ? "arrays are converted" : "";
+        }
+        if (asked)
+          options.push_back({&algorithm, kernels, form, seconds, selection.candidates.size()});
+        break;
       }
-      const bool converted = form.layout != sample.layout || form.dtype != sample.dtype;
-      candidate.seconds =
-          empty ? 0 : algorithm.cost(form, single) + (converted ? conversion_seconds(sample) : 0);
-      candidate.reason = converted ? "arrays are converted" : "";
-      if (asked)
-        options.push_back({&algorithm, form, candidate.seconds, selection.candidates.size()});
-      break;
     }
     if (asked && candidate.seconds < 0)
       refusals += std::string("; ") + algorithm.name() + ": " + candidate.reason;
@@ -125,13 +147,15 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
                    [](const Option& a, const Option& b) { return a.seconds < b.seconds; });
   if (empty && !options.empty()) {
     selection.algorithm = list.items[list.size - 1];
+    selection.kernels = context.kernels;
     selection.inner = sample;
-    selection.prepared = selection.algorithm->prepare(sample, single);
+    selection.prepared = selection.algorithm->prepare(sample, single(context.kernels));
     selection.why = "a tensor is empty, so nothing is multiplied";
     return selection;
   }
   for (const Option& option : options) {
-    std::unique_ptr<Prepared> prepared = option.algorithm->prepare(option.inner, single);
+    std::unique_ptr<Prepared> prepared =
+        option.algorithm->prepare(option.inner, single(option.kernels));
     // Direct summation is what accuracy "strict" is, so nothing better could take its place.
     const std::string family = option.algorithm->family();
     const bool bounded = option.inner.dtype == DType::kFloat32 && family.starts_with("winograd");
@@ -145,6 +169,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
       continue;
     }
     selection.algorithm = option.algorithm;
+    selection.kernels = option.kernels;
     selection.inner = option.inner;
     selection.prepared = std::move(prepared);
     const std::string estimate =

@@ -20,6 +20,7 @@ struct Candidate {
 
 struct Selection {
   const Algorithm* algorithm;
+  const KernelTable* kernels;
   Problem inner;  // what the algorithm is given: the problem, possibly in channels-last layout and
                   // float32
   std::unique_ptr<Prepared> prepared;
@@ -30,6 +31,8 @@ struct Selection {
 // The largest max|error| / max|output| that accuracy "default" allows in float32.
 inline constexpr double kDefaultErrorBound = 1e-5;
 
+// The instruction set is that of context.kernels or one below it: where channels leave wide vectors
+// half empty, or where wide vectors are computed in two halves, narrower ones are no slower.
 // `forced` is "auto", a family or a name; "auto" obeys CONV3D_ALGORITHM. The answer depends on one
 // sample and the filter, never on batch or threads, so that results do not either.
 // Throws Error{kInvalidArgument} for an unknown name, Error{kUnsupported} if a forced algorithm

@@ -68,12 +68,20 @@ unsigned read_features() {
   return features_from_cpuid(leaf1.c, cpuid(7).b, osxsave ? read_xcr0() : 0);
 }
 
+bool is_amd(const CpuInfo& info) {
+  return std::strcmp(info.vendor, "AuthenticAMD") == 0 ||
+         std::strcmp(info.vendor, "HygonGenuine") == 0;
+}
+
+size_t read_vector_unit_bytes(const CpuInfo& info) {
+  const unsigned leaf = cpuid(0x80000000u).a >= 0x8000001au ? cpuid(0x8000001au).a : 0;
+  return vector_unit_bytes_from_cpuid(info.features, is_amd(info), leaf);
+}
+
 // Deterministic cache parameters: leaf 4 (Intel), 0x8000001d (AMD); both have the same format.
 void read_caches(CpuInfo* info) {
   const unsigned extended = cpuid(0x80000000u).a;
-  const bool amd = std::strcmp(info->vendor, "AuthenticAMD") == 0 ||
-                   std::strcmp(info->vendor, "HygonGenuine") == 0;
-  const unsigned leaf = amd && extended >= 0x8000001du ? 0x8000001du : 4u;
+  const unsigned leaf = is_amd(*info) && extended >= 0x8000001du ? 0x8000001du : 4u;
   for (unsigned i = 0; i < 16; ++i) {
     const Registers r = cpuid(leaf, i);
     const unsigned type = r.a & 31u;
@@ -219,11 +227,13 @@ size_t physical_memory() {
 CpuInfo read_cpu_info() {
   CpuInfo info{};
   info.vendor = "unknown";
+  info.vector_unit_bytes = vector_unit_bytes_from_cpuid(0, false, 0);
   std::strcpy(info.model, "unknown");
 #if CONV3D_X86
   read_names(&info);
   info.features = read_features();
   read_caches(&info);
+  info.vector_unit_bytes = read_vector_unit_bytes(info);
 #endif
   // A hypervisor may hide the caches; small but real values keep blocking sane.
   if (info.l1d_bytes == 0) info.l1d_bytes = size_t{32} << 10;
@@ -273,6 +283,12 @@ unsigned features_from_cpuid(unsigned leaf1_ecx, unsigned leaf7_ebx, unsigned lo
     if (bit(leaf7_ebx, 31)) features |= kCpuAvx512vl;
   }
   return features;
+}
+
+size_t vector_unit_bytes_from_cpuid(unsigned features, bool amd, unsigned performance_leaf_eax) {
+  if ((features & kCpuAvx512f) != 0)
+    return amd && ((performance_leaf_eax >> 3) & 1u) == 0 ? 32 : 64;
+  return (features & kCpuAvx2) != 0 ? 32 : 16;
 }
 
 int cgroup_v1_cpus(const char* quota_us, const char* period_us) {

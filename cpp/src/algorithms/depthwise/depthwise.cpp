@@ -337,8 +337,8 @@ double cost(const Problem& problem, const PlanContext& context, double efficienc
   const double fill = channels / (std::ceil(channels / lanes) * lanes);
   const double bytes =
       (f64 ? 8.0 : 4.0) * static_cast<double>(problem.input_elements() + problem.output_elements());
-  const double arithmetic = problem.flops() / (peak_flops(*context.kernels, problem.dtype) *
-                                               efficiency * std::max(fill, 1e-3));
+  const double arithmetic =
+      problem.flops() / (peak_flops(context, problem.dtype) * efficiency * std::max(fill, 1e-3));
   return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / std::max(1, context.threads);
 }
 

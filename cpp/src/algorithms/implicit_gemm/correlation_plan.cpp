@@ -1032,7 +1032,7 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
                 (kStagingBytes * 0.55)
           : 0.0;
   const double arithmetic =
-      problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency) + transposed;
+      problem.flops() / (peak_flops(context, problem.dtype) * efficiency) + transposed;
   const int threads = std::max(1, context.threads);
   return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / threads;
 }

@@ -679,7 +679,7 @@ double filter_gradient_cost(const Problem& problem, const PlanContext& context) 
                                               problem.filter_elements());
   const double layout = problem.layout == Layout::kChannelsFirst ? 1.2 : 1.0;
   const double arithmetic =
-      layout * problem.flops() / (peak_flops(*context.kernels, problem.dtype) * efficiency);
+      layout * problem.flops() / (peak_flops(context, problem.dtype) * efficiency);
   return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / std::max(1, context.threads);
 }
 

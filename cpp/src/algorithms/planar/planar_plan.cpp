@@ -871,7 +871,7 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     staged += rows * pieces * slots * lines *
               (first ? channels * (15 + length * per_pixel) : 15 + length * channels * size / 8);
   }
-  const double arithmetic = samples * groups * (cycles + staged) / hertz(lanes, problem.dtype);
+  const double arithmetic = samples * groups * (cycles + staged) / hertz(context);
   const double source = size * samples * static_cast<double>(correlation.source_voxels) *
                         static_cast<double>(correlation.source_channels);
   const double result = size * samples * static_cast<double>(correlation.result_voxels) *

@@ -97,7 +97,7 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
   constexpr double kEfficiency = 0.87;
   const double lanes = context.kernels->gemm.f32.lanes;
-  const double cycles = hertz(context.kernels->gemm.f32.lanes);  // a second
+  const double cycles = hertz(context);  // a second
   const CpuInfo& cpu = *context.cpu;
   const double tiles = static_cast<double>(g.tiles_per_sample()), points = g.points();
   const double co = static_cast<double>(panel_columns(g.co, *context.kernels));

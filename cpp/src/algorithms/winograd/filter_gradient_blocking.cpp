@@ -162,7 +162,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
                                  const PlanContext& context) {
   constexpr double kEfficiency = 0.85, kTransformCycles = 2.3;
   const int lanes = context.kernels->gemm.f32.lanes;
-  const double cycles = hertz(lanes);
+  const double cycles = hertz(context);
   const CpuInfo& cpu = *context.cpu;
   const GradientLayout x = gradient_layout(g, b);
   const double tiles = static_cast<double>(g.tiles_per_sample()), points = g.points();

@@ -139,7 +139,7 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
 
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
   const double lanes = context.kernels->gemm.f32.lanes;
-  const double clock = hertz(context.kernels->gemm.f32.lanes);
+  const double clock = hertz(context);
   const double row_blocks = static_cast<double>(ceil_div(g.tiles(), b.tiles));
   const double planes = static_cast<double>(g.c.d.outputs),
                rows = planes * static_cast<double>(g.c.h.outputs);
