@@ -40,12 +40,10 @@
 namespace conv3d::implicit_gemm {
 namespace {
 
-// A chunk of k of one panel should stay in L1 beside the rows of A that stream past it.
-constexpr int64_t kChunkOfL1 = 2;  // 1 / 2
-// While all taps of a panel fit in this many L1 together, results stay in registers over all of
-// them: the panel then comes from L2 once per tile, which hardware prefetch hides, and C is not
-// read back.
-constexpr double kWholeInL1 = 1.5;
+// Results stay in registers over a chunk of k of one panel, of about this many L1: it comes from L2
+// once per tile, which hardware prefetch hides, and C is read back less often. Measured on Zen 4:
+// 3 to 20 % faster than with chunks that L1 holds.
+constexpr int64_t kChunkInL1 = 2;
 constexpr int64_t kBlockPixels =
     768;  // of a work item: pays for reading the filter from L2 or L3, and for borders
 constexpr int64_t kPointwiseBlockPixels =
@@ -225,7 +223,7 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
   int64_t kw = 1;
   for (const Correlation& c : correlation_.parts) kw = std::max(kw, c.w.taps);
   const int64_t widest = int64_t{kernels_.max_vectors} * kernels_.lanes;
-  const int64_t k_of_chunk = std::max<int64_t>(64, l1 / kChunkOfL1 / widest);
+  const int64_t k_of_chunk = std::max<int64_t>(64, l1 * kChunkInL1 / widest);
   const int64_t channels_of_chunk = std::max<int64_t>(64, k_of_chunk / kw);
   chunks_ =
       source_group_ * 2 <= channels_of_chunk * 3 ? 1 : ceil_div(source_group_, channels_of_chunk);
@@ -254,10 +252,7 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
     part.merged = c.w.taps == 1 || (can_merge && c.w.dilation == 1);
     const int64_t panel_of_group = c.w.taps * max_chunk() * widest;
     part.groups_per_call =
-        static_cast<double>(part.groups * panel_of_group) <= kWholeInL1 * static_cast<double>(l1)
-            ? part.groups
-            : std::clamp<int64_t>(l1 / kChunkOfL1 / std::max<int64_t>(1, panel_of_group), 1,
-                                  part.groups);
+        std::clamp<int64_t>(l1 * kChunkInL1 / std::max<int64_t>(1, panel_of_group), 1, part.groups);
     part.packed = packed_elements_;
     // The dot kernel pads k to whole vectors, once per (tap and) chunk.
     const int64_t pad = dot_ ? chunks_ * c.w.taps * kernels_.lanes : 0;
@@ -1014,7 +1009,9 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   const double vectors = std::max(1.0, std::ceil(result_group / lanes));
   const double fill = dot ? 0.7 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   const double k = source_group * static_cast<double>(problem.kw);
-  const double efficiency = 0.9 * std::max(fill, 1e-3) * k / (k + 1.0);
+  // Tiles of 32 registers hide the loads better than those of 16.
+  const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.94 : 0.9;
+  const double efficiency = tile * std::max(fill, 1e-3) * k / (k + 1.0);
   const double bytes =
       size * static_cast<double>(problem.input_elements() + problem.output_elements() +
                                  problem.filter_elements());

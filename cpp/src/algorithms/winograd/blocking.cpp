@@ -118,8 +118,11 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double columns = std::min(g.n[2], g.step[2]);
   const double in_elements = 2.0 * columns * g.n[1] * g.n[0] + points;
   const double out_elements = points + g.m[0] * (g.n[1] + g.m[1]) * static_cast<double>(g.n[2]);
-  const double in_cycles = tiles * in_elements * in_vectors * 2.3;
-  const double out_cycles = tiles * out_elements * out_vectors * 1.7;
+  // With a stride the points of the odd pixels are copies.
+  const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0;
+  const double copies = strided ? 0.75 : 1.0;
+  const double in_cycles = tiles * in_elements * in_vectors * 2.3 * copies;
+  const double out_cycles = tiles * out_elements * out_vectors * 1.7 * copies;
   const double source_bytes = static_cast<double>(g.source_voxels()) * in_vectors * lanes * 4;
   const double result_bytes = static_cast<double>(g.result_voxels()) * out_vectors * lanes * 4;
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
@@ -128,6 +131,12 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   double seconds = product + (in_cycles + out_cycles) / cycles;
   seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
              stream_seconds(result_bytes, result_bytes, cpu);
+  if (b.staged) {
+    // U and M are written by one stage and read by the next, through what holds a block of them.
+    const double bytes =
+        4.0 * points * static_cast<double>(groups_of(g.ci) + groups_of(g.co)) * kGroup;
+    seconds += stream_seconds(2 * bytes * tiles, bytes * per_block, cpu);
+  }
   // Through the staging, in lines; a transposition costs twice a copy.
   const double lines = static_cast<double>(g.source_voxels() * groups_of(g.ci)) * overlap;
   seconds += (g.channels_first ? 2 * lines * kLineBytes + 2 * result_bytes : lines * kLineBytes) /

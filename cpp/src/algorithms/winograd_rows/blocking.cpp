@@ -174,7 +174,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double items = rows * row_blocks / static_cast<double>(b.rows);
   return cycles / clock + stream_seconds(source * shared, source, *context.cpu) +
          stream_seconds(result, result, *context.cpu) +
-         0.4 * stream_seconds(filter * items, filter, *context.cpu) + 3 * kCallSeconds;
+         stream_seconds(filter * items, filter, *context.cpu) + 3 * kCallSeconds;
 }
 
 }  // namespace conv3d::winograd_rows
