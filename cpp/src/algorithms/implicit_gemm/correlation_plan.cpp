@@ -52,6 +52,7 @@ constexpr int64_t kTableBytes = 64 << 10;         // of pointers per work item t
 constexpr int64_t kTableBytesSparse = 512 << 10;  // where only the border's pixels have pointers
 constexpr int64_t kStridedBelow =
     2048;  // multiply-adds per pixel and (depth, height) tap: fewer do not pay for pointers
+constexpr int64_t kPackElements = 16 << 10;  // of the filter: the least that a thread takes
 
 struct Panel {
   int64_t first;  // channel of the group
@@ -145,6 +146,8 @@ class CorrelationPrepared final : public Prepared {
   struct Thread;
 
   void choose_blocks(Part* part);
+  void pack_tap(const Part& part, const T* filter, int64_t group, int64_t g, int64_t t,
+                int64_t panel_index, int64_t chunk, T* packed) const;
   size_t part_of_item(const int64_t* first_item, int64_t slabs, int64_t* index) const;
   void run_item(const Item& item, const Buffers& buffers, Thread* thread) const;
   void run_chunk(const Item& item, const Buffers& buffers, Thread* thread, int64_t chunk) const;
@@ -404,71 +407,81 @@ void CorrelationPrepared<T>::pack_filter(const void* filter_data, void* packed_d
                                          ThreadPool& pool, int threads) const {
   const T* const filter = static_cast<const T*>(filter_data);
   T* const packed = static_cast<T*>(packed_data);
-  const int64_t oc = problem_.oc, ic_group = problem_.ic / problem_.groups;
-  const int64_t kh = problem_.kh, kw = problem_.kw;
-  const bool backward = correlation_.backward;
+  const int64_t panels = static_cast<int64_t>(panels_.size());
   for (const Part& part : parts_) {
-    const Correlation& c = part.c;
-    const int64_t panels = static_cast<int64_t>(panels_.size());
-    const int64_t k_of_group =
-        c.w.taps * source_group_ + (dot_ ? chunks_ * c.w.taps * kernels_.lanes : 0);
-    pool.parallel_for(
-        correlation_.groups * panels, 1, threads, [&](int64_t begin, int64_t end, int) {
-          for (int64_t index = begin; index < end; ++index) {
-            const int64_t group = index / panels;
-            const Panel& panel = panels_[static_cast<size_t>(index % panels)];
-            T* const panel_base = packed + part.packed +
-                                  part.groups * k_of_group * (group * padded_group_ + panel.base);
-            for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-              const int64_t first = chunk_begin(chunk), count = chunk_size(chunk);
-              const int64_t row = part.merged ? c.w.taps * count : count;
-              const int64_t padded = static_cast<int64_t>(
-                  round_up(static_cast<size_t>(row), static_cast<size_t>(kernels_.lanes)));
-              // Padding of the dot form is booked per chunk and tap; what a merged k does not need
-              // stays unused.
-              T* out = panel_base +
-                       part.groups *
-                           (c.w.taps * first + (dot_ ? chunk * c.w.taps * kernels_.lanes : 0)) *
-                           panel.width;
-              for (int64_t g = 0; g < part.groups; ++g) {
-                const int64_t kd_index = c.d.tap_first + g / c.h.taps * c.d.tap_step;
-                const int64_t kh_index = c.h.tap_first + g % c.h.taps * c.h.tap_step;
-                T* const group_out =
-                    out +
-                    g * (c.w.taps * count + (dot_ ? c.w.taps * kernels_.lanes : 0)) * panel.width;
-                for (int64_t t = 0; t < c.w.taps; ++t) {
-                  const int64_t kw_index = c.w.tap_first + t * c.w.tap_step;
-                  const T* const tap =
-                      filter + ((kd_index * kh + kh_index) * kw + kw_index) * ic_group * oc;
-                  const auto element = [&](int64_t k,
-                                           int64_t n) {  // source and result channel of the group
-                    return backward ? tap[n * oc + group * source_group_ + k]
-                                    : tap[k * oc + group * result_group_ + n];
-                  };
-                  if (dot_) {
-                    for (int64_t n = 0; n < panel.columns; ++n) {
-                      T* const column = part.merged ? group_out + n * padded + t * count
-                                                    : group_out + (t * panel.columns + n) * padded;
-                      for (int64_t k = 0; k < count; ++k) column[k] = element(first + k, n);
-                      if (!part.merged || t == c.w.taps - 1) {
-                        T* const column_end =
-                            part.merged ? group_out + (n + 1) * padded : column + padded;
-                        for (T* p = column + count; p < column_end; ++p) *p = T(0);
-                      }
-                    }
-                  } else {
-                    T* at = group_out + t * count * panel.width;
-                    for (int64_t k = 0; k < count; ++k, at += panel.width) {
-                      for (int64_t n = 0; n < panel.columns; ++n)
-                        at[n] = element(first + k, panel.first + n);
-                      for (int64_t n = panel.columns; n < panel.width; ++n) at[n] = T(0);
-                    }
-                  }
-                }
-              }
-            }
-          }
-        });
+    // Taps innermost but one: the rows that a panel takes of a tap are read together.
+    const int64_t runs = part.groups * part.c.w.taps, pieces = panels * chunks_;
+    const int64_t elements = max_chunk() * ceil_div(padded_group_, std::max<int64_t>(1, panels));
+    pool.parallel_for(correlation_.groups * runs * pieces,
+                      1 + kPackElements / std::max<int64_t>(1, elements), threads,
+                      [&](int64_t begin, int64_t end, int) {
+                        for (int64_t index = begin; index < end; ++index) {
+                          const int64_t piece = index % pieces, run = index / pieces;
+                          pack_tap(part, filter, run / runs, run % runs / part.c.w.taps,
+                                   run % part.c.w.taps, piece / chunks_, piece % chunks_, packed);
+                        }
+                      });
+  }
+}
+
+// A panel of one chunk of channels of tap t along the width of group g of taps.
+template <class T>
+void CorrelationPrepared<T>::pack_tap(const Part& part, const T* filter, int64_t group, int64_t g,
+                                      int64_t t, int64_t panel_index, int64_t chunk,
+                                      T* packed) const {
+  const Correlation& c = part.c;
+  const bool backward = correlation_.backward;
+  const Panel& panel = panels_[static_cast<size_t>(panel_index)];
+  const int64_t first = chunk_begin(chunk), count = chunk_size(chunk);
+  // Padding of the dot form is booked per chunk and tap; what a merged k does not need stays
+  // unused.
+  const int64_t pad = dot_ ? kernels_.lanes : 0;
+  T* const group_out =
+      packed + part.packed +
+      part.groups * c.w.taps * (source_group_ + chunks_ * pad) *
+          (group * padded_group_ + panel.base) +
+      (part.groups * (first + chunk * pad) + g * (count + pad)) * c.w.taps * panel.width;
+  const int64_t kd = c.d.tap_first + g / c.h.taps * c.d.tap_step,
+                kh = c.h.tap_first + g % c.h.taps * c.h.tap_step,
+                kw = c.w.tap_first + t * c.w.tap_step;
+  // The tap's matrix lies as [source][result], backward as [result][source].
+  const int64_t oc = problem_.oc, ic_group = problem_.ic / problem_.groups;
+  const T* const matrix = filter + ((kd * problem_.kh + kh) * problem_.kw + kw) * ic_group * oc +
+                          (backward ? panel.first * oc + group * source_group_ + first
+                                    : first * oc + group * result_group_ + panel.first);
+  const auto transpose = [&](int64_t rows, int64_t columns, T* to, int64_t to_row) {
+    const TransposeArgs<T> args = {matrix, oc, to, to_row, rows, columns};
+    kernels_.transpose(&args);
+  };
+  const auto copy = [&](int64_t rows, int64_t columns, T* to, int64_t to_row) {
+    for (int64_t i = 0; i < rows; ++i) std::copy_n(matrix + i * oc, columns, to + i * to_row);
+  };
+  if (!dot_) {
+    T* const to = group_out + t * count * panel.width;
+    if (backward) {
+      transpose(panel.columns, count, to, panel.width);
+    } else {
+      copy(count, panel.columns, to, panel.width);
+    }
+    if (panel.columns < panel.width) {
+      for (int64_t k = 0; k < count; ++k)
+        std::fill(to + k * panel.width + panel.columns, to + (k + 1) * panel.width, T(0));
+    }
+    return;
+  }
+  const int64_t row = part.merged ? c.w.taps * count : count;
+  const int64_t padded =
+      static_cast<int64_t>(round_up(static_cast<size_t>(row), static_cast<size_t>(kernels_.lanes)));
+  T* const to = group_out + (part.merged ? t * count : t * panel.columns * padded);
+  if (backward) {
+    copy(panel.columns, count, to, padded);
+  } else {
+    transpose(count, panel.columns, to, padded);
+  }
+  if (!part.merged || t == c.w.taps - 1) {
+    const int64_t end = part.merged ? padded - t * count : padded;
+    for (int64_t n = 0; n < panel.columns; ++n)
+      std::fill(to + n * padded + count, to + n * padded + end, T(0));
   }
 }
 
