@@ -171,6 +171,56 @@ std::vector<double> apply3(const std::vector<double>& x, const int in[3], const 
   return y;
 }
 
+TEST_CASE("winograd: every number of the packed filter, any channel counts, both directions") {
+  std::mt19937 random(17);
+  std::normal_distribution<float> normal;
+  struct Channels {
+    int64_t ic, oc;
+  };
+  for (const KernelTable* table : runnable_tables())
+    for (const winograd::TileShape shape : {winograd::TileShape{{2, 2, 2}}, {{2, 4, 4}}})
+      for (const Channels channels :
+           {Channels{1, 3}, {17, 5}, {33, 40}, {7, 49}, {64, 16}, {200, 350}})
+        for (const Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
+          ProblemSpec spec =
+              testing::parse_problem("mb1_ic1id6ih8iw8_oc1_kd3kh3kw3_sd1sh1sw1_same");
+          spec.input_channels = channels.ic;
+          spec.output_channels = channels.oc;
+          spec.direction = direction;
+          const winograd::Geometry g = winograd::make_geometry(make_problem(spec), shape);
+          std::vector<float> filter(static_cast<size_t>(27 * channels.ic * channels.oc));
+          for (float& x : filter) x = normal(random);
+          Block block(winograd::packed_filter_floats(g, *table) * sizeof(float));
+          const float* const packed = block.as<float>();
+          winograd::pack_filter(g, *table, filter.data(), block.as<float>(), default_thread_pool(),
+                                2);
+          CAPTURE(table->name);
+          CAPTURE(channels.ic);
+          CAPTURE(channels.oc);
+          CHECK(block.intact());
+          const int64_t columns = winograd::panel_columns(g.co, *table), nr = table->winograd.nr;
+          const std::vector<double>* const matrix[] = {
+              &matrices(g.m[0], 3, 1).g, &matrices(g.m[1], 3, 1).g, &matrices(g.m[2], 3, 1).g};
+          // Every source and result channel of a small filter, some of a large one.
+          const int64_t step = channels.ic * channels.oc > 10000 ? 13 : 1;
+          size_t wrong = 0;
+          for (int64_t ci = 0; ci < g.ci; ci += step)
+            for (int64_t co = 0; co < columns; co += step) {
+              std::vector<double> taps(27);
+              for (int t = 0; t < 27 && co < g.co; ++t)
+                taps[t] = g.flipped ? filter[((26 - t) * g.co + co) * g.ci + ci]
+                                    : filter[(t * g.ci + ci) * g.co + co];
+              const std::vector<double> want = apply3(taps, g.r, g.n, matrix);
+              const int64_t panel = co / nr * nr, width = std::min(nr, columns - panel);
+              for (int p = 0; p < g.points(); ++p) {
+                const double got = packed[p * columns * g.ci + panel * g.ci + ci * width + co % nr];
+                if (!(std::abs(got - want[p]) <= 0x1p-24 * std::abs(want[p]) + 1e-13)) ++wrong;
+              }
+            }
+          CHECK(wrong == 0);
+        }
+}
+
 struct Axis3 {
   int m[3], r[3], s[3] = {1, 1, 1};
   int points(int axis) const { return s[axis] * (m[axis] - 1) + r[axis]; }

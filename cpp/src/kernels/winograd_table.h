@@ -59,18 +59,23 @@ struct WinogradOutputArgs {
   int stream;  // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
-// packed[p * position_stride + c] = (G x G x G) g of result channel c and one source channel:
-// in float64, rounded once.
+// Most source channels of a filter transform, and most of them times taps: what its scratch holds.
+inline constexpr int kWinogradFilterSources = 16, kWinogradFilterLines = 512;
+
+// packed[p * position_stride + s * source_step + c] = (G x G x G) g of source channel s and result
+// channel c: in float64, rounded once.
 struct WinogradFilterArgs {
-  const float* taps;         // first tap, first of the result channels
-  ptrdiff_t tap_stride;      // may be negative: taps in reverse order
-  ptrdiff_t channel_stride;  // between result channels
-  int channels;              // 0..width; packed beyond them are zeros
-  int width;                 // floats written per point, up to 16
+  const float* taps;     // first tap, first source channel, first of the result channels
+  ptrdiff_t tap_stride;  // may be negative: taps in reverse order
+  ptrdiff_t source_stride, channel_stride;  // between source and result channels; one of them is 1
+  int sources;
+  int channels;  // 0..width; packed beyond them are zeros
+  int width;     // floats written per point and source channel: whole vectors, up to 16
   int taps_d, taps_h, taps_w, points_d, points_h, points_w;
   const double *g_d, *g_h, *g_w;  // [points][taps]
   float* packed;
-  ptrdiff_t position_stride;
+  ptrdiff_t source_step, position_stride;  // floats
+  int stream;  // non-zero: write past the caches; packed is aligned to the vector
 };
 
 struct WinogradTable {

@@ -10,8 +10,8 @@
 // whole 64-byte lines. Nothing of a tile's arithmetic depends on its neighbours, on the layout or
 // on where the border lies: a pixel outside the image takes part as a zero.
 //
-// Included by isa_*.cpp after a simd/vec_*.h, epilogue.inl and gemm_ukernel.inl. Source: Lavin
-// and Gray 2016; nesting over axes and vectors over channels: Budden et al., Deep Tensor
+// Included by isa_*.cpp after a simd/vec_*.h, epilogue.inl, gemm_ukernel.inl and pack.inl. Source:
+// Lavin and Gray 2016; nesting over axes and vectors over channels: Budden et al., Deep Tensor
 // Convolution on Multicores, 2017.
 
 #include "kernels/cook_toom.h"
@@ -481,67 +481,150 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   if (stream_whole || stream_narrow) vstream_fence();
 }
 
-// One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R
-// of them src_stride apart to N of them dst_stride apart (in groups of 16 doubles). `g` is [N][R].
+// kLanesD of them in float64.
+static CONV3D_ALWAYS_INLINE VecD load_wide(const float* p) { return vwiden(p); }
+static CONV3D_ALWAYS_INLINE VecD load_wide(const double* p) { return vload(p); }
+
+// o = G x for N points of R taps, `g` is [N][R].
 template <int N, int R>
-static void filter_axis(const double* g, const double* src, ptrdiff_t src_stride,
-                        ptrdiff_t src_line, int lines, double* dst, ptrdiff_t dst_stride,
-                        ptrdiff_t dst_line) {
+static CONV3D_ALWAYS_INLINE void filter_line(const double* g, const VecD* x, VecD* o) {
+#pragma GCC unroll 8
+  for (int j = 0; j < N; ++j) {
+    o[j] = vmul(vset(g[j * R]), x[0]);
+#pragma GCC unroll 8
+    for (int k = 1; k < R; ++k) o[j] = vfma(vset(g[j * R + k]), x[k], o[j]);
+  }
+}
+
+// One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R
+// of them src_stride apart to N of them dst_stride apart (in groups of 16 numbers).
+template <int N, int R, class T>
+static void filter_axis(const double* g, const T* src, ptrdiff_t src_stride, ptrdiff_t src_line,
+                        int lines, double* dst, ptrdiff_t dst_stride, ptrdiff_t dst_line) {
   for (int line = 0; line < lines; ++line, src += src_line, dst += dst_line) {
     for (int v = 0; v < kWinogradGroup; v += kLanesD) {
-      VecD x[R];
+      VecD x[R], o[N];
 #pragma GCC unroll 8
-      for (int k = 0; k < R; ++k) x[k] = vload(src + k * src_stride + v);
+      for (int k = 0; k < R; ++k) x[k] = load_wide(src + k * src_stride + v);
+      filter_line<N, R>(g, x, o);
 #pragma GCC unroll 8
-      for (int j = 0; j < N; ++j) {
-        VecD sum = vmul(vset(g[j * R]), x[0]);
-#pragma GCC unroll 8
-        for (int k = 1; k < R; ++k) sum = vfma(vset(g[j * R + k]), x[k], sum);
-        vstore(dst + j * dst_stride + v, sum);
-      }
+      for (int j = 0; j < N; ++j) vstore(dst + j * dst_stride + v, o[j]);
     }
   }
 }
 
+// The last axis, rounded and written to where it stays: for each of `lines` positions the lines of
+// all source channels one after the other, so that what adjoins in memory is written together.
+template <int N, int R, bool kStream>
+static void filter_last_axis(const double* src, ptrdiff_t source_size, int sources, int lines,
+                             const WinogradFilterArgs* a, float* packed) {
+  const ptrdiff_t src_stride = static_cast<ptrdiff_t>(lines) * kWinogradGroup,
+                  dst_stride = lines * a->position_stride;
+  for (int line = 0; line < lines; ++line, src += kWinogradGroup, packed += a->position_stride) {
+    for (int s = 0; s < sources; ++s) {
+      const double* from = src + s * source_size;
+      float* to = packed + s * a->source_step;
+      for (int v = 0; v < a->width; v += kLanesF) {
+        VecD x[2][R], o[2][N];
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+#pragma GCC unroll 8
+          for (int k = 0; k < R; ++k)
+            x[half][k] = vload(from + k * src_stride + v + half * kLanesD);
+          filter_line<N, R>(a->g_d, x[half], o[half]);
+        }
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j) {
+          const VecF rounded = vnarrow(o[0][j], o[1][j]);
+          if constexpr (kStream) {
+            vstream(to + j * dst_stride + v, rounded);
+          } else {
+            vstore(to + j * dst_stride + v, rounded);
+          }
+        }
+      }
+    }
+  }
+}
+static_assert(kLanesF == 2 * kLanesD);
+
+using FilterTapsFn = void (*)(const double*, const float*, ptrdiff_t, ptrdiff_t, int, double*,
+                              ptrdiff_t, ptrdiff_t);
 using FilterAxisFn = void (*)(const double*, const double*, ptrdiff_t, ptrdiff_t, int, double*,
                               ptrdiff_t, ptrdiff_t);
+using FilterLastFn = void (*)(const double*, ptrdiff_t, int, int, const WinogradFilterArgs*,
+                              float*);
+struct FilterAxis {
+  FilterTapsFn taps;
+  FilterAxisFn axis;
+  FilterLastFn last, last_stream;
+};
+template <int N, int R>
+static constexpr FilterAxis kFilterAxis = {filter_axis<N, R, float>, filter_axis<N, R, double>,
+                                           filter_last_axis<N, R, false>,
+                                           filter_last_axis<N, R, true>};
 
-static FilterAxisFn filter_axis_fn(int points, int taps) {
+static const FilterAxis& filter_axis_of(int points, int taps) {
   switch (points * 8 + taps) {
-    case 1 * 8 + 1: return filter_axis<1, 1>;
-    case 3 * 8 + 2: return filter_axis<3, 2>;
-    case 4 * 8 + 2: return filter_axis<4, 2>;
-    case 5 * 8 + 2: return filter_axis<5, 2>;
-    case 4 * 8 + 3: return filter_axis<4, 3>;
-    case 5 * 8 + 3: return filter_axis<5, 3>;
-    case 6 * 8 + 3: return filter_axis<6, 3>;
-    case 7 * 8 + 3: return filter_axis<7, 3>;
-    case 5 * 8 + 4: return filter_axis<5, 4>;
-    case 6 * 8 + 4: return filter_axis<6, 4>;
-    case 6 * 8 + 5: return filter_axis<6, 5>;
-    default: return filter_axis<7, 5>;
+    case 1 * 8 + 1: return kFilterAxis<1, 1>;
+    case 3 * 8 + 2: return kFilterAxis<3, 2>;
+    case 4 * 8 + 2: return kFilterAxis<4, 2>;
+    case 5 * 8 + 2: return kFilterAxis<5, 2>;
+    case 4 * 8 + 3: return kFilterAxis<4, 3>;
+    case 5 * 8 + 3: return kFilterAxis<5, 3>;
+    case 6 * 8 + 3: return kFilterAxis<6, 3>;
+    case 7 * 8 + 3: return kFilterAxis<7, 3>;
+    case 5 * 8 + 4: return kFilterAxis<5, 4>;
+    case 6 * 8 + 4: return kFilterAxis<6, 4>;
+    case 6 * 8 + 5: return kFilterAxis<6, 5>;
+    default: return kFilterAxis<7, 5>;
   }
 }
 
 static void winograd_filter_transform(const WinogradFilterArgs* a) {
   constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
-  alignas(64) double odd[kMax * kMax * kMax * kG], even[kMax * kMax * kTaps * kG];
+  constexpr int kMiddle = 256;  // lines of float64 before the last axis: 32 KB
+  static_assert(kMiddle >= kTaps * kMax * kMax);
+  alignas(64) float lines[kWinogradFilterLines * kG];     // [tap][source][16]
+  alignas(64) double along_w[kTaps * kTaps * kMax * kG];  // [r0][r1][n2][16] of a source channel
+  alignas(64) double middle[kMiddle * kG];                // [source][r0][n1][n2][16]
   const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
             r2 = a->taps_w;
-  const int taps = r0 * r1 * r2;
+  const int taps = r0 * r1 * r2, tap_floats = a->sources * kG;
+  if (a->channels < kG) {
+    for (int i = 0; i < taps * tap_floats; ++i) lines[i] = 0;
+  }
   const float* tap = a->taps;
-  for (int t = 0; t < taps; ++t, tap += a->tap_stride)
-    for (int c = 0; c < kG; ++c)
-      even[t * kG + c] = c < a->channels ? static_cast<double>(tap[c * a->channel_stride]) : 0.0;
-  // [r0][r1][r2] -> [r0][r1][n2] -> [r0][n1][n2] -> [n0][n1][n2], 16 doubles each
-  filter_axis_fn(n2, r2)(a->g_w, even, kG, r2 * kG, r0 * r1, odd, kG, n2 * kG);
-  const FilterAxisFn along_h = filter_axis_fn(n1, r1);
-  for (int d = 0; d < r0; ++d)
-    along_h(a->g_h, odd + d * r1 * n2 * kG, n2 * kG, kG, n2, even + d * n1 * n2 * kG, n2 * kG, kG);
-  filter_axis_fn(n0, r0)(a->g_d, even, n1 * n2 * kG, kG, n1 * n2, odd, n1 * n2 * kG, kG);
-  float* packed = a->packed;
-  for (int p = 0; p < n0 * n1 * n2; ++p, packed += a->position_stride)
-    for (int c = 0; c < a->width; ++c) packed[c] = static_cast<float>(odd[p * kG + c]);
+  for (int t = 0; t < taps; ++t, tap += a->tap_stride) {
+    float* to = lines + t * tap_floats;
+    if (a->channel_stride == 1) {
+      for (int s = 0; s < a->sources; ++s) {
+        const float* from = tap + s * a->source_stride;
+        for (int v = 0; v < a->channels; v += kLanesF)
+          vstore(to + s * kG + v, load_lanes(from + v, a->channels - v));
+      }
+    } else {
+      const TransposeArgs<float> transposed = {tap, a->channel_stride, to,
+                                               kG,  a->channels,       a->sources};
+      transpose_block(&transposed);
+    }
+  }
+  const FilterAxis &axis_w = filter_axis_of(n2, r2), &axis_h = filter_axis_of(n1, r1),
+                   &axis_d = filter_axis_of(n0, r0);
+  const FilterLastFn last = a->stream != 0 ? axis_d.last_stream : axis_d.last;
+  const int plane = n1 * n2, source_size = r0 * plane * kG, most = kMiddle * kG / source_size;
+  for (int first = 0; first < a->sources; first += most) {
+    const int count = a->sources - first < most ? a->sources - first : most;
+    for (int s = 0; s < count; ++s) {
+      axis_w.taps(a->g_w, lines + (first + s) * kG, tap_floats, r2 * tap_floats, r0 * r1, along_w,
+                  kG, n2 * kG);
+      for (int d = 0; d < r0; ++d)
+        axis_h.axis(a->g_h, along_w + d * r1 * n2 * kG, n2 * kG, kG, n2,
+                    middle + s * source_size + d * plane * kG, n2 * kG, kG);
+    }
+    last(middle, source_size, count, plane, a, a->packed + first * a->source_step);
+  }
+  if (a->stream != 0) vstream_fence();
 }
 
 static constexpr WinogradTable kWinogradTable = {kLinesNr,

@@ -37,7 +37,25 @@ static inline simde__m256 conv3d_gap_extractf32x8_ps(simde__m512 v, int half) {
   simde_mm512_storeu_ps(lanes, v);
   return simde_mm256_loadu_ps(lanes + 8 * half);
 }
+static inline simde__m512d conv3d_gap_cvtps_pd(simde__m256 v) {
+  float from[8];
+  double to[8];
+  simde_mm256_storeu_ps(from, v);
+  for (int i = 0; i < 8; ++i) to[i] = from[i];
+  return simde_mm512_loadu_pd(to);
+}
+static inline simde__m256 conv3d_gap_cvtpd_ps(simde__m512d v) {
+  double from[8];
+  float to[8];
+  simde_mm512_storeu_pd(from, v);
+  for (int i = 0; i < 8; ++i) to[i] = static_cast<float>(from[i]);
+  return simde_mm256_loadu_ps(to);
+}
 
+#undef _mm512_cvtps_pd
+#undef _mm512_cvtpd_ps
+#define _mm512_cvtps_pd(v) conv3d_gap_cvtps_pd(v)
+#define _mm512_cvtpd_ps(v) conv3d_gap_cvtpd_ps(v)
 #undef _mm512_extractf32x8_ps
 #define _mm512_extractf32x8_ps(v, half) conv3d_gap_extractf32x8_ps(v, half)
 #undef _mm512_maskz_loadu_ps

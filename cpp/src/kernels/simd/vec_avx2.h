@@ -71,6 +71,13 @@ static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
   _mm256_maskstore_pd(p, vmask_d(n), v);
 }
 
+// kLanesD floats as doubles, and two vectors of doubles rounded to floats.
+static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) { return _mm256_cvtps_pd(_mm_loadu_ps(p)); }
+static CONV3D_ALWAYS_INLINE VecF vnarrow(VecD low, VecD high) {
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(low)), _mm256_cvtpd_ps(high),
+                              1);
+}
+
 static CONV3D_ALWAYS_INLINE VecF vset(float x) { return _mm256_set1_ps(x); }
 static CONV3D_ALWAYS_INLINE VecD vset(double x) { return _mm256_set1_pd(x); }
 static CONV3D_ALWAYS_INLINE VecF vzero() { return _mm256_setzero_ps(); }

@@ -71,6 +71,13 @@ static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
   _mm512_mask_storeu_pd(p, vmask_d(n), v);
 }
 
+static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) {
+  return _mm512_cvtps_pd(_mm256_loadu_ps(p));
+}
+static CONV3D_ALWAYS_INLINE VecF vnarrow(VecD low, VecD high) {
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low)), _mm512_cvtpd_ps(high), 1);
+}
+
 static CONV3D_ALWAYS_INLINE VecF vset(float x) { return _mm512_set1_ps(x); }
 static CONV3D_ALWAYS_INLINE VecD vset(double x) { return _mm512_set1_pd(x); }
 static CONV3D_ALWAYS_INLINE VecF vzero() { return _mm512_setzero_ps(); }

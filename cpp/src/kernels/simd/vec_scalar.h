@@ -73,6 +73,13 @@ static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream_fence() {}
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void*) {}
+static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) {
+  return lanes_d([&](int i) { return static_cast<double>(p[i]); });
+}
+static CONV3D_ALWAYS_INLINE VecF vnarrow(VecD low, VecD high) {
+  return lanes_f(
+      [&](int i) { return static_cast<float>(i < kLanesD ? low[i] : high[i - kLanesD]); });
+}
 static CONV3D_ALWAYS_INLINE VecF vset(float x) {
   return lanes_f([&](int) { return x; });
 }
