@@ -36,6 +36,8 @@ inline constexpr double kMemoryBytes = 12e9;
 inline constexpr double kSharedCacheBytes = 30e9;
 // Copying between layouts through scratch that stays in a core's own caches.
 inline constexpr double kStagingBytes = 20e9;
+// Bytes a second of a filter that is packed one number at a time, from wherever it lies.
+inline constexpr double kGatherBytes = 4e9;
 
 // What a call costs beside its arithmetic.
 inline constexpr double kCallSeconds = 1e-6;
@@ -61,6 +63,13 @@ inline double stream_seconds(double bytes, double resident, const CpuInfo& cpu) 
   if (resident <= static_cast<double>(l2_bytes(cpu)) / 2) return 0;
   return bytes /
          (resident <= static_cast<double>(l3_bytes(cpu)) / 2 ? kSharedCacheBytes : kMemoryBytes);
+}
+
+// Packing a filter: what is read and what is written. `forward` leaves it out, because a plan packs
+// its filter once; backward_input is a step of training and gets a new filter with every call.
+inline double packing_seconds(double filter_bytes, double packed_bytes, const CpuInfo& cpu) {
+  const double bytes = filter_bytes + packed_bytes;
+  return bytes / (bytes <= static_cast<double>(l2_bytes(cpu)) / 2 ? kStagingBytes : kMemoryBytes);
 }
 
 }  // namespace conv3d

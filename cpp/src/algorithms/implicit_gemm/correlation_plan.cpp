@@ -1043,8 +1043,13 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
           : 0.0;
   const double arithmetic =
       problem.flops() / (peak_flops(context, problem.dtype) * efficiency) + transposed;
+  const double filter = size * static_cast<double>(problem.filter_elements());
+  const double packing =
+      backward ? packing_seconds(filter, dot ? filter : filter * vectors * lanes / result_group,
+                                 *context.cpu)
+               : 0.0;
   const int threads = std::max(1, context.threads);
-  return kCallSeconds + std::max(arithmetic, bytes / kMemoryBytes) / threads;
+  return kCallSeconds + (std::max(arithmetic, bytes / kMemoryBytes) + packing) / threads;
 }
 
 }  // namespace conv3d::implicit_gemm

@@ -878,8 +878,14 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
                         static_cast<double>(correlation.result_channels);
   const double all = source + result + size * static_cast<double>(problem.filter_elements());
   const double memory = all / kMemoryBytes;
-  return kCallSeconds + (std::max(arithmetic, memory) + 0.3 * std::min(arithmetic, memory)) /
-                            std::max(1, context.threads);
+  // A new filter with every call; see packing_seconds.
+  const double packing =
+      problem.direction == Direction::kBackwardInput
+          ? 2 * size * static_cast<double>(problem.filter_elements()) / kGatherBytes
+          : 0.0;
+  return kCallSeconds +
+         (std::max(arithmetic, memory) + 0.3 * std::min(arithmetic, memory) + packing) /
+             std::max(1, context.threads);
 }
 
 }  // namespace conv3d::planar

@@ -96,6 +96,7 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
 // of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and element.
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
   constexpr double kEfficiency = 0.87;
+  constexpr double kFilterTransform = 1.5;  // cycles of a vector of terms: two multiply-adds
   const double lanes = context.kernels->gemm.f32.lanes;
   const double cycles = hertz(context);  // a second
   const CpuInfo& cpu = *context.cpu;
@@ -141,6 +142,14 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double lines = static_cast<double>(g.source_voxels() * groups_of(g.ci)) * overlap;
   seconds += (g.channels_first ? 2 * lines * kLineBytes + 2 * result_bytes : lines * kLineBytes) /
              kStagingBytes;
+  if (g.flipped) {  // a new filter with every call; see packing_seconds
+    const double taps = g.r[0] * g.r[1] * g.r[2];
+    // Multiply-adds of the axes in float64: half as many lanes.
+    const double terms =
+        g.r[0] * g.r[1] * g.n[2] * g.r[2] + g.r[0] * g.n[1] * g.n[2] * g.r[1] + points * g.r[0];
+    seconds += kFilterTransform * terms * static_cast<double>(g.ci) * out_vectors / cycles +
+               packing_seconds(taps * static_cast<double>(g.ci) * co * 4, filter_bytes, cpu);
+  }
   return seconds + 3 * kCallSeconds;  // three phases
 }
 
