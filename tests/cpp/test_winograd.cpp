@@ -36,6 +36,9 @@ struct MatrixSet {
   int m, r, n;
   std::vector<double> a, g, b;  // A^T, G, B^T
   int stride = 1;
+  int merge = kSplitNone;  // kSplitMerge or kSplitMergePlain
+  int outputs() const { return merge != kSplitNone ? 2 * m : m; }
+  int window() const { return merge != kSplitNone ? m + 1 : n; }
 };
 
 template <int M, int R>
@@ -93,6 +96,26 @@ MatrixSet plain(int m) {
   return s;
 }
 
+// The results of two taps and those of the tap between them, in turns, from one window.
+MatrixSet merged(const MatrixSet& two, int merge) {
+  const int m = two.m, late = merge == kSplitMerge ? 1 : 0;
+  MatrixSet s{m, 3, 2 * m + 1, {}, {}, {}, 2, merge};
+  s.a.resize(s.outputs() * s.n);
+  s.g.resize(s.n * s.r);
+  s.b.resize(s.n * s.window());
+  for (int j = 0; j < two.n; ++j) {
+    for (int i = 0; i < m; ++i) s.a[(2 * i + 1 - late) * s.n + j] = two.a[i * two.n + j];
+    for (int k = 0; k < 2; ++k) s.g[j * 3 + 2 * k] = two.g[j * 2 + k];
+    for (int k = 0; k < two.n; ++k) s.b[j * s.window() + k] = two.b[j * two.n + k];
+  }
+  for (int i = 0; i < m; ++i) {
+    s.a[(2 * i + late) * s.n + two.n + i] = 1;
+    s.g[(two.n + i) * 3 + 1] = 1;
+    s.b[(two.n + i) * s.window() + i + late] = 1;
+  }
+  return s;
+}
+
 const std::vector<MatrixSet>& matrix_sets() {
   static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(),
                                               matrix_set<2, 2>(),
@@ -108,13 +131,17 @@ const std::vector<MatrixSet>& matrix_sets() {
                                               interleaved(matrix_set<2, 2>(), plain(2)),
                                               interleaved(matrix_set<3, 2>(), plain(3)),
                                               interleaved(matrix_set<2, 2>(), matrix_set<2, 2>()),
-                                              interleaved(matrix_set<2, 3>(), matrix_set<2, 2>())};
+                                              interleaved(matrix_set<2, 3>(), matrix_set<2, 2>()),
+                                              merged(matrix_set<2, 2>(), kSplitMerge),
+                                              merged(matrix_set<3, 2>(), kSplitMerge),
+                                              merged(matrix_set<2, 2>(), kSplitMergePlain),
+                                              merged(matrix_set<3, 2>(), kSplitMergePlain)};
   return sets;
 }
 
-const MatrixSet& matrices(int m, int r, int stride) {
+const MatrixSet& matrices(int m, int r, int stride, int merge) {
   for (const MatrixSet& s : matrix_sets())
-    if (s.m == m && s.r == r && (s.stride == stride || r == 1)) return s;
+    if (s.m == m && s.r == r && (s.stride == stride || r == 1) && s.merge == merge) return s;
   throw std::logic_error("no such F(m, r)");
 }
 
@@ -125,22 +152,28 @@ TEST_CASE(
   for (const MatrixSet& s : matrix_sets()) {
     CAPTURE(s.m);
     CAPTURE(s.r);
-    std::vector<double> d(s.n), g(s.r);
+    std::vector<double> d(s.window()), g(s.r);
     for (double& x : d) x = normal(random);
     for (double& x : g) x = normal(random);
     CAPTURE(s.stride);
     const double* packed_with = winograd::filter_matrix(s.m, s.r, s.stride);
     REQUIRE(packed_with != nullptr);
     for (int i = 0; i < s.n * s.r; ++i) CHECK(packed_with[i] == s.g[i]);
-    for (int i = 0; i < s.m; ++i) {
+    for (int i = 0; i < s.outputs(); ++i) {
       double y = 0, direct = 0;
       for (int j = 0; j < s.n; ++j) {
         double u = 0, v = 0;
-        for (int k = 0; k < s.n; ++k) u += s.b[j * s.n + k] * d[k];
+        for (int k = 0; k < s.window(); ++k) u += s.b[j * s.window() + k] * d[k];
         for (int k = 0; k < s.r; ++k) v += s.g[j * s.r + k] * g[k];
         y += s.a[i * s.n + j] * u * v;
       }
-      for (int k = 0; k < s.r; ++k) direct += d[s.stride * i + k] * g[k];
+      if (s.merge == kSplitNone) {
+        for (int k = 0; k < s.r; ++k) direct += d[s.stride * i + k] * g[k];
+      } else if ((i % 2 == 0) == (s.merge == kSplitMerge)) {
+        direct = d[i / 2] * g[0] + d[i / 2 + 1] * g[2];
+      } else {
+        direct = d[i / 2 + (s.merge == kSplitMerge ? 1 : 0)] * g[1];
+      }
       CHECK(y == doctest::Approx(direct).epsilon(1e-12));
     }
   }
@@ -223,7 +256,17 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
 
 struct Axis3 {
   int m[3], r[3], s[3] = {1, 1, 1};
-  int points(int axis) const { return s[axis] * (m[axis] - 1) + r[axis]; }
+  int merge[3] = {kSplitNone, kSplitNone, kSplitNone};
+  int points(int axis) const { return matrix(axis).n; }
+  int window(int axis) const { return matrix(axis).window(); }
+  int outputs(int axis) const { return matrix(axis).outputs(); }
+  int split(int axis) const {
+    return merge[axis] != kSplitNone ? merge[axis] : winograd::split_of(r[axis], s[axis]);
+  }
+  int step(int axis) const { return merge[axis] != kSplitNone ? m[axis] : s[axis] * m[axis]; }
+  const MatrixSet& matrix(int axis) const {
+    return matrices(m[axis], r[axis], s[axis], merge[axis]);
+  }
 };
 const Axis3 kTransformShapes[] = {{{4, 4, 4}, {3, 3, 3}},
                                   {{2, 3, 4}, {3, 3, 3}},
@@ -239,7 +282,11 @@ const Axis3 kTransformShapes[] = {{{4, 4, 4}, {3, 3, 3}},
                                   {{4, 2, 3}, {3, 3, 3}, {1, 2, 2}},
                                   {{2, 2, 2}, {5, 4, 5}, {2, 2, 2}},
                                   {{2, 2, 2}, {4, 5, 4}, {2, 2, 2}},
-                                  {{3, 1, 1}, {3, 1, 1}, {2, 1, 3}}};
+                                  {{3, 1, 1}, {3, 1, 1}, {2, 1, 3}},
+                                  {{2, 3, 2}, {3, 3, 3}, {2, 2, 2}, {3, 4, 4}},
+                                  {{3, 2, 3}, {3, 3, 3}, {2, 2, 2}, {4, 3, 3}},
+                                  {{3, 4, 2}, {3, 3, 3}, {2, 1, 2}, {3, 0, 3}},
+                                  {{1, 3, 3}, {1, 3, 3}, {1, 2, 2}, {0, 3, 4}}};
 
 TEST_CASE(
     "winograd: input transform against float64, borders as zeros, neighbours sharing columns") {
@@ -254,13 +301,14 @@ TEST_CASE(
           CAPTURE(channels);
           CAPTURE(origin);
           const int extent[3] = {6, 7, 11}, tiles = 3;
-          int n[3];
+          int n[3], in[3];
           const std::vector<double>* b[3];
           for (int a = 0; a < 3; ++a) {
             n[a] = shape.points(a);
-            b[a] = &matrices(shape.m[a], shape.r[a], shape.s[a]).b;
+            in[a] = shape.window(a);
+            b[a] = &shape.matrix(a).b;
           }
-          const int points = n[0] * n[1] * n[2];
+          const int points = n[0] * n[1] * n[2], pixels = in[0] * in[1] * in[2];
           // Beyond the group's channels lies NaN: a lane that is read shows.
           std::vector<float> image(static_cast<size_t>(extent[0]) * extent[1] * extent[2] * 16,
                                    std::numeric_limits<float>::quiet_NaN());
@@ -270,9 +318,9 @@ TEST_CASE(
           Block block(points * position * sizeof(float));
           std::fill_n(block.as<float>(), points * position, -77.0f);
           WinogradInputArgs args{};
-          args.split_d = winograd::split_of(shape.r[0], shape.s[0]);
-          args.split_h = winograd::split_of(shape.r[1], shape.s[1]);
-          args.split_w = winograd::split_of(shape.r[2], shape.s[2]);
+          args.split_d = shape.split(0);
+          args.split_h = shape.split(1);
+          args.split_w = shape.split(2);
           args.gap = gap;
           args.source = image.data();
           args.stride_w = 16;
@@ -285,7 +333,7 @@ TEST_CASE(
           args.points_d = n[0];
           args.points_h = n[1];
           args.points_w = n[2];
-          args.step_w = shape.s[2] * shape.m[2];
+          args.step_w = shape.step(2);
           args.tiles = tiles;
           args.channels = channels;
           args.u = block.as<float>();
@@ -299,15 +347,15 @@ TEST_CASE(
           double worst = 0;
           for (int tile = 0; tile < tiles; ++tile)
             for (int c = 0; c < channels; ++c) {
-              std::vector<double> window(points);
-              for (int i = 0; i < points; ++i) {
-                const int d = origin + i / (n[1] * n[2]), h = origin + i / n[2] % n[1],
-                          w = origin + tile * args.step_w + i % n[2];
+              std::vector<double> window(pixels);
+              for (int i = 0; i < pixels; ++i) {
+                const int d = origin + i / (in[1] * in[2]), h = origin + i / in[2] % in[1],
+                          w = origin + tile * args.step_w + i % in[2];
                 const bool inside =
                     d >= 0 && d < extent[0] && h >= 0 && h < extent[1] && w >= 0 && w < extent[2];
                 window[i] = inside ? image[((d * extent[1] + h) * extent[2] + w) * 16 + c] : 0.0;
               }
-              const std::vector<double> u = apply3(window, n, n, b);
+              const std::vector<double> u = apply3(window, in, n, b);
               for (int p = 0; p < points; ++p) {
                 const double difference =
                     std::abs(u[p] - block.as<float>()[p * position + tile * (1 + gap) * 16 + c]);
@@ -329,17 +377,18 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
             CAPTURE(table->name);
             CAPTURE(channels);
             CAPTURE(activation);
-            int n[3];
+            int n[3], out[3];
             const std::vector<double>* a[3];
             for (int i = 0; i < 3; ++i) {
               n[i] = shape.points(i);
-              a[i] = &matrices(shape.m[i], shape.r[i], shape.s[i]).a;
+              out[i] = shape.outputs(i);
+              a[i] = &shape.matrix(i).a;
             }
             const int points = n[0] * n[1] * n[2], tiles = 2, gap = channels == 8 ? 1 : 0;
             // Eight channels lie close, so that rows of them may be streamed.
             const int line = channels == 8 ? 8 : 16;
-            const int extent[3] = {shape.m[0], std::max(1, shape.m[1] - 1),
-                                   2 * shape.m[2] - (shape.m[2] > 1) * (channels == 8 ? 2 : 1)};
+            const int extent[3] = {out[0], std::max(1, out[1] - 1),
+                                   2 * out[2] - (out[2] > 1) * (channels == 8 ? 2 : 1)};
             const ptrdiff_t position = (tiles * (1 + gap) + 1) * 16;
             Block block(points * position * sizeof(float)),
                 result(extent[0] * extent[1] * extent[2] * line * sizeof(float));
@@ -354,13 +403,13 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
             args.points_d = n[0];
             args.points_h = n[1];
             args.points_w = n[2];
-            args.split_d = winograd::split_of(shape.r[0], shape.s[0]);
-            args.split_h = winograd::split_of(shape.r[1], shape.s[1]);
-            args.split_w = winograd::split_of(shape.r[2], shape.s[2]);
+            args.split_d = shape.split(0);
+            args.split_h = shape.split(1);
+            args.split_w = shape.split(2);
             args.gap = gap;
-            args.outputs_d = shape.m[0];
-            args.outputs_h = shape.m[1];
-            args.outputs_w = shape.m[2];
+            args.outputs_d = out[0];
+            args.outputs_h = out[1];
+            args.outputs_w = out[2];
             args.extent_d = extent[0];
             args.extent_h = extent[1];
             args.extent_w = extent[2];
@@ -382,10 +431,10 @@ TEST_CASE("winograd: output transform against float64, clipped, with bias and ev
                 std::vector<double> m(points);
                 for (int p = 0; p < points; ++p)
                   m[p] = block.as<float>()[p * position + tile * (1 + gap) * 16 + c];
-                const std::vector<double> y = apply3(m, n, shape.m, a);
-                for (int i = 0; i < shape.m[0] * shape.m[1] * shape.m[2]; ++i) {
-                  const int d = i / (shape.m[1] * shape.m[2]), h = i / shape.m[2] % shape.m[1],
-                            w = tile * shape.m[2] + i % shape.m[2];
+                const std::vector<double> y = apply3(m, n, out, a);
+                for (int i = 0; i < out[0] * out[1] * out[2]; ++i) {
+                  const int d = i / (out[1] * out[2]), h = i / out[2] % out[1],
+                            w = tile * out[2] + i % out[2];
                   if (d >= extent[0] || h >= extent[1] || w >= extent[2]) continue;
                   const double got =
                       result.as<float>()[((d * extent[1] + h) * extent[2] + w) * line + c];
@@ -464,6 +513,8 @@ const char* const kProblems[] = {"mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_sam
                                  "mb1_ic2id1ih1iw1_oc3_kd3kh3kw3_sd2sh2sw2_same",
                                  "mb1_ic24id11ih12iw29_oc40_kd3kh3kw3_sd2sh2sw2_same",
                                  "mb1_ic3id5ih7iw9_oc2_kd3kh3kw3_sd2sh2sw2_pd4ph5pw0_qd0qh1qw6",
+                                 "mb1_ic7id9ih8iw13_oc6_kd3kh3kw3_sd2sh2sw2_pd2ph1pw0_qd1qh0qw3",
+                                 "mb2_ic18id8ih7iw22_oc20_kd3kh3kw3_sd2sh1sw2_pd1ph2pw2_qd1qh1qw1",
                                  // dilations
                                  "mb2_ic8id9ih10iw21_oc18_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2_same",
                                  "mb1_ic17id10ih9iw14_oc5_kd3kh3kw3_sd1sh1sw1_dd4dh4dw4_same",
@@ -529,14 +580,23 @@ TEST_CASE(
         "id13ih16iw15_oc8_kd3kh3kw3_sd2sh2sw2", "id9ih16iw15_oc8_kd3kh3kw3_sd1sh2sw2",
         "id5ih24iw25_oc8_kd1kh3kw3_sd1sh2sw2", "id25ih9iw9_oc8_kd3kh1kw1_sd2sh1sw1",
         "id13ih16iw15_oc8_kd4kh4kw4_sd2sh2sw2", "id13ih16iw15_oc8_kd5kh5kw5_sd2sh2sw2",
-        "id9ih11iw12_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2"})
+        "id9ih11iw12_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2",
+        // these two as backward_input
+        "id15ih12iw15_oc8_kd3kh3kw3_sd2sh2sw2", "id9ih14iw17_oc8_kd3kh3kw3_sd1sh2sw2"})
     for (int channels : {1, 4, 16, 64, 256, 512})
       for (bool relu : {false, true}) {
-        const Problem p = make_problem(
-            testing::parse_problem("mb1_ic" + std::to_string(channels) + kernel + "_same"));
+        const std::string text = kernel;
+        const bool backward = text.starts_with("id15ih12iw15") || text.starts_with("id9ih14iw17");
+        ProblemSpec spec =
+            testing::parse_problem("mb1_ic" + std::to_string(channels) + kernel + "_same");
+        if (backward) {
+          spec.direction = Direction::kBackwardInput;
+          std::swap(spec.input_channels, spec.output_channels);
+        }
+        const Problem p = make_problem(spec);
         Tensors<float> tensors(p, 21u + channels, false);
         if (relu)
-          for (float& x : tensors.input) x = std::max(x, 0.0f);
+          for (float& x : backward ? tensors.grad_output : tensors.input) x = std::max(x, 0.0f);
         const std::vector<double> want = exact_result(p, tensors);
         for (int i = 0; i < algorithms.size; ++i) {
           const Algorithm& algorithm = *algorithms.items[i];
@@ -587,9 +647,22 @@ std::vector<float> channels_last(const Problem& p, const std::vector<float>& x) 
 }
 
 TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
-  for (Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
-    ProblemSpec spec = testing::parse_problem("mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same");
-    spec.direction = direction;
+  struct Form {
+    const char* problem;
+    Direction direction;
+    winograd::TileShape shape;
+  };
+  for (const Form& given :
+       {Form{
+            "mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same", Direction::kForward, {{4, 4, 4}}},
+        Form{"mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same",
+             Direction::kBackwardInput,
+             {{4, 4, 4}}},
+        Form{"mb2_ic34id9ih10iw23_oc150_kd3kh3kw3_sd2sh2sw2_same",
+             Direction::kBackwardInput,
+             {{2, 3, 3}}}}) {
+    ProblemSpec spec = testing::parse_problem(given.problem);
+    spec.direction = given.direction;
     const Problem p = make_problem(spec);
     spec.layout = Layout::kChannelsFirst;
     const Problem first = make_problem(spec);
@@ -607,7 +680,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
 
     // One algorithm entry whose blocking is given.
     struct Fixed final : Algorithm {
-      winograd::TileShape shape{{4, 4, 4}};
+      winograd::TileShape shape;
       bool staged;
       int64_t tiles;
       const char* name() const override { return "fixed"; }
@@ -632,6 +705,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
               CAPTURE(tiles);
               CAPTURE(threads);
               Fixed fixed;
+              fixed.shape = given.shape;
               fixed.staged = staged;
               fixed.tiles = tiles;
               const std::vector<float> got = channels_last(
@@ -724,6 +798,38 @@ TEST_CASE("winograd: a NaN or Inf spoils exactly the tiles whose windows hold it
   }
 }
 
+TEST_CASE("winograd: backward_input with stride 2 keeps a NaN within the tiles that read it") {
+  const PlanContext context = context_of(kernel_table());
+  for (const char* text : {"mb1_ic18id12ih13iw14_oc20_kd3kh3kw3_sd2sh2sw2_pd0ph0pw0_qd1qh0qw1",
+                           "mb1_ic18id12ih13iw14_oc20_kd3kh3kw3_sd2sh2sw2_pd1ph1pw1_qd1qh1qw1"}) {
+    ProblemSpec spec = testing::parse_problem(text);
+    spec.direction = Direction::kBackwardInput;
+    const Problem p = make_problem(spec);
+    Tensors<float> tensors(p, 52, false);
+    const Algorithm& algorithm = entry("winograd_f2x2x2");
+    const std::vector<float> clean = testing::run_algorithm(algorithm, p, context, tensors, 2);
+    const int64_t at[3] = {3, 2, 4};
+    tensors.grad_output[((at[0] * p.oh + at[1]) * p.ow + at[2]) * p.oc + 7] =
+        std::numeric_limits<float>::quiet_NaN();
+    const std::vector<float> got = testing::run_algorithm(algorithm, p, context, tensors, 2);
+    for (size_t i = 0; i < got.size(); ++i) {
+      const int64_t voxel = static_cast<int64_t>(i) / p.ic;
+      const int64_t x[3] = {voxel / p.iw / p.ih, voxel / p.iw % p.ih, voxel % p.iw};
+      bool in_window = true, in_reach = true;
+      for (int a = 0; a < 3; ++a) {
+        const int64_t tap = x[a] + p.pd - 2 * at[a];  // the padding is the same along all axes
+        // Four results from two pixels and one more, before (pad 0) or behind them (pad 1).
+        const int64_t begin = x[a] / 4 * 2 - (p.pd == 0 ? 1 : 0);
+        in_window = in_window && at[a] >= begin && at[a] < begin + 3;
+        in_reach = in_reach && tap >= 0 && tap < 3;
+      }
+      if (!in_window && std::memcmp(&got[i], &clean[i], sizeof(float)) != 0)
+        FAIL("changed outside the tiles");
+      if (in_reach && std::isfinite(got[i])) FAIL("finite where the direct sum is not");
+    }
+  }
+}
+
 TEST_CASE("winograd: the workspace does not grow with the volume or the batch, and is bounded") {
   const PlanContext context = context_of(kernel_table());
   for (const char* channels : {"ic16", "ic64", "ic256", "ic1024"})
@@ -766,9 +872,15 @@ TEST_CASE("winograd: says what it does not compute") {
   CHECK(entry("winograd_f3x3x3")
             .why_not(make_problem(testing::parse_problem(halves)), context)
             .empty());
-  CHECK(reason(halves, [](ProblemSpec& s) {
-          s.direction = Direction::kBackwardInput;
-        }).find("stride 1 only") != std::string::npos);
+  const auto backward = [](ProblemSpec& s) { s.direction = Direction::kBackwardInput; };
+  ProblemSpec merged = testing::parse_problem(halves);
+  backward(merged);
+  CHECK(entry("winograd_f3x3x3").why_not(make_problem(merged), context).empty());
+  CHECK(reason(halves, backward).find("F(4, 3) with stride 2") != std::string::npos);
+  for (const char* text : {"mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw3_same",
+                           "mb1_ic8id8ih8iw8_oc8_kd3kh3kw4_sd1sh1sw2_same",
+                           "mb1_ic8id8ih8iw8_oc8_kd3kh3kw1_sd1sh1sw2_same"})
+    CHECK(reason(text, backward).find("2 along axes of three taps, only") != std::string::npos);
   CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_dd1dh2dw1_same", same).empty());
   CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") !=
         std::string::npos);

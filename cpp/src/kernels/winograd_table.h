@@ -10,18 +10,22 @@ namespace conv3d {
 // Channels travel in groups of 16: one 64-byte line per pixel, per point or per output,
 // on every ISA.
 inline constexpr int kWinogradGroup = 16;
-inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 4,
+inline constexpr int kWinogradMaxPoints = 7, kWinogradMaxOutputs = 6,
                      kWinogradMaxTaps = 5;  // per axis
 
 // How the points of an axis come about.
 enum WinogradSplit {
   kSplitNone = 0,   // Toom and Cook's: stride 1
   kSplitPlain = 1,  // stride 2: those of the even pixels, then the odd pixels as they are
-  kSplitBoth = 2    // stride 2: those of the even pixels, then those of the odd ones
+  kSplitBoth = 2,   // stride 2: those of the even pixels, then those of the odd ones
+  // backward_input with stride 2 and three taps: F(m, 2) of a window of m + 1 pixels, then m of its
+  // pixels as they are, of points = 2 m + 1; 2 m results, in turns.
+  kSplitMerge = 3,      // the last m pixels, and F(m, 2) first
+  kSplitMergePlain = 4  // the first m pixels, and plain products first
 };
 
-// U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of points[0] x points[1] x
-// points[2] pixels of each tile.
+// U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of each tile: as many pixels along an axis
+// as points, or (points + 1) / 2 where two phases of results read the same ones (kSplitMerge).
 struct WinogradInputArgs {
   const float* source;  // pixel (0, 0, 0), first channel of the group; 16 channels contiguous
   ptrdiff_t stride_d, stride_h, stride_w;  // between pixels, in floats
@@ -46,7 +50,7 @@ struct WinogradOutputArgs {
   int points_d, points_h, points_w;
   int split_d, split_h, split_w;
   int outputs_d, outputs_h,
-      outputs_w;  // m of F(m, r) per axis; the tiles lie outputs_w pixels apart
+      outputs_w;  // per axis, m of F(m, r) or 2 m; the tiles lie outputs_w pixels apart
   int64_t extent_d, extent_h, extent_w;  // pixels outside are not written
   int64_t origin_d, origin_h, origin_w;  // first pixel of the first tile; not negative
   int tiles;

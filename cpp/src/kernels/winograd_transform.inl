@@ -5,7 +5,7 @@
 //            U[p][tile][16]
 //   output:  M[p][tile][16] -> along d -> along h -> along w, + bias, activation, to the image
 //
-// p = (d * nh + h) * nw + w. One tile of one group passes through about 14 KB of scratch, so
+// p = (d * nh + h) * nw + w. One tile of one group passes through about 14 to 20 KB of scratch, so
 // everything between the image and U (M and the image) stays in L1; U and M are written and read in
 // whole 64-byte lines. Nothing of a tile's arithmetic depends on its neighbours, on the layout or
 // on where the border lies: a pixel outside the image takes part as a zero.
@@ -30,11 +30,24 @@ static CONV3D_ALWAYS_INLINE VecF load_lanes(const float* p, int lanes) {
   return lanes >= kLanesF ? vload(p) : vload_n(p, lanes);
 }
 
+static constexpr bool is_merge(int split) {
+  return split == kSplitMerge || split == kSplitMergePlain;
+}
+// Pixels of the window behind so many points.
+static constexpr int window_of(int points, int split) {
+  return is_merge(split) ? (points + 1) / 2 : points;
+}
+
 // o = B^T d for n = N points: the even and the odd half of a row serve both points of a pair.
 template <int N, int kSplit = kSplitNone>
 static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
   if constexpr (N == 1) {
     o[0] = d[0];
+  } else if constexpr (is_merge(kSplit)) {
+    constexpr int kFirst = (N + 1) / 2, kPlain = N / 2;
+    input_line<kFirst, kSplitNone>(d, o);
+#pragma GCC unroll 8
+    for (int i = 0; i < kPlain; ++i) o[kFirst + i] = d[i + (kSplit == kSplitMerge ? 1 : 0)];
   } else if constexpr (kSplit != kSplitNone) {
     constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
     VecF even[kEven], odd[kOdd];
@@ -81,6 +94,15 @@ template <int N, int M, int kSplit>
 static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
   if constexpr (N == 1) {
     y[0] = m[0];
+  } else if constexpr (is_merge(kSplit)) {
+    constexpr int kFirst = (N + 1) / 2, kEach = M / 2;
+    VecF two[kEach];
+    output_line<kFirst, kEach, kSplitNone>(m, two);
+#pragma GCC unroll 8
+    for (int i = 0; i < kEach; ++i) {
+      y[2 * i + (kSplit == kSplitMerge ? 0 : 1)] = two[i];
+      y[2 * i + (kSplit == kSplitMerge ? 1 : 0)] = m[kFirst + i];
+    }
   } else if constexpr (kSplit != kSplitNone) {
     constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
     output_line<kEven, M, kSplitNone>(m, y);
@@ -116,7 +138,7 @@ static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
   }
 }
 
-// A column of the window: the nd x nh pixels at one w. What of it lies inside the image.
+// A column of the window: its pixels at one w. What of it lies inside the image.
 struct ColumnClip {
   int plane_begin, plane_end, row_begin, row_end;
 };
@@ -125,11 +147,12 @@ struct ColumnClip {
 // vectors; and 16 channels.
 enum InputLoad { kLoadSome, kLoadInside, kLoadWhole };
 
-// Along d, from the image: for each of `rows` rows, N pixels stride_d apart to N lines rows * 16
-// floats apart.
+// Along d, from the image: for each of `rows` rows, the window's pixels stride_d apart to N lines
+// rows * 16 floats apart.
 template <int N, int kSplit, InputLoad kLoad>
 static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
                           const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
+  constexpr int kWindow = window_of(N, kSplit);
   const int vectors = kLoad == kLoadWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
   for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
     const bool inside = kLoad != kLoadSome || (row >= clip.row_begin && row < clip.row_end);
@@ -138,12 +161,12 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
       // % of this stage from memory; further ahead the rows, a power of two apart, push
       // each other out of the L1.
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) prefetch_line(src + i * stride_d + stride_w);
+      for (int i = 0; i < kWindow; ++i) prefetch_line(src + i * stride_d + stride_w);
     }
     for (int v = 0; v < vectors; ++v) {
-      VecF d[N], o[N];
+      VecF d[kWindow], o[N];
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) {
+      for (int i = 0; i < kWindow; ++i) {
         if constexpr (kLoad != kLoadSome) {
           d[i] = vload(src + i * stride_d + v * kLanesF);
         } else {
@@ -159,15 +182,16 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
   }
 }
 
-// Along h: for each of `planes` planes of N lines, to N lines.
+// Along h: for each of `planes` planes, the window's lines to N lines.
 template <int N, int kSplit>
 static void input_along_h(const float* src, int planes, int vectors, float* dst) {
+  constexpr int kWindow = window_of(N, kSplit);
   for (int plane = 0; plane < planes;
-       ++plane, src += N * kWinogradGroup, dst += N * kWinogradGroup) {
+       ++plane, src += kWindow * kWinogradGroup, dst += N * kWinogradGroup) {
     for (int v = 0; v < vectors; ++v) {
-      VecF d[N], o[N];
+      VecF d[kWindow], o[N];
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
+      for (int i = 0; i < kWindow; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
       input_line<N, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * kWinogradGroup + v * kLanesF, o[i]);
@@ -175,20 +199,21 @@ static void input_along_h(const float* src, int planes, int vectors, float* dst)
   }
 }
 
-// Along w: for each of `lines` lines, one from each of N columns, to N positions of U.
+// Along w: for each of `lines` lines, one from each of the window's columns, to N positions of U.
 template <int N, int kSplit>
 static void input_along_w(const float* const* columns, int lines, int vectors, float* u,
                           ptrdiff_t position_stride) {
-  const float* column[N];
+  constexpr int kWindow = window_of(N, kSplit);
+  const float* column[kWindow];
 #pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) column[i] = columns[i];
+  for (int i = 0; i < kWindow; ++i) column[i] = columns[i];
   for (ptrdiff_t j = 0; j < lines * kWinogradGroup; j += kWinogradGroup, u += N * position_stride) {
 #pragma GCC unroll 8
     for (int i = 0; i < N; ++i) prefetch_line(u + (i + kPrefetchLines * N) * position_stride);
     for (int v = 0; v < vectors; ++v) {
-      VecF d[N], o[N];
+      VecF d[kWindow], o[N];
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) d[i] = vload(column[i] + j + v * kLanesF);
+      for (int i = 0; i < kWindow; ++i) d[i] = vload(column[i] + j + v * kLanesF);
       input_line<N, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(u + i * position_stride + v * kLanesF, o[i]);
@@ -202,7 +227,7 @@ using InputHeightFn = void (*)(const float*, int, int, float*);
 using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
 // Every axis that the path has, as one number.
-static constexpr int axis_key(int points, int split) { return points * 4 + split; }
+static constexpr int axis_key(int points, int split) { return points * 8 + split; }
 
 template <InputLoad kLoad>
 static InputDepthFn input_depth_fn(int points, int split) {
@@ -216,6 +241,10 @@ static InputDepthFn input_depth_fn(int points, int split) {
     case axis_key(5, kSplitPlain): return input_along_d<5, kSplitPlain, kLoad>;
     case axis_key(7, kSplitPlain): return input_along_d<7, kSplitPlain, kLoad>;
     case axis_key(6, kSplitBoth): return input_along_d<6, kSplitBoth, kLoad>;
+    case axis_key(5, kSplitMerge): return input_along_d<5, kSplitMerge, kLoad>;
+    case axis_key(7, kSplitMerge): return input_along_d<7, kSplitMerge, kLoad>;
+    case axis_key(5, kSplitMergePlain): return input_along_d<5, kSplitMergePlain, kLoad>;
+    case axis_key(7, kSplitMergePlain): return input_along_d<7, kSplitMergePlain, kLoad>;
     default: return input_along_d<7, kSplitBoth, kLoad>;
   }
 }
@@ -230,6 +259,10 @@ static InputHeightFn input_height_fn(int points, int split) {
     case axis_key(5, kSplitPlain): return input_along_h<5, kSplitPlain>;
     case axis_key(7, kSplitPlain): return input_along_h<7, kSplitPlain>;
     case axis_key(6, kSplitBoth): return input_along_h<6, kSplitBoth>;
+    case axis_key(5, kSplitMerge): return input_along_h<5, kSplitMerge>;
+    case axis_key(7, kSplitMerge): return input_along_h<7, kSplitMerge>;
+    case axis_key(5, kSplitMergePlain): return input_along_h<5, kSplitMergePlain>;
+    case axis_key(7, kSplitMergePlain): return input_along_h<7, kSplitMergePlain>;
     default: return input_along_h<7, kSplitBoth>;
   }
 }
@@ -244,6 +277,10 @@ static InputWidthFn input_width_fn(int points, int split) {
     case axis_key(5, kSplitPlain): return input_along_w<5, kSplitPlain>;
     case axis_key(7, kSplitPlain): return input_along_w<7, kSplitPlain>;
     case axis_key(6, kSplitBoth): return input_along_w<6, kSplitBoth>;
+    case axis_key(5, kSplitMerge): return input_along_w<5, kSplitMerge>;
+    case axis_key(7, kSplitMerge): return input_along_w<7, kSplitMerge>;
+    case axis_key(5, kSplitMergePlain): return input_along_w<5, kSplitMergePlain>;
+    case axis_key(7, kSplitMergePlain): return input_along_w<7, kSplitMergePlain>;
     default: return input_along_w<7, kSplitBoth>;
   }
 }
@@ -252,23 +289,25 @@ static int clamp_int(int64_t value, int low, int high) {
   return value < low ? low : value > high ? high : static_cast<int>(value);
 }
 
-// Neighbours along w share points_w - step_w columns, which are transformed along d and h once: the
-// last points_w columns are kept in a ring. Windows that share nothing skip what lies between them.
+// Neighbours along w share columns, which are transformed along d and h once: the last ones, as
+// many as a window has, are kept in a ring. Windows that share nothing skip what lies between them.
 static void winograd_input_transform(const WinogradInputArgs* a) {
   constexpr int kMax = kWinogradMaxPoints;
   alignas(64) float half[kMax * kMax * kWinogradGroup];        // [nd][rows][16] of one column
   alignas(64) float ring[kMax][kMax * kMax * kWinogradGroup];  // [column][nd][nh][16]
-  const int nd = a->points_d, nh = a->points_h, nw = a->points_w;
+  const int nd = a->points_d, nh = a->points_h;
+  const int planes = window_of(nd, a->split_d), rows = window_of(nh, a->split_h),
+            window_w = window_of(a->points_w, a->split_w);
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
   const InputHeightFn along_h = input_height_fn(nh, a->split_h);
-  const InputWidthFn along_w = input_width_fn(nw, a->split_w);
+  const InputWidthFn along_w = input_width_fn(a->points_w, a->split_w);
   ColumnClip clip;
-  clip.plane_begin = clamp_int(-a->origin_d, 0, nd);
-  clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, nd);
-  clip.row_begin = clamp_int(-a->origin_h, 0, nh);
-  clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, nh);
-  const bool inside = clip.plane_begin == 0 && clip.plane_end == nd && clip.row_begin == 0 &&
-                      clip.row_end == nh && a->channels % kLanesF == 0;
+  clip.plane_begin = clamp_int(-a->origin_d, 0, planes);
+  clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, planes);
+  clip.row_begin = clamp_int(-a->origin_h, 0, rows);
+  clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, rows);
+  const bool inside = clip.plane_begin == 0 && clip.plane_end == planes && clip.row_begin == 0 &&
+                      clip.row_end == rows && a->channels % kLanesF == 0;
   const InputDepthFn along_d = !inside ? input_depth_fn<kLoadSome>(nd, a->split_d)
                                : a->channels == kWinogradGroup
                                    ? input_depth_fn<kLoadWhole>(nd, a->split_d)
@@ -277,24 +316,25 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
   float* u = a->u;
   int64_t w = a->origin_w;  // of the next new column
-  int slot = 0, fresh = nw;
+  int slot = 0, fresh = window_w;
   for (int tile = 0; tile < a->tiles; ++tile, u += tile_step) {
     for (int i = 0; i < fresh; ++i, ++w) {
       float* column = ring[slot];
-      slot = slot + 1 == nw ? 0 : slot + 1;
+      slot = slot + 1 == window_w ? 0 : slot + 1;
       if (w < 0 || w >= a->extent_w) {
         for (ptrdiff_t j = 0; j < nd * nh * kWinogradGroup; j += kLanesF)
           vstore(column + j, vzero());
         continue;
       }
-      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, nh, clip, a->channels,
+      along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels,
               a->stride_w, half);
       along_h(half, nd, vectors, column);
     }
     const float* columns[kMax];
-    for (int i = 0, s = slot; i < nw; ++i, s = s + 1 == nw ? 0 : s + 1) columns[i] = ring[s];
+    for (int i = 0, s = slot; i < window_w; ++i, s = s + 1 == window_w ? 0 : s + 1)
+      columns[i] = ring[s];
     along_w(columns, nd * nh, vectors, u, a->position_stride);
-    fresh = a->step_w < nw ? a->step_w : nw;
+    fresh = a->step_w < window_w ? a->step_w : window_w;
     w += a->step_w - fresh;
   }
 }
@@ -406,6 +446,10 @@ static OutputAcrossFn output_across_fn(int points, int outputs, int split) {
     case output_key(5, 2, kSplitPlain): return output_across<5, 2, kSplitPlain, kAhead>;
     case output_key(7, 3, kSplitPlain): return output_across<7, 3, kSplitPlain, kAhead>;
     case output_key(6, 2, kSplitBoth): return output_across<6, 2, kSplitBoth, kAhead>;
+    case output_key(5, 4, kSplitMerge): return output_across<5, 4, kSplitMerge, kAhead>;
+    case output_key(7, 6, kSplitMerge): return output_across<7, 6, kSplitMerge, kAhead>;
+    case output_key(5, 4, kSplitMergePlain): return output_across<5, 4, kSplitMergePlain, kAhead>;
+    case output_key(7, 6, kSplitMergePlain): return output_across<7, 6, kSplitMergePlain, kAhead>;
     default: return output_across<7, 2, kSplitBoth, kAhead>;
   }
 }
@@ -427,6 +471,10 @@ static OutputRowsFn output_rows_fn(int points, int outputs, int split) {
     case output_key(5, 2, kSplitPlain): return output_along_w<5, 2, kSplitPlain, kStore>;
     case output_key(7, 3, kSplitPlain): return output_along_w<7, 3, kSplitPlain, kStore>;
     case output_key(6, 2, kSplitBoth): return output_along_w<6, 2, kSplitBoth, kStore>;
+    case output_key(5, 4, kSplitMerge): return output_along_w<5, 4, kSplitMerge, kStore>;
+    case output_key(7, 6, kSplitMerge): return output_along_w<7, 6, kSplitMerge, kStore>;
+    case output_key(5, 4, kSplitMergePlain): return output_along_w<5, 4, kSplitMergePlain, kStore>;
+    case output_key(7, 6, kSplitMergePlain): return output_along_w<7, 6, kSplitMergePlain, kStore>;
     default: return output_along_w<7, 2, kSplitBoth, kStore>;
   }
 }

@@ -41,14 +41,15 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   b.block_floats = block_layout(g, staged, tiles).floats;
   // The window of a run of tiles, one group of channels, in a quarter of the L2.
   const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
-                rows = g.n[0] * g.n[1], columns = lines / rows;
-  b.run_phases = static_cast<int>(std::clamp<int64_t>(columns / g.n[2], 1, g.phases[2]));
+                rows = g.window[0] * g.window[1], columns = lines / rows;
+  b.run_phases = static_cast<int>(std::clamp<int64_t>(columns / g.window[2], 1, g.phases[2]));
   b.run = b.run_phases < g.phases[2]
               ? 1
               : static_cast<int>(std::clamp<int64_t>(
-                    (columns / b.run_phases - g.n[2] + g.step[2]) / g.step[2], 1, 64));
-  const int64_t source_lines = rows * (int64_t{g.step[2]} * (b.run - 1) + g.n[2]);
-  const int64_t result_lines = g.channels_first ? int64_t{g.m[0]} * g.m[1] * g.m[2] * b.run : 0;
+                    (columns / b.run_phases - g.window[2] + g.step[2]) / g.step[2], 1, 64));
+  const int64_t source_lines = rows * (int64_t{g.step[2]} * (b.run - 1) + g.window[2]);
+  const int64_t result_lines =
+      g.channels_first ? int64_t{g.outputs[0]} * g.outputs[1] * g.outputs[2] * b.run : 0;
   b.staging_floats =
       static_cast<size_t>(std::max(source_lines, result_lines) * b.run_phases * kGroup);
   return b;
@@ -113,13 +114,15 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double filter = stream_seconds(filter_bytes * blocks, filter_bytes, cpu);
   const double product = std::max(multiply, filter) + 0.4 * std::min(multiply, filter);
 
-  // Transforms. Columns of the input are shared along w, so the first two axes see step[2] of n[2].
+  // Transforms. Columns of the input are shared along w, so the first two axes see step[2] of
+  // window[2].
   const double in_vectors = std::ceil(static_cast<double>(g.ci) / lanes),
                out_vectors = std::ceil(static_cast<double>(g.co) / lanes);
-  const double columns = std::min(g.n[2], g.step[2]);
-  const double in_elements = 2.0 * columns * g.n[1] * g.n[0] + points;
-  const double out_elements = points + g.m[0] * (g.n[1] + g.m[1]) * static_cast<double>(g.n[2]);
-  // With a stride the points of the odd pixels are copies.
+  const double columns = std::min(g.window[2], g.step[2]);
+  const double in_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
+  const double out_elements =
+      points + g.outputs[0] * (g.n[1] + g.outputs[1]) * static_cast<double>(g.n[2]);
+  // With a stride the points of some taps are copies.
   const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0;
   const double copies = strided ? 0.75 : 1.0;
   const double in_cycles = tiles * in_elements * in_vectors * 2.3 * copies;
@@ -128,7 +131,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double result_bytes = static_cast<double>(g.result_voxels()) * out_vectors * lanes * 4;
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
   const double overlap =
-      static_cast<double>(g.n[0] * g.n[1]) / (static_cast<double>(g.step[0]) * g.step[1]);
+      static_cast<double>(g.window[0] * g.window[1]) / (static_cast<double>(g.step[0]) * g.step[1]);
   double seconds = product + (in_cycles + out_cycles) / cycles;
   seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
              stream_seconds(result_bytes, result_bytes, cpu);

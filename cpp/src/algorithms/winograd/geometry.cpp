@@ -89,8 +89,9 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
                 stride[3] = {problem.sd, problem.sh, problem.sw};
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
-    if (problem.direction == Direction::kBackwardInput && stride[a] != 1)
-      return "computes backward_input with stride 1 only";
+    if (problem.direction == Direction::kBackwardInput && stride[a] != 1 &&
+        (stride[a] != 2 || kernel[a] != 3))
+      return "computes backward_input with stride 1, or 2 along axes of three taps, only";
     const bool small = kernel[a] <= kWinogradMaxTaps && stride[a] <= INT32_MAX;
     if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a]),
                                 static_cast<int>(stride[a])) == nullptr) {
@@ -128,9 +129,20 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
     g.m[a] = shape.m[a];
     g.n[a] = g.stride[a] * (g.m[a] - 1) + g.r[a];
     g.split[a] = split_of(g.r[a], g.stride[a]);
+    g.window[a] = g.n[a];
     g.step[a] = g.stride[a] * g.m[a];
+    g.outputs[a] = g.m[a];
+    if (backward && g.stride[a] == 2) {
+      // The first result is u = p: of two taps if that is even, else of the one between them.
+      const bool even = pad[a] % 2 == 0;
+      g.split[a] = even ? kSplitMerge : kSplitMergePlain;
+      g.pad[a] = even ? 1 - pad[a] / 2 : -(pad[a] / 2);
+      g.window[a] = g.m[a] + 1;
+      g.step[a] = g.m[a];
+      g.outputs[a] = 2 * g.m[a];
+    }
     g.phases[a] = std::min(g.dilation[a], g.result[a]);
-    g.tiles[a] = ceil_div(ceil_div(g.result[a], g.dilation[a]), g.m[a]);
+    g.tiles[a] = ceil_div(ceil_div(g.result[a], g.dilation[a]), g.outputs[a]);
   }
   return g;
 }
@@ -154,7 +166,7 @@ double error_bound(const Geometry& g) {
   const auto amplified = [](int n) {
     return n == 1 ? 1.0 : n <= 4 ? 1.2 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
   };
-  // With a stride the even half, the larger one, decides.
+  // With a stride the larger half decides.
   for (int a = 0; a < 3; ++a) {
     bound *= amplified(g.split[a] == kSplitNone ? g.n[a] : (g.n[a] + 1) / 2);
     if (g.r[a] == 2) bound *= 1.1;

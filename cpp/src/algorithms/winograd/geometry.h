@@ -5,6 +5,11 @@
 // grad_output with the filter flipped in all three axes and its channels swapped, padded by
 // (k - 1) d - p. Everything after this file sees a correlation.
 //
+// backward_input with stride 2 and three taps: with u = result + p, even u meet taps 2 and 0 of
+// pixels u / 2 - 1 and u / 2, odd u meet tap 1 of pixel (u - 1) / 2. m of each read one window of
+// m + 1 pixels: F(m, 2) beside m plain products, 2 m results in turns. With the taps reversed G is
+// that of the forward pass with stride 2.
+//
 // Dilation d: the results whose index is f modulo d read only pixels whose index is f - pad modulo
 // d. So an axis falls into d phases, each a correlation without dilation between two lattices of
 // pixels d apart.
@@ -29,14 +34,16 @@ struct Geometry {
   int64_t result[3];
   int64_t pad[3];       // zeros before; may be negative (the first window starts inside)
   int r[3];             // kernel size per axis
-  int stride[3];        // 1 or 2; anything where r is 1
+  int stride[3];        // 1 or 2; anything where r is 1, forward
   int64_t dilation[3];  // 1 where stride is not
   bool flipped;         // taps reversed and channels swapped when the filter is packed
   bool channels_first;
-  int m[3];           // outputs of a tile per axis
-  int n[3];           // points, and pixels of its window: stride (m - 1) + r
+  int m[3];           // of F(m, r)
+  int n[3];           // points: stride (m - 1) + r
   int split[3];       // WinogradSplit of kernels/winograd_table.h
-  int step[3];        // from window to window: stride m
+  int window[3];      // pixels of its window: n, or m + 1 of backward_input with stride 2
+  int step[3];        // from window to window: stride m, or m
+  int outputs[3];     // results of a tile: m, or 2 m
   int64_t phases[3];  // that hold results: min(dilation, result)
   int64_t tiles[3];   // of one phase
   int points() const { return n[0] * n[1] * n[2]; }

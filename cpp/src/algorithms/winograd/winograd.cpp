@@ -236,8 +236,8 @@ class WinogradPrepared final : public Prepared {
       const Lattice d = source_lattice(g_, 0, run.phase_d), h = source_lattice(g_, 1, run.phase_h);
       a.origin_d = d.origin + run.d * g_.step[0];
       a.origin_h = h.origin + run.h * g_.step[1];
-      const Rows planes = rows_inside(a.origin_d, g_.n[0], d.count),
-                 rows = rows_inside(a.origin_h, g_.n[1], h.count);
+      const Rows planes = rows_inside(a.origin_d, g_.window[0], d.count),
+                 rows = rows_inside(a.origin_h, g_.window[1], h.count);
       a.origin_d -= planes.begin;  // the staging holds what is inside
       a.origin_h -= rows.begin;
       a.extent_d = planes.count;
@@ -284,7 +284,7 @@ class WinogradPrepared final : public Prepared {
     }
   }
   int64_t window_pixels(const Run& run) const {
-    return int64_t{g_.step[2]} * (run.tiles - 1) + g_.n[2];
+    return int64_t{g_.step[2]} * (run.tiles - 1) + g_.window[2];
   }
   void gather(const float* image, const Run& run, const Lattice& d, const Lattice& h,
               const Rows& planes, const Rows& rows, int channels, float* staging) const {
@@ -357,9 +357,9 @@ class WinogradPrepared final : public Prepared {
     a.split_d = g_.split[0];
     a.split_h = g_.split[1];
     a.split_w = g_.split[2];
-    a.outputs_d = g_.m[0];
-    a.outputs_h = g_.m[1];
-    a.outputs_w = g_.m[2];
+    a.outputs_d = g_.outputs[0];
+    a.outputs_h = g_.outputs[1];
+    a.outputs_w = g_.outputs[2];
     a.activation = activation_;
     a.alpha = alpha_;
     for_each_run(first, begin, end, [&](const Run& run) {
@@ -378,15 +378,15 @@ class WinogradPrepared final : public Prepared {
           const Lattice w = result_lattice(g_, 2, run.phase_w + phase);
           a.m = m + (group * call.layout.tiles + run.offset + phase) * kGroup;
           a.extent_w = w.count;
-          a.origin_w = run.w * g_.m[2];
+          a.origin_w = run.w * g_.outputs[2];
           if (g_.channels_first) {
             // Of its tiles alone: staging is [d][h][j * phases + f] as for the input.
             a.result = staging - (a.origin_w * run.phases - phase) * kGroup;
-            a.extent_d = std::min<int64_t>(d.count - run.d * g_.m[0], g_.m[0]);
-            a.extent_h = std::min<int64_t>(h.count - run.h * g_.m[1], g_.m[1]);
+            a.extent_d = std::min<int64_t>(d.count - run.d * g_.outputs[0], g_.outputs[0]);
+            a.extent_h = std::min<int64_t>(h.count - run.h * g_.outputs[1], g_.outputs[1]);
             a.origin_d = a.origin_h = 0;
             a.stride_w = int64_t{run.phases} * kGroup;
-            a.stride_h = int64_t{g_.m[2]} * run.tiles * a.stride_w;
+            a.stride_h = int64_t{g_.outputs[2]} * run.tiles * a.stride_w;
             a.stride_d = a.extent_h * a.stride_h;
             a.stream = 0;
           } else {
@@ -394,8 +394,8 @@ class WinogradPrepared final : public Prepared {
                        w.first * g_.co;
             a.extent_d = d.count;
             a.extent_h = h.count;
-            a.origin_d = run.d * g_.m[0];
-            a.origin_h = run.h * g_.m[1];
+            a.origin_d = run.d * g_.outputs[0];
+            a.origin_h = run.h * g_.outputs[1];
             a.stride_w = g_.dilation[2] * g_.co;
             a.stride_h = g_.dilation[1] * row;
             a.stride_d = g_.dilation[0] * plane;
@@ -413,15 +413,16 @@ class WinogradPrepared final : public Prepared {
   // Writes the lines of a run to a channels-first image.
   void scatter(const float* staging, const Run& run, const Lattice& d, const Lattice& h,
                const WinogradOutputArgs& a, float* image) const {
-    const int64_t pixels = int64_t{g_.m[2]} * run.tiles, dilation = g_.dilation[2];
+    const int64_t pixels = int64_t{g_.outputs[2]} * run.tiles, dilation = g_.dilation[2];
     const bool whole = run.phases == dilation;
     const int64_t pieces = whole ? 1 : pixels, length = whole ? pixels * dilation : run.phases;
-    const int64_t first = run.w * g_.m[2] * dilation + run.phase_w;
+    const int64_t first = run.w * g_.outputs[2] * dilation + run.phase_w;
     for (int64_t i = 0; i < a.extent_d; ++i)
       for (int64_t j = 0; j < a.extent_h; ++j, staging += pixels * run.phases * kGroup) {
-        float* row = image + ((d.first + (run.d * g_.m[0] + i) * g_.dilation[0]) * g_.result[1] +
-                              h.first + (run.h * g_.m[1] + j) * g_.dilation[1]) *
-                                 g_.result[2];
+        float* row =
+            image + ((d.first + (run.d * g_.outputs[0] + i) * g_.dilation[0]) * g_.result[1] +
+                     h.first + (run.h * g_.outputs[1] + j) * g_.dilation[1]) *
+                        g_.result[2];
         for (int64_t piece = 0; piece < pieces; ++piece) {
           const int64_t at = first + piece * dilation;
           if (at >= g_.result[2]) break;
