@@ -232,8 +232,9 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
           CAPTURE(channels.oc);
           CHECK(block.intact());
           const int64_t columns = winograd::panel_columns(g.co, *table), nr = table->winograd.nr;
-          const std::vector<double>* const matrix[] = {
-              &matrices(g.m[0], 3, 1).g, &matrices(g.m[1], 3, 1).g, &matrices(g.m[2], 3, 1).g};
+          const std::vector<double>* const matrix[] = {&matrices(g.m[0], 3, 1, kSplitNone).g,
+                                                       &matrices(g.m[1], 3, 1, kSplitNone).g,
+                                                       &matrices(g.m[2], 3, 1, kSplitNone).g};
           // Every source and result channel of a small filter, some of a large one.
           const int64_t step = channels.ic * channels.oc > 10000 ? 13 : 1;
           size_t wrong = 0;

@@ -148,20 +148,26 @@ struct ColumnClip {
 enum InputLoad { kLoadSome, kLoadInside, kLoadWhole };
 
 // Along d, from the image: for each of `rows` rows, the window's pixels stride_d apart to N lines
-// rows * 16 floats apart.
+// dst_plane floats apart; `ahead` is where the source is read next, far_rows is non-zero where dst
+// is U.
 template <int N, int kSplit, InputLoad kLoad>
 static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
-                          const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
+                          const ColumnClip& clip, int channels, ptrdiff_t ahead, float* dst,
+                          ptrdiff_t dst_plane, ptrdiff_t dst_row, ptrdiff_t far_rows) {
   constexpr int kWindow = window_of(N, kSplit);
   const int vectors = kLoad == kLoadWhole ? kGroupVectors : (channels + kLanesF - 1) / kLanesF;
-  for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
+  for (int row = 0; row < rows; ++row, src += stride_h, dst += dst_row) {
     const bool inside = kLoad != kLoadSome || (row >= clip.row_begin && row < clip.row_end);
     if constexpr (kLoad != kLoadSome) {
       // The next column: more misses in flight than the order of loads allows. Measured: 12
       // % of this stage from memory; further ahead the rows, a power of two apart, push
       // each other out of the L1.
 #pragma GCC unroll 8
-      for (int i = 0; i < kWindow; ++i) prefetch_line(src + i * stride_d + stride_w);
+      for (int i = 0; i < kWindow; ++i) prefetch_line(src + i * stride_d + ahead);
+    }
+    if (far_rows != 0) {
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) prefetch_line(dst + i * dst_plane + far_rows);
     }
     for (int v = 0; v < vectors; ++v) {
       VecF d[kWindow], o[N];
@@ -177,7 +183,7 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
       }
       input_line<N, kSplit>(d, o);
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
+      for (int i = 0; i < N; ++i) vstore(dst + i * dst_plane + v * kLanesF, o[i]);
     }
   }
 }
@@ -222,7 +228,7 @@ static void input_along_w(const float* const* columns, int lines, int vectors, f
 }
 
 using InputDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int,
-                              ptrdiff_t, float*);
+                              ptrdiff_t, float*, ptrdiff_t, ptrdiff_t, ptrdiff_t);
 using InputHeightFn = void (*)(const float*, int, int, float*);
 using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
@@ -285,6 +291,7 @@ static InputWidthFn input_width_fn(int points, int split) {
   }
 }
 
+static int64_t ceil_div_int(int64_t n, int64_t d) { return n / d + (n % d > 0); }
 static int clamp_int(int64_t value, int low, int high) {
   return value < low ? low : value > high ? high : static_cast<int>(value);
 }
@@ -315,6 +322,20 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
   float* u = a->u;
+  if (nh == 1 && a->points_w == 1) {
+    // Depth alone: the tiles of the run take the place of the rows.
+    const int first = clamp_int(ceil_div_int(-a->origin_w, a->step_w), 0, a->tiles),
+              last = clamp_int(ceil_div_int(a->extent_w - a->origin_w, a->step_w), 0, a->tiles);
+    const bool row_inside = clip.row_begin == 0 && clip.row_end == 1;
+    clip.row_begin = row_inside ? first : 0;
+    clip.row_end = row_inside ? last : 0;
+    const ptrdiff_t step = a->step_w * a->stride_w;
+    const bool whole_run = inside && first == 0 && last == a->tiles;
+    (whole_run ? along_d : input_depth_fn<kLoadSome>(nd, a->split_d))(
+        corner + a->origin_w * a->stride_w, a->stride_d, step, a->tiles, clip, a->channels,
+        kPrefetchLines * step, u, a->position_stride, tile_step, kPrefetchLines * tile_step);
+    return;
+  }
   int64_t w = a->origin_w;  // of the next new column
   int slot = 0, fresh = window_w;
   for (int tile = 0; tile < a->tiles; ++tile, u += tile_step) {
@@ -327,7 +348,7 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
         continue;
       }
       along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels,
-              a->stride_w, half);
+              a->stride_w, half, rows * kWinogradGroup, kWinogradGroup, 0);
       along_h(half, nd, vectors, column);
     }
     const float* columns[kMax];
@@ -365,10 +386,16 @@ static void output_across(const float* src, ptrdiff_t src_stride, ptrdiff_t src_
 // M of a row are whole lines).
 enum OutputStore { kStoreSome, kStoreWhole, kStoreStream, kStoreStreamNarrow };
 
-// Along w, rows of N lines to rows of `pixels` <= M pixels of the image, with bias and activation.
+// Where output_along_w reads and writes, in floats: from line to line of a row and from row to row.
+struct OutputSteps {
+  ptrdiff_t src_line, src_row, pixel, row;
+};
+
+// Along w (or the one axis that is transformed), rows of N lines to rows of `pixels` <= M pixels of
+// the image, with bias and activation.
 template <int N, int M, int kSplit, OutputStore kStore>
 static void output_along_w(const float* src, int rows, int pixels, const WinogradOutputArgs* a,
-                           float* dst) {
+                           const OutputSteps& steps, float* dst) {
   const int vectors = kStore == kStoreStreamNarrow ? 1
                       : kStore == kStoreSome       ? (a->channels + kLanesF - 1) / kLanesF
                                                    : kGroupVectors;
@@ -379,7 +406,7 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
   const bool simple = a->activation == kActNone || a->activation == kActRelu;
   // max(-infinity, y) is y: one instruction serves "none" and ReLU without a branch.
   const VecF floor = vset(a->activation == kActRelu ? 0.0f : -__builtin_inff());
-  for (int row = 0; row < rows; ++row, src += N * kWinogradGroup, dst += a->stride_h) {
+  for (int row = 0; row < rows; ++row, src += steps.src_row, dst += steps.row) {
     VecF y[kGroupVectors][M];
 #pragma GCC unroll 4
     for (int v = 0; v < kGroupVectors; ++v) {
@@ -389,7 +416,7 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
       }
       VecF m[N];
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) m[i] = vload(src + i * kWinogradGroup + v * kLanesF);
+      for (int i = 0; i < N; ++i) m[i] = vload(src + i * steps.src_line + v * kLanesF);
       output_line<N, M, kSplit>(m, y[v]);
 #pragma GCC unroll 8
       for (int i = 0; i < M; ++i) y[v][i] = vmax(floor, vadd(y[v][i], bias[v]));
@@ -401,7 +428,7 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
 #pragma GCC unroll 8
     for (int i = 0; i < M; ++i) {
       if (i >= pixels) break;
-      float* pixel = dst + i * a->stride_w;
+      float* pixel = dst + i * steps.pixel;
 #pragma GCC unroll 4
       for (int v = 0; v < kGroupVectors; ++v) {
         if constexpr (kStore == kStoreStreamNarrow) {
@@ -423,7 +450,8 @@ static void output_along_w(const float* src, int rows, int pixels, const Winogra
 }
 
 using OutputAcrossFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, int, float*, ptrdiff_t);
-using OutputRowsFn = void (*)(const float*, int, int, const WinogradOutputArgs*, float*);
+using OutputRowsFn = void (*)(const float*, int, int, const WinogradOutputArgs*, const OutputSteps&,
+                              float*);
 
 static constexpr int output_key(int points, int outputs, int split) {
   return axis_key(points, split) * 8 + outputs;
@@ -493,6 +521,23 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
       a->stream != 0 && reinterpret_cast<uintptr_t>(a->result) % 64 == 0 &&
       (a->stride_d | a->stride_h | (a->outputs_w * a->stride_w)) % kWinogradGroup == 0;
   const bool stream_whole = aligned && whole && a->stride_w % kWinogradGroup == 0;
+  if (nh == 1 && a->points_w == 1) {
+    // Depth alone: each tile is a row of outputs_d pixels.
+    const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
+    const OutputSteps steps = {a->position_stride, tile_step, a->stride_d, a->stride_w};
+    const OutputRowsFn rows_fn = stream_whole
+                                     ? output_rows_fn<kStoreStream>(nd, a->outputs_d, a->split_d)
+                                 : whole ? output_rows_fn<kStoreWhole>(nd, a->outputs_d, a->split_d)
+                                         : output_rows_fn<kStoreSome>(nd, a->outputs_d, a->split_d);
+    if (a->origin_h < a->extent_h)
+      rows_fn(a->m, clamp_int(a->extent_w - a->origin_w, 0, a->tiles),
+              clamp_int(a->extent_d - a->origin_d, 0, a->outputs_d), a, steps,
+              a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h +
+                  a->origin_w * a->stride_w);
+    if (stream_whole) vstream_fence();
+    return;
+  }
+  const OutputSteps steps = {kWinogradGroup, nw * kWinogradGroup, a->stride_w, a->stride_h};
   const bool stream_narrow = aligned && a->channels == kLanesF && a->stride_w == kLanesF &&
                              kLanesF < kWinogradGroup && a->origin_w % a->outputs_w == 0;
   const OutputRowsFn cached = whole ? output_rows_fn<kStoreWhole>(nw, a->outputs_w, a->split_w)
@@ -523,7 +568,7 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
     for (int d = 0; d < depth; ++d) {
       along_h(slab + d * plane_size, nw * kWinogradGroup, kWinogradGroup, nw, vectors, plane,
               nw * kWinogradGroup);
-      along_w(plane, rows, pixels, a, corner + d * a->stride_d);
+      along_w(plane, rows, pixels, a, steps, corner + d * a->stride_d);
     }
   }
   if (stream_whole || stream_narrow) vstream_fence();

@@ -39,7 +39,8 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   b.staged = staged;
   b.tiles = tiles;
   b.block_floats = block_layout(g, staged, tiles).floats;
-  // The window of a run of tiles, one group of channels, in a quarter of the L2.
+  // The window of a run of tiles, one group of channels, in a quarter of the L2; so its results,
+  // where they are staged too.
   const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
                 rows = g.window[0] * g.window[1], columns = lines / rows;
   b.run_phases = static_cast<int>(std::clamp<int64_t>(columns / g.window[2], 1, g.phases[2]));
@@ -47,9 +48,12 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
               ? 1
               : static_cast<int>(std::clamp<int64_t>(
                     (columns / b.run_phases - g.window[2] + g.step[2]) / g.step[2], 1, 64));
+  const int64_t tile_results =
+      g.channels_first ? int64_t{g.outputs[0]} * g.outputs[1] * g.outputs[2] : 0;
+  if (tile_results > 0)
+    b.run = static_cast<int>(std::clamp<int64_t>(lines / (tile_results * b.run_phases), 1, b.run));
   const int64_t source_lines = rows * (int64_t{g.step[2]} * (b.run - 1) + g.window[2]);
-  const int64_t result_lines =
-      g.channels_first ? int64_t{g.outputs[0]} * g.outputs[1] * g.outputs[2] * b.run : 0;
+  const int64_t result_lines = tile_results * b.run;
   b.staging_floats =
       static_cast<size_t>(std::max(source_lines, result_lines) * b.run_phases * kGroup);
   return b;

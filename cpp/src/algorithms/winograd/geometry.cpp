@@ -144,6 +144,15 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
     g.phases[a] = std::min(g.dilation[a], g.result[a]);
     g.tiles[a] = ceil_div(ceil_div(g.result[a], g.dilation[a]), g.outputs[a]);
   }
+  const auto untouched = [&g](int a) {
+    return g.r[a] == 1 && g.stride[a] == 1 && g.pad[a] == 0 && g.source[a] == g.result[a];
+  };
+  if (untouched(1) && untouched(2)) {
+    // Depth alone: a plane is one long row, which runs of tiles need not be broken at.
+    g.source[2] *= g.source[1];
+    g.result[2] = g.tiles[2] = g.source[2];
+    g.source[1] = g.result[1] = g.tiles[1] = 1;
+  }
   return g;
 }
 

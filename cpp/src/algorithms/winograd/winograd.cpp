@@ -244,12 +244,29 @@ class WinogradPrepared final : public Prepared {
       a.extent_h = rows.count;
       a.tiles = run.tiles;
       a.gap = run.phases - 1;
+      if (in_place()) {
+        a.origin_d = d.origin + run.d * g_.step[0];
+        a.origin_h = h.origin + run.h * g_.step[1];
+        a.origin_w = run.w * g_.step[2] - g_.pad[2];
+        a.extent_d = d.count;
+        a.extent_h = h.count;
+        a.extent_w = g_.source[2];
+        a.stride_w = g_.ci;
+        a.stride_h = g_.source[2] * a.stride_w;
+        a.stride_d = g_.dilation[0] * g_.source[1] * a.stride_h;
+      }
       for (int64_t group = group_begin; group < group_end; ++group) {
         a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.ci - group * kGroup));
         const int64_t sample = run.sample * g_.source_voxels() * g_.ci;
         const float* image =
             call.source + sample +
             (g_.channels_first ? group * kGroup * g_.source_voxels() : group * kGroup);
+        if (in_place()) {
+          a.source = image + d.first * g_.source[1] * a.stride_h;
+          a.u = u + (group * call.layout.tiles + run.offset) * kGroup;
+          kernels_->winograd.input_transform(&a);
+          continue;
+        }
         gather(image, run, d, h, planes, rows, a.channels, staging);
         for (int phase = 0; phase < run.phases; ++phase) {
           a.u = u + (group * call.layout.tiles + run.offset + phase) * kGroup;
@@ -267,6 +284,8 @@ class WinogradPrepared final : public Prepared {
   // before the next tile reads them: the copy pays, 3 to 13 % of the whole. Pixel j of phase f of
   // the run lies at [d][h][j * phases + f], in the rows that are inside the image; where that is
   // outside the image along the width, nothing is written.
+  // Along the depth alone no tile reads what another does nearby: there the copy would not pay.
+  bool in_place() const { return !g_.channels_first && g_.n[1] == 1 && g_.n[2] == 1; }
   int64_t staged_line() const {
     return g_.channels_first ? kGroup : std::min<int64_t>(g_.ci, kGroup);
   }
