@@ -254,8 +254,10 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
     part.groups = c.d.taps * c.h.taps;
     part.merged = c.w.taps == 1 || (can_merge && c.w.dilation == 1);
     const int64_t panel_of_group = c.w.taps * max_chunk() * widest;
+    // Dot products read each row of pixels once for few results: the sweep along it comes first.
+    const int64_t chunk = dot_ ? l1 / 2 : l1 * kChunkInL1;
     part.groups_per_call =
-        std::clamp<int64_t>(l1 * kChunkInL1 / std::max<int64_t>(1, panel_of_group), 1, part.groups);
+        std::clamp<int64_t>(chunk / std::max<int64_t>(1, panel_of_group), 1, part.groups);
     part.packed = packed_elements_;
     // The dot kernel pads k to whole vectors, once per (tap and) chunk.
     const int64_t pad = dot_ ? chunks_ * c.w.taps * kernels_.lanes : 0;
@@ -1015,15 +1017,17 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   const double source_group =
       static_cast<double>((backward ? problem.oc : problem.ic) / problem.groups);
   const double size = f64 ? 8 : 4;
+  // Of the phase with the fewest taps.
+  const int64_t taps = backward ? std::max<int64_t>(1, problem.kw / problem.sw) : problem.kw;
   const bool dot =
-      result_group <= kMaxDotColumns && source_group * static_cast<double>(problem.kw) >= 2 * lanes;
+      result_group <= kMaxDotColumns && source_group * static_cast<double>(taps) >= 2 * lanes;
   // Vectors that are not full, and k loops too short for their overhead (measured: 3 per tap 75 %,
   // 64 93 %).
   const double vectors = std::max(1.0, std::ceil(result_group / lanes));
   const double fill = dot ? 0.7 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   const double k = source_group * static_cast<double>(problem.kw);
   // Tiles of 32 registers hide the loads better than those of 16.
-  const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.94 : 0.9;
+  const double tile = context.kernels->gemm.f32.max_vectors >= 4 && !dot ? 0.94 : 0.9;
   const double efficiency = tile * std::max(fill, 1e-3) * k / (k + 1.0);
   const double bytes =
       size * static_cast<double>(problem.input_elements() + problem.output_elements() +

@@ -310,7 +310,12 @@ class Reference final : public Algorithm {
   double cost(const Problem& problem, const PlanContext& context) const override {
     // About one multiply-add per nanosecond, and at least a microsecond so that it
     // never wins by rounding.
-    return kCallSeconds + problem.flops() * 0.5e-9 / std::max(1, context.threads);
+    const double seconds = kCallSeconds + problem.flops() * 0.5e-9 / std::max(1, context.threads);
+    if (problem.direction != Direction::kBackwardInput) return seconds;
+    // It packs nothing, but must not win by that: the others pack once for all samples of a batch.
+    const double filter =
+        static_cast<double>(problem.filter_elements() * Problem::element_size(problem.dtype));
+    return seconds + 2 * packing_seconds(filter, filter, *context.cpu);
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext&) const override {
     return std::make_unique<PreparedReference>(problem);
