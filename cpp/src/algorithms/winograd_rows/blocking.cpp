@@ -173,7 +173,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
       static_cast<double>(g.points) * k * static_cast<double>(b.panels * b.width) * 4;
   const double items = rows * row_blocks / static_cast<double>(b.rows);
   // A new filter with every call; see packing_seconds. In float64, one number at a time.
-  const double packing = g.backward ? 2 * filter / kGatherBytes : 0.0;
+  const double packing = g.backward ? 2 * filter / kScalarTransformBytes : 0.0;
   return cycles / clock + stream_seconds(source * shared, source, *context.cpu) +
          stream_seconds(result, result, *context.cpu) +
          stream_seconds(filter * items, filter, *context.cpu) + packing + 3 * kCallSeconds;
