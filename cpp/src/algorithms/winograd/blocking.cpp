@@ -68,10 +68,16 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
     return block_layout(g, staged, n).floats * sizeof(float);
   };
   int64_t fused = 24;
+  // Depth alone: channels first reads a piece of a row for each plane and channel, as long as may
+  // be.
+  if (g.depth_alone() && g.channels_first) {
+    fused = 64;
+    while (fused > 32 && bytes(false, fused) > l2_bytes(*context.cpu) / 2) fused -= kGroup;
+  }
   while (fused > 6 && bytes(false, fused) > fused_bytes) fused -= 2;
   // Below a dozen tiles a block re-reads the filter too often; and a sample of few
   // blocks leaves threads idle.
-  const bool few = tiles < fused * context.cpu->usable_threads;
+  const bool few = tiles < std::min<int64_t>(fused, 24) * context.cpu->usable_threads;
   const bool narrow = fused < 12 || bytes(false, fused) > fused_bytes;
   const bool wide_filter =
       static_cast<size_t>(g.points()) * g.ci * g.co * sizeof(float) > l2_bytes(*context.cpu);
@@ -91,7 +97,10 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
     blocks = std::clamp<int64_t>(ceil_div(blocks, threads) * threads, 1,
                                  std::max<int64_t>(blocks, total / 6));
   }
-  const int64_t tiles = ceil_div(total, std::max<int64_t>(blocks, 1));
+  int64_t tiles = ceil_div(total, std::max<int64_t>(blocks, 1));
+  // Runs of whole lines of a channels-first row.
+  if (g.depth_alone() && g.channels_first && tiles > kGroup)
+    tiles = std::min(b.tiles, ceil_div(tiles, kGroup) * kGroup);
   // A block that begins between the phases of a tile cuts its runs short.
   const int64_t whole = tiles - tiles % g.phases[2];
   return whole >= 6 ? whole : tiles;
@@ -123,9 +132,10 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double in_vectors = std::ceil(static_cast<double>(g.ci) / lanes),
                out_vectors = std::ceil(static_cast<double>(g.co) / lanes);
   const double columns = std::min(g.window[2], g.step[2]);
-  const double in_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
-  const double out_elements =
+  double in_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
+  double out_elements =
       points + g.outputs[0] * (g.n[1] + g.outputs[1]) * static_cast<double>(g.n[2]);
+  if (g.depth_alone()) in_elements = out_elements = points;  // one pass each
   // With a stride the points of some taps are copies.
   const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0;
   const double copies = strided ? 0.75 : 1.0;
@@ -147,8 +157,10 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   }
   // Through the staging, in lines; a transposition costs twice a copy.
   const double lines = static_cast<double>(g.source_voxels() * groups_of(g.ci)) * overlap;
-  seconds += (g.channels_first ? 2 * lines * kLineBytes + 2 * result_bytes : lines * kLineBytes) /
-             kStagingBytes;
+  const double copied = g.channels_first  ? 2 * lines * kLineBytes + 2 * result_bytes
+                        : g.depth_alone() ? 0.0
+                                          : lines * kLineBytes;
+  seconds += copied / kStagingBytes;
   if (g.flipped) {  // a new filter with every call; see packing_seconds
     const double taps = g.r[0] * g.r[1] * g.r[2];
     // Multiply-adds of the axes in float64: half as many lanes.

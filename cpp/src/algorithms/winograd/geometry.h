@@ -46,6 +46,11 @@ struct Geometry {
   int outputs[3];     // results of a tile: m, or 2 m
   int64_t phases[3];  // that hold results: min(dilation, result)
   int64_t tiles[3];   // of one phase
+  // No axis but the depth is transformed or has strides or borders: a plane is one row.
+  bool depth_alone() const {
+    return n[1] == 1 && n[2] == 1 && source[1] == 1 && result[1] == 1 && step[2] == 1 &&
+           pad[2] == 0;
+  }
   int points() const { return n[0] * n[1] * n[2]; }
   int64_t tiles_per_sample() const {
     return tiles[0] * tiles[1] * tiles[2] * phases[0] * phases[1] * phases[2];
