@@ -648,22 +648,26 @@ std::vector<float> channels_last(const Problem& p, const std::vector<float>& x) 
 }
 
 TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
-  struct Form {
+  const struct {
     const char* problem;
     Direction direction;
     winograd::TileShape shape;
-  };
-  for (const Form& given :
-       {Form{
-            "mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same", Direction::kForward, {{4, 4, 4}}},
-        Form{"mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same",
-             Direction::kBackwardInput,
-             {{4, 4, 4}}},
-        Form{"mb2_ic34id9ih10iw23_oc150_kd3kh3kw3_sd2sh2sw2_same",
-             Direction::kBackwardInput,
-             {{2, 3, 3}}}}) {
-    ProblemSpec spec = testing::parse_problem(given.problem);
-    spec.direction = given.direction;
+  } cases[] = {
+      {"mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same", Direction::kForward, {{4, 4, 4}}},
+      {"mb2_ic150id9ih10iw11_oc34_kd3kh3kw3_sd1sh1sw1_same",
+       Direction::kBackwardInput,
+       {{4, 4, 4}}},
+      {"mb2_ic34id9ih10iw23_oc150_kd3kh3kw3_sd2sh2sw2_same",
+       Direction::kBackwardInput,
+       {{2, 3, 3}}},
+      {"mb2_ic150id9ih10iw11_oc34_kd3kh1kw1_sd1sh1sw1_same", Direction::kForward, {{4, 1, 1}}},
+      {"mb2_ic150id9ih10iw11_oc34_kd3kh1kw1_sd1sh1sw1_same",
+       Direction::kBackwardInput,
+       {{4, 1, 1}}}};
+  for (const auto& at : cases) {
+    CAPTURE(at.problem);
+    ProblemSpec spec = testing::parse_problem(at.problem);
+    spec.direction = at.direction;
     const Problem p = make_problem(spec);
     spec.layout = Layout::kChannelsFirst;
     const Problem first = make_problem(spec);
@@ -706,7 +710,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
               CAPTURE(tiles);
               CAPTURE(threads);
               Fixed fixed;
-              fixed.shape = given.shape;
+              fixed.shape = at.shape;
               fixed.staged = staged;
               fixed.tiles = tiles;
               const std::vector<float> got = channels_last(
