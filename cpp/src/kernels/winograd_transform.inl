@@ -578,16 +578,47 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
 static CONV3D_ALWAYS_INLINE VecD load_wide(const float* p) { return vwiden(p); }
 static CONV3D_ALWAYS_INLINE VecD load_wide(const double* p) { return vload(p); }
 
+// Whether the rows of G are those of the point 0, of pairs +-p and of infinity, so that both rows
+// of a pair share the even taps and, but for the sign, the odd ones.
+template <int N, int R>
+static consteval bool filter_rows_in_pairs() {
+  if constexpr (R == 3 && (N == 4 || N == 6)) {  // no axis of stride 2 has these points
+    constexpr cook_toom::Matrices<N - R + 1, R> exact = cook_toom::make<N - R + 1, R>();
+    double g[N][R] = {};
+    for (int j = 0; j < N; ++j)
+      for (int k = 0; k < R; ++k) g[j][k] = cook_toom::to_double(exact.g[j][k]);
+    bool pairs = g[0][1] == 0 && g[0][2] == 0 && g[N - 1][0] == 0 && g[N - 1][1] == 0;
+    for (int j = 1; j < N - 1; j += 2)
+      pairs = pairs && g[j][0] == g[j + 1][0] && g[j][1] == -g[j + 1][1] && g[j][2] == g[j + 1][2];
+    return pairs;
+  } else {
+    return false;
+  }
+}
+
 // o = G x for N points of R taps, `g` is [N][R].
 template <int N, int R>
 static CONV3D_ALWAYS_INLINE void filter_line(const double* g, const VecD* x, VecD* o) {
+  if constexpr (filter_rows_in_pairs<N, R>()) {
+    o[0] = vmul(vset(g[0]), x[0]);
+#pragma GCC unroll 4
+    for (int j = 1; j < N - 1; j += 2) {
+      const VecD odd = vset(g[j * R + 1]);
+      const VecD even = vfma(vset(g[j * R + 2]), x[2], vmul(vset(g[j * R]), x[0]));
+      o[j] = vfma(odd, x[1], even);
+      o[j + 1] = vfnma(odd, x[1], even);
+    }
+    o[N - 1] = vmul(vset(g[N * R - 1]), x[2]);
+  } else {
 #pragma GCC unroll 8
-  for (int j = 0; j < N; ++j) {
-    o[j] = vmul(vset(g[j * R]), x[0]);
+    for (int j = 0; j < N; ++j) {
+      o[j] = vmul(vset(g[j * R]), x[0]);
 #pragma GCC unroll 8
-    for (int k = 1; k < R; ++k) o[j] = vfma(vset(g[j * R + k]), x[k], o[j]);
+      for (int k = 1; k < R; ++k) o[j] = vfma(vset(g[j * R + k]), x[k], o[j]);
+    }
   }
 }
+static_assert(filter_rows_in_pairs<4, 3>() && filter_rows_in_pairs<6, 3>());
 
 // One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R
 // of them src_stride apart to N of them dst_stride apart (in groups of 16 numbers).
