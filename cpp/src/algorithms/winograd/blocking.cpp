@@ -68,11 +68,12 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
     return block_layout(g, staged, n).floats * sizeof(float);
   };
   int64_t fused = 24;
-  // Depth alone: channels first reads a piece of a row for each plane and channel, as long as may
-  // be.
-  if (g.depth_alone() && g.channels_first) {
+  // Depth alone has few points: more tiles read the filter less often, and channels first reads a
+  // piece of a row for each plane and channel, as long as may be.
+  if (g.depth_alone()) {
+    const int64_t least = g.channels_first ? 32 : 24;
     fused = 64;
-    while (fused > 32 && bytes(false, fused) > l2_bytes(*context.cpu) / 2) fused -= kGroup;
+    while (fused > least && bytes(false, fused) > l2_bytes(*context.cpu) / 2) fused -= 8;
   }
   while (fused > 6 && bytes(false, fused) > fused_bytes) fused -= 2;
   // Below a dozen tiles a block re-reads the filter too often; and a sample of few
