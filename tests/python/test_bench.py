@@ -45,7 +45,9 @@ def test_ratios_and_means():
     assert geometric_mean([2.0, 8.0, math.nan]) == pytest.approx(4.0)
     table = report.markdown([result])
     assert "| 3.00 | 1.50 |" in table and "torch contiguous" in table
-    assert "geometric mean 3.00" in report.summary([result])
+    summary = report.summary([result])
+    assert "channels_last: 1 layers, geometric mean 3.00" in summary
+    assert "channels_last, peers of reduced precision: 1 layers, geometric mean 0.50" in summary
 
 
 def test_a_run_of_our_own_program():

@@ -69,21 +69,27 @@ def phases(results: list[Result]) -> str:
 
 
 def summary(results: list[Result]) -> str:
-    """Geometric means and worst ratios of all and of the wide 3x3x3 layers, per layout."""
+    """Geometric means and worst ratios of all and of the wide 3x3x3 layers, per layout; beside them
+    those against peers of less than float32, where the processor has such products.
+    """
     groups: list[tuple[str, Callable[[Result], bool]]] = [
         ("all", lambda r: True),
         ("3x3x3, stride 1, >= 32 channels, >= 8^3", lambda r: r.workload.is_wide_3x3x3),
     ]
     lines = []
     for name, member in groups:
-        for layout in LAYOUTS:
-            chosen = [r for r in results if member(r) and math.isfinite(r.ratio(layout))]
-            if chosen:
-                worst = min(chosen, key=lambda r: r.ratio(layout))
+        for layout, float32 in [(x, p) for p in (True, False) for x in LAYOUTS]:
+            ratios = {
+                r.workload.name: ratio
+                for r in results
+                if member(r) and math.isfinite(ratio := r.ratio(layout, float32))
+            }
+            if ratios:
+                worst = min(ratios, key=lambda workload: ratios[workload])
                 lines.append(
-                    f"{name}, {layout}: {len(chosen)} layers, geometric mean "
-                    f"{geometric_mean(r.ratio(layout) for r in chosen):.2f}, lowest "
-                    f"{worst.ratio(layout):.2f} ({worst.workload.name})"
+                    f"{name}, {layout}{'' if float32 else ', peers of reduced precision'}: "
+                    f"{len(ratios)} layers, geometric mean {geometric_mean(ratios.values()):.2f}, "
+                    f"lowest {ratios[worst]:.2f} ({worst})"
                 )
     return "\n".join(lines)
 
