@@ -7,7 +7,7 @@ import math
 import pytest
 
 from conv3d.bench import report, workloads
-from conv3d.bench.runner import Result, Runner, Timing, geometric_mean
+from conv3d.bench.runner import Result, Runner, Timing, geometric_mean, hardware_bfloat16
 
 
 def test_the_table_is_whole():
@@ -62,6 +62,12 @@ def test_a_run_of_our_own_program():
     table = report.phases([result])
     assert table.count("mb1_ic4id4ih4iw4_oc4") == 2 and "| pack % |" in table
     assert result.fma_peak > 1e8
+
+
+def test_bfloat16_is_not_emulated_where_its_instructions_are_capped():
+    assert not hardware_bfloat16({"ONEDNN_MAX_CPU_ISA": "AVX2"})
+    assert not hardware_bfloat16({"ONEDNN_MAX_CPU_ISA": "avx512_core"})
+    assert hardware_bfloat16({"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}) == hardware_bfloat16({})
 
 
 def test_a_result_unlike_the_others_is_an_error():

@@ -30,10 +30,13 @@ PEERS: dict[str, tuple[str, tuple[str, ...]]] = {
 REDUCED_PRECISION = ("+bf16", "+default")
 
 
-def hardware_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself. Emulated, it is a hundred times slower and
-    says nothing.
+def hardware_bfloat16(environment: dict[str, str]) -> bool:
+    """Whether the processor multiplies bfloat16 itself and ``environment`` lets oneDNN use it.
+    Emulated, it is a hundred times slower and says nothing.
     """
+    cap = environment.get("ONEDNN_MAX_CPU_ISA", "DEFAULT")
+    if not any(word in cap.upper() for word in ("DEFAULT", "BF16", "AMX")):
+        return False
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -141,7 +144,7 @@ class Runner:
         """
         self.threads = threads
         self.peers: list[tuple[PeerProcess, tuple[str, ...]]] = []
-        reduced = hardware_bfloat16()
+        reduced = hardware_bfloat16(environment or {})
         for program, (module, all_configs) in PEERS.items():
             configs = tuple(c for c in all_configs if reduced or not c.endswith(REDUCED_PRECISION))
             if only is not None and program not in only and program != "conv3d":
