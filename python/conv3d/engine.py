@@ -53,6 +53,7 @@ __all__ = [
     "channel_sums",
     "clear_cache",
     "concat",
+    "empty",
     "explain",
     "forward",
     "get_cmake_dir",
@@ -284,16 +285,30 @@ def _result(
     for extent in shape:
         size *= extent
     _core.check_memory(min(size, arguments.INT64_MAX), "the result")
-    return _empty(shape, dtype, size)
+    return empty(shape, dtype)
 
 
 # Where malloc maps fresh pages for every array, which fault one by one.
 _BUFFER_BYTES = 1 << 17
 
 
-def _empty(shape: tuple[int, ...], dtype: np.dtype[Any], size: int) -> Array:
-    """np.empty, large arrays in memory from the engine's cache, to which it returns with them."""
-    if size < _BUFFER_BYTES:
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """`np.empty`, large arrays in memory from the engine's cache, to which it returns with them.
+
+    Args:
+      shape: of the array.
+      dtype: of its elements.
+
+    Returns:
+      An array with elements of any value.
+
+    Raises:
+      MemoryError: there is not so much memory.
+
+    Source: `numpy.empty`.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size < _BUFFER_BYTES or dtype.hasobject:
         return np.empty(shape, dtype)
     # NumPy's stubs name types where the buffer protocol is enough.
     return np.ndarray(shape, dtype, buffer=_core.Buffer(size))  # type: ignore[arg-type]
@@ -1262,8 +1277,11 @@ def sparse_softmax_cross_entropy(logits: Any, labels: Any) -> tuple[Array, Array
         raise ValueError(f"labels has shape {which.shape}; {x.shape[:-1]} is accepted")
     if which.dtype.kind not in "iu":
         raise TypeError(f"labels has dtype {which.dtype}; integers are accepted")
-    index = np.ascontiguousarray(which, np.int64)
-    loss, grad = np.empty(which.shape, x.dtype), _result(None, x.shape, x.dtype, {})
+    index = which
+    if which.dtype != np.int64 or not which.flags.c_contiguous:
+        index = empty(which.shape, np.dtype(np.int64))
+        np.copyto(index, which, casting="unsafe")  # what does not fit is out of range all the same
+    loss, grad = empty(which.shape, x.dtype), _result(None, x.shape, x.dtype, {})
     _core.sparse_cross_entropy(dtype, rows, classes, x, index, loss, grad, _threads(None))
     return loss, grad
 
@@ -1304,7 +1322,7 @@ def optimizer_step(
     g, dtype = _wide(grad, "grad")
     old = [_matching(var, "var", g)]
     old += [_matching(slot, f"slots[{i}]", g) for i, slot in enumerate(slots)]
-    new = [_empty(g.shape, g.dtype, g.nbytes) for _ in old]
+    new = [empty(g.shape, g.dtype) for _ in old]
     padded = [*(float(x) for x in numbers), 0.0, 0.0, 0.0, 0.0][:4]
     # var, then the slots that the rule has.
     before, after = dict(enumerate(old)), dict(enumerate(new))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import engine
 from conv3d.framework import context, convert, dtypes
 from conv3d.framework.execute import apply_op
 from conv3d.framework.indexed_slices import IndexedSlices
@@ -620,12 +621,15 @@ def _one_hot(
 ) -> np.ndarray:
     if depth < 0:
         raise ValueError(f"depth is {int(depth)}; it must be 0 or more.")
-    out = np.empty((*indices.shape, int(depth)), on.dtype)
-    if shape_rules.has_short_rows(out):
-        for i in range(int(depth)):
-            out[..., i] = np.where(indices == i, on, off)
-    else:
-        out[...] = np.where(indices[..., None] == np.arange(int(depth)), on, off)
+    n = int(depth)
+    out = engine.empty((*indices.shape, n), on.dtype)
+    out[...] = off
+    which = indices.reshape(-1)
+    inside = (which >= 0) & (which < n)
+    rows = np.arange(which.size)
+    if not inside.all():
+        which, rows = which[inside], rows[inside]
+    out.reshape(-1)[rows * n + which] = on
     at = attrs["axis"]
     return in_order(out if at == -1 else np.moveaxis(out, -1, at))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,8 @@ def _register_binary(
     out: Any = None,
     samples: Callable[..., Any] | None = None,
 ) -> None:
+    if isinstance(function, np.ufunc) and out is None:
+        function = partial(shape_rules.elementwise, function)
     register(
         name,
         infer=shape_rules.binary(allowed, out),
@@ -438,6 +441,8 @@ def _register_unary(
         shape_rules.check_dtype("x", inputs[0].dtype, allowed)
         return [(inputs[0].dtype.base_dtype if out is None else out, inputs[0].shape)]
 
+    if isinstance(function, np.ufunc) and out is None:
+        function = partial(shape_rules.elementwise, function)
     if gradient is not NOT_DIFFERENTIABLE:
         rule = gradient
         gradient = lambda op, g: [rule(op.inputs[0], op.outputs[0], g)]  # noqa: E731

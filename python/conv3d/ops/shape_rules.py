@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import engine
 from conv3d.framework import dtypes
 from conv3d.framework.tensor_shape import TensorShape, unknown_shape
 
@@ -134,9 +135,31 @@ def dense(array: np.ndarray) -> np.ndarray:
     """`in_order`, quick for views whose last axis is short and for broadcast ones."""
     if array.flags.c_contiguous:
         return array
-    out = np.empty(array.shape, array.dtype)
+    out = engine.empty(array.shape, array.dtype)
     assign(out, array)
     return out
+
+
+# Below this a fresh array of NumPy's costs nothing, and looking at the shapes would.
+_LARGE_BYTES = 1 << 17
+
+
+def elementwise(function: np.ufunc, *arrays: np.ndarray) -> Any:
+    """`function(*arrays)`; large results of their dtype in memory that has been used before.
+
+    Fresh memory costs a page fault per 4 KiB, more than the arithmetic.
+    """
+    first = arrays[0]
+    if max(a.nbytes for a in arrays) < _LARGE_BYTES or first.dtype not in (np.float32, np.float64):
+        return function(*arrays)
+    shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    out = engine.empty(shape, first.dtype)
+    if has_short_rows(out) and any(a.shape != shape and a.ndim > 0 for a in arrays):
+        views = [np.broadcast_to(a, shape) for a in arrays]
+        for i in range(shape[-1]):
+            function(*(v[..., i] for v in views), out=out[..., i])
+        return out
+    return function(*arrays, out=out)
 
 
 def for_engine(*arrays: np.ndarray) -> bool:
