@@ -24,6 +24,11 @@ Denormals denormals_of(const std::string& family) {
   return family == "reference" ? Denormals::kKeep : Denormals::kFlush;
 }
 
+// Of the tensor that forward or backward_input computes.
+int64_t result_channels(const Problem& p) {
+  return p.direction == Direction::kForward ? p.oc : p.ic;
+}
+
 [[noreturn]] void refuse(const std::string& message) {
   throw Error(Status::kInvalidArgument, message);
 }
@@ -57,8 +62,8 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
   if (problem_.dtype == DType::kBFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-8);
   facts_.candidates = std::move(selection.candidates);
   filter_key_ = prepared_->packed_filter_format() + "/" + facts_.isa + "/" +
-                std::to_string(problem.kd) + "x" + std::to_string(problem.kh) + "x" +
-                std::to_string(problem.kw) + "x" + std::to_string(problem.ic) + "x" +
+                std::to_string(inner_.kd) + "x" + std::to_string(inner_.kh) + "x" +
+                std::to_string(inner_.kw) + "x" + std::to_string(inner_.ic) + "x" +
                 std::to_string(problem.oc) + "g" + std::to_string(problem.groups) + "t" +
                 std::to_string(static_cast<int>(problem.dtype));
   // The plan is only worth having if its scratch can be stated.
@@ -75,12 +80,19 @@ Plan::Conversion Plan::conversion(int64_t batch) const {
   Conversion c;
   const bool dtype = inner_.dtype != problem_.dtype, layout = inner_.layout != problem_.layout;
   const bool filter_gradient = problem_.direction == Direction::kBackwardFilter;
+  // A folded problem's pixels are several of the problem's, each with the same bias.
+  const int64_t biases = problem_.direction == Direction::kForward ? inner_.oc : inner_.ic;
+  c.bias = problem_.with_bias && (dtype || biases != result_channels(problem_));
+  if (c.bias) {
+    c.bias_bytes =
+        round_up(checked_bytes({biases, Problem::element_size(inner_.dtype)}, "a converted tensor"),
+                 kScratchAlignment);
+  }
   c.samples = batch;
   if (!dtype && !layout) return c;
   c.input = problem_.direction != Direction::kBackwardInput;
   c.grad_output = problem_.direction != Direction::kForward;
   c.result = filter_gradient ? dtype : true;
-  c.bias = problem_.with_bias && dtype;
   const int64_t size = Problem::element_size(inner_.dtype);
   const int64_t in =
       checked_product({problem_.input_voxels(), problem_.ic, size}, "a converted tensor");
@@ -100,7 +112,6 @@ Plan::Conversion Plan::conversion(int64_t batch) const {
                          ? bytes(problem_.filter_elements(), size)
                          : bytes(c.samples, problem_.direction == Direction::kForward ? out : in);
   }
-  if (c.bias) c.bias_bytes = bytes(std::max(problem_.ic, problem_.oc), size);
   return c;
 }
 
@@ -201,6 +212,19 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
   Buffers inner;
   inner.packed_filter = packed;
   inner.bias = b.bias;
+  const TensorForm outside{p.dtype, p.layout}, inside{inner_.dtype, inner_.layout};
+  char* const input = block + own;
+  char* const grad_output = input + c.input_bytes;
+  char* const result = grad_output + c.grad_output_bytes;
+  char* const bias = result + c.result_bytes;
+  const int64_t computed = std::max<int64_t>(1, result_channels(p));
+  if (c.bias) {
+    const int64_t step = computed * Problem::element_size(inner_.dtype);
+    for (int64_t i = 0; i < result_channels(inner_) / computed; ++i)
+      convert_tensor(b.bias, {p.dtype, Layout::kChannelsLast}, bias + i * step,
+                     {inner_.dtype, Layout::kChannelsLast}, 1, 1, computed, pool, 1);
+    inner.bias = bias;
+  }
   if (c.samples == b.batch && !c.input && !c.grad_output) {
     inner.input = b.input;
     inner.grad_output = b.grad_output;
@@ -210,22 +234,10 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
     return;
   }
 
-  const TensorForm outside{p.dtype, p.layout}, inside{inner_.dtype, inner_.layout};
   const size_t size = static_cast<size_t>(Problem::element_size(p.dtype));
-  char* const input = block + own;
-  char* const grad_output = input + c.input_bytes;
-  char* const result = grad_output + c.grad_output_bytes;
-  char* const bias = result + c.result_bytes;
-  if (c.bias) {
-    convert_tensor(b.bias, {p.dtype, Layout::kChannelsLast}, bias,
-                   {inner_.dtype, Layout::kChannelsLast}, 1, 1,
-                   p.direction == Direction::kForward ? p.oc : p.ic, pool, 1);
-    inner.bias = bias;
-  }
   const bool filter_gradient = p.direction == Direction::kBackwardFilter;
   const int64_t result_voxels =
       p.direction == Direction::kForward ? p.output_voxels() : p.input_voxels();
-  const int64_t result_channels = p.direction == Direction::kForward ? p.oc : p.ic;
   for (int64_t n = 0; n < b.batch; n += c.samples) {
     inner.batch = std::min(c.samples, b.batch - n);
     const auto at = [&](const void* base, int64_t voxels, int64_t channels) {
@@ -249,8 +261,8 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
                      {p.dtype, Layout::kChannelsLast}, 1, p.filter_elements(), 1, pool, threads);
     } else {
       convert_tensor(result, inside,
-                     const_cast<char*>(at(b.result, result_voxels, result_channels)), outside,
-                     inner.batch, result_voxels, result_channels, pool, threads);
+                     const_cast<char*>(at(b.result, result_voxels, computed)), outside,
+                     inner.batch, result_voxels, computed, pool, threads);
     }
   }
 }

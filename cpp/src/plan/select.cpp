@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "kernels/dispatch.h"
+#include "plan/fold.h"
 
 namespace conv3d {
 namespace {
@@ -87,11 +88,13 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   };
   const std::vector<const KernelTable*> tables = tables_to_ask(context);
 
-  // The forms in which an algorithm may be offered the problem, cheapest first.
-  std::vector<Problem> forms{sample};
+  // The forms in which an algorithm may be offered the problem, cheapest first. A folded one may be
+  // worth a conversion that the problem as it is would not need.
+  std::vector<Problem> forms{fold_width(sample)};
   if (sample.layout == Layout::kChannelsFirst) {
-    forms.push_back(sample);
-    forms.back().layout = Layout::kChannelsLast;
+    Problem last = sample;
+    last.layout = Layout::kChannelsLast;
+    forms.push_back(fold_width(last));
   }
   if (is_half(sample.dtype)) {
     for (size_t i = 0, n = forms.size(); i < n; ++i) {
@@ -115,7 +118,10 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
     known = known || asked;
     Candidate candidate{algorithm.name(), algorithm.family(), -1, ""};
     for (const KernelTable* kernels : tables) {
+      bool served = false;
       for (const Problem& form : forms) {
+        const bool folded = form.kw != sample.kw;
+        if (served && !folded) continue;
         const std::string reason = algorithm.why_not(form, single(kernels));
         if (!reason.empty()) {
           if (candidate.seconds < 0 && candidate.reason.empty()) candidate.reason = reason;
@@ -131,7 +137,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
         }
         if (asked)
           options.push_back({&algorithm, kernels, form, seconds, selection.candidates.size()});
-        break;
+        served = true;
       }
     }
     if (asked && candidate.seconds < 0)

@@ -132,10 +132,13 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
 GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanContext& context) {
   const int64_t l2 = static_cast<int64_t>(l2_bytes(*context.cpu)),
                 l3 = static_cast<int64_t>(l3_bytes(*context.cpu));
-  const int64_t groups = groups_of(g.ci) + groups_of(g.co);
+  // Runs end with columns that no other tile of theirs shares.
+  const int64_t run = std::clamp<int64_t>(g.tiles[2], 1, 16);
+  const int64_t columns =
+      groups_of(g.ci) * (g.m[2] * run + g.n[2] - g.m[2]) + groups_of(g.co) * g.m[2] * run;
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
-  const int64_t tile_bytes = int64_t{g.positions()} * g.m[2] * groups * kLineBytes;
+  const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
   if (sums <= kPrivateSumBytes) {
     const int64_t tiles = std::clamp<int64_t>(l2 / tile_bytes, 8, 64);
     return make_gradient_blocking(g, false, tiles, context);
