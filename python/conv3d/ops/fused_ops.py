@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from conv3d import engine
 from conv3d.framework import fusion, registry
 from conv3d.ops import (  # noqa: F401  (the ops of the chains)
     activation_ops,
     conv_ops,
     math_ops,
     nn_ops,
+    shape_rules,
     spatial,
 )
 
@@ -82,6 +84,10 @@ def _accepts_flat(chain: Sequence[str], attrs: Sequence[dict[str, Any]]) -> bool
 
 def _add_in_place(y: np.ndarray, bias: np.ndarray, axis: int, activation: str | None) -> np.ndarray:
     """Bias and activation on an array of our own."""
+    if shape_rules.for_engine(y) and bias.dtype == y.dtype and activation in (None, "relu"):
+        layout = "channels_last" if axis == y.ndim - 1 else "channels_first"
+        relu = activation == "relu"
+        return engine.channel_affine(y, shift=bias, relu=relu, data_format=layout, out=y)
     np.add(y, nn_ops.spread(bias, y.ndim, axis), out=y)
     if activation == "relu":
         np.maximum(y, y.dtype.type(0), out=y)

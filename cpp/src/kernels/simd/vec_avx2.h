@@ -64,11 +64,31 @@ static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
 static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) {
   return _mm256_maskload_pd(p, vmask_d(n));
 }
+// Masked stores take some 20 cycles on AMD's processors; halves do not.
 static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
-  _mm256_maskstore_ps(p, vmask_f(n), v);
+  if (n == kLanesF) return vstore(p, v);
+  __m128 rest = _mm256_castps256_ps128(v);
+  if (n & 4) {
+    _mm_storeu_ps(p, rest);
+    rest = _mm256_extractf128_ps(v, 1);
+    p += 4;
+  }
+  if (n & 2) {
+    _mm_storel_pi(reinterpret_cast<__m64*>(p), rest);
+    rest = _mm_movehl_ps(rest, rest);
+    p += 2;
+  }
+  if (n & 1) _mm_store_ss(p, rest);
 }
 static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
-  _mm256_maskstore_pd(p, vmask_d(n), v);
+  if (n == kLanesD) return vstore(p, v);
+  __m128d rest = _mm256_castpd256_pd128(v);
+  if (n & 2) {
+    _mm_storeu_pd(p, rest);
+    rest = _mm256_extractf128_pd(v, 1);
+    p += 2;
+  }
+  if (n & 1) _mm_store_sd(p, rest);
 }
 
 // kLanesD floats as doubles, and two vectors of doubles rounded to floats.
