@@ -42,6 +42,20 @@ Range piece(int64_t n, int64_t index, int64_t count) {
   return {n * index / count, n * (index + 1) / count};
 }
 
+// `channels` of each of `pixels` pixels, `step` floats apart, to lines of `line` floats.
+void stage_row(const float* from, ptrdiff_t step, int64_t pixels, int channels, float* to,
+               int64_t line) {
+  if (step == line) {
+    std::memcpy(to, from, sizeof(float) * static_cast<size_t>(pixels * line));
+  } else if (channels == kGroup) {  // a size known while compiling is moved in registers
+    for (; pixels > 0; --pixels, from += step, to += line)
+      std::memcpy(to, from, sizeof(float) * kGroup);
+  } else {
+    for (; pixels > 0; --pixels, from += step, to += line)
+      std::memcpy(to, from, sizeof(float) * static_cast<size_t>(channels));
+  }
+}
+
 // Consecutive tiles of one row of one lattice.
 struct Run {
   int64_t sample, lattice[3], tile[3];  // of the first tile
@@ -81,7 +95,7 @@ class GradientPrepared final : public Prepared {
     points_ = book("winograd points", 1, x_.point_floats, sizeof(float), true);
     sums_ = book("winograd sums", b_.segments, x_.sums_floats, sizeof(float), false);
     wide_ = book("winograd wide sums", b_.segments, x_.sums_floats, sizeof(double), false);
-    if (g_.channels_first)
+    if (!in_place())
       staging_ = book("winograd staging", 1, x_.staging_floats, sizeof(float), true);
   }
 
@@ -111,6 +125,13 @@ class GradientPrepared final : public Prepared {
     Range ci, co;  // groups of channels whose sums are made
   };
 
+  // Rows of the image lie a power of two apart, often, where the pixels of a window push each other
+  // out of the cache before the next column reads them: a copy pays. Not along the depth alone,
+  // where no column reads what another does.
+  bool in_place() const { return !g_.channels_first && g_.n[1] == 1 && g_.n[2] == 1; }
+  int64_t staged_line(const Operand& x) const {
+    return g_.channels_first ? kGroup : std::min<int64_t>(x.channels, kGroup);
+  }
   Run run_at(int64_t index) const;
   State state_of(const Buffers& buffers, float* lines, float* sums, double* wide) const;
   // for_each(n, fn) calls fn(begin, end, thread) for all of [0, n), on one thread or on all.
@@ -253,7 +274,7 @@ void GradientPrepared::transform_block(const State& state, Range runs, const Scr
                                        const ForEach& for_each) const {
   const int64_t groups = state.ci.size() + state.co.size();
   for_each(runs.size() * groups, [&](int64_t begin, int64_t end, int thread) {
-    float* const staging = g_.channels_first ? scratch.get<float>(staging_, thread) : nullptr;
+    float* const staging = in_place() ? nullptr : scratch.get<float>(staging_, thread);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t slot = i / groups, group = i % groups;
       const Run run = run_at(runs.begin + slot);
@@ -330,7 +351,7 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
   }
   const int64_t voxels = x.extent[0] * x.extent[1] * x.extent[2];
   const float* const sample = x.image + run.sample * voxels * x.channels;
-  if (!g_.channels_first) {
+  if (in_place()) {
     const ptrdiff_t stride_w = x.channels, stride_h = x.extent[2] * stride_w,
                     stride_d = x.extent[1] * stride_h;
     a.source = sample + group * kGroup + offset[0] * stride_d + offset[1] * stride_h +
@@ -347,25 +368,33 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
     kernels_->winograd_gradient.columns(&a);
     return;
   }
-  // What the run's windows have of the image, to lines of 16 channels.
+  // What the run's windows have of the image, to lines of up to 16 channels.
   int64_t begin[3], size[3];
   for (int axis = 0; axis < 3; ++axis) {
     const int64_t span = axis == 2 ? a.columns : x.pixels[axis];
     begin[axis] = std::clamp<int64_t>(origin[axis], 0, extent[axis]);
     size[axis] = std::clamp<int64_t>(origin[axis] + span, begin[axis], extent[axis]) - begin[axis];
   }
-  TransposeArgs<float> t{nullptr, voxels, staging, kGroup, a.channels, size[2]};
+  const int64_t line = staged_line(x);
+  float* to = staging;
   for (int64_t d = 0; d < size[0]; ++d)
-    for (int64_t h = 0; h < size[1]; ++h, t.dst += size[2] * kGroup) {
+    for (int64_t h = 0; h < size[1]; ++h, to += size[2] * line) {
       const int64_t at_d = offset[0] + (begin[0] + d) * g_.dilation[0],
-                    at_h = offset[1] + (begin[1] + h) * g_.dilation[1];
-      t.src =
-          sample + group * kGroup * voxels + (at_d * x.extent[1] + at_h) * x.extent[2] + begin[2];
-      kernels_->gemm.f32.transpose(&t);
+                    at_h = offset[1] + (begin[1] + h) * g_.dilation[1],
+                    at_w = offset[2] + begin[2] * g_.dilation[2];
+      const int64_t pixel = (at_d * x.extent[1] + at_h) * x.extent[2] + at_w;
+      if (g_.channels_first) {
+        const TransposeArgs<float> t = {
+            sample + group * kGroup * voxels + pixel, voxels, to, line, a.channels, size[2]};
+        kernels_->gemm.f32.transpose(&t);
+      } else {
+        stage_row(sample + pixel * x.channels + group * kGroup, x.channels * g_.dilation[2],
+                  size[2], a.channels, to, line);
+      }
     }
   a.source = staging;
-  a.stride_w = kGroup;
-  a.stride_h = size[2] * kGroup;
+  a.stride_w = line;
+  a.stride_h = size[2] * line;
   a.stride_d = size[1] * a.stride_h;
   a.extent_d = size[0];
   a.extent_h = size[1];
