@@ -261,7 +261,7 @@ TEST_CASE("winograd gradient: the workspace does not grow with the volume or the
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
       size_t shared[2], thread[2];
       int i = 0;
-      for (const char* volume : {"id128ih128iw128", "id512ih512iw512"}) {
+      for (const char* volume : {"id256ih256iw256", "id512ih512iw512"}) {
         const Problem p = gradient_problem(std::string("mb1_") + channels + volume + "_oc" +
                                                (channels + 2) + "_kd3kh3kw3_sd1sh1sw1_same",
                                            layout);
