@@ -17,6 +17,7 @@
 #include "base/status.h"
 #include "kernels/dispatch.h"
 #include "plan/convert.h"
+#include "plan/fold.h"
 #include "plan/plan.h"
 #include "plan/select.h"
 #include "problem/problem.h"
@@ -392,6 +393,72 @@ TEST_CASE("a batch split and a packed filter change no bit") {
     }
     CHECK(whole == parts);
   });
+}
+
+TEST_CASE("windows that tile the rows: plans fold the width, and their filters fit no other plan") {
+  const auto problem = [](const char* text, Direction direction, Layout layout, DType dtype) {
+    ProblemSpec spec = testing::parse_problem(text);
+    spec.direction = direction;
+    spec.layout = layout;
+    spec.dtype = dtype;
+    spec.with_bias = direction != Direction::kBackwardFilter;
+    spec.activation = spec.with_bias ? Activation::kRelu : Activation::kNone;
+    return make_problem(spec);
+  };
+  ThreadPool& pool = default_thread_pool();
+  constexpr const char* kTiled[] = {"mb2_ic3id4ih6iw8_oc5_kd2kh3kw4_sd2sh3sw4_valid",
+                                    "mb1_ic1id3ih4iw21_oc2_kd1kh2kw7_sd1sh1sw7_valid",
+                                    "mb2_ic6id2ih2iw6_oc16_kd1kh1kw2_sd1sh1sw2_valid"};
+  for (const char* text : kTiled)
+    for (Direction direction : kDirections)
+      for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+        CAPTURE(text);
+        const Problem p = problem(text, direction, layout, DType::kFloat32);
+        const Problem folded = fold_width(p);
+        CHECK((folded.kw == 1 && folded.ic == p.ic * p.kw) == (layout == Layout::kChannelsLast));
+        CHECK(folded.input_elements() == p.input_elements());
+        CHECK(folded.filter_elements() == p.filter_elements());
+        const Tensors<float> t(p);
+        const PlanContext context{&kernel_table(), &cpu_info(), 1};
+        const std::vector<float> wanted = compute<float>(reference_algorithm(), p, context, t, 1);
+        for (const char* algorithm : {"auto", "gemm", "reference"}) {
+          std::vector<float> result(wanted.size(), std::numeric_limits<float>::quiet_NaN());
+          Plan(p, algorithm).execute(buffers_of(p, t, &result), pool, 2);
+          CHECK(result == wanted);
+        }
+      }
+  // Float16 converts the bias too, which a folded gradient repeats.
+  const char* const text = kTiled[0];
+  const Problem exact =
+      problem(text, Direction::kBackwardInput, Layout::kChannelsLast, DType::kFloat32);
+  const Problem half =
+      problem(text, Direction::kBackwardInput, Layout::kChannelsLast, DType::kFloat16);
+  const Tensors<float> t(exact);
+  std::vector<float> wanted(result_elements(exact));
+  Plan(exact, "reference").execute(buffers_of(exact, t, &wanted), pool, 1);
+  const auto narrow = [](const std::vector<float>& from) {
+    std::vector<uint16_t> to(from.size());
+    for (size_t i = 0; i < from.size(); ++i) to[i] = to_half(from[i]).bits;
+    return to;
+  };
+  const std::vector<uint16_t> filter = narrow(t.filter), grad = narrow(t.grad_output),
+                              bias = narrow(t.bias);
+  std::vector<uint16_t> result(wanted.size());
+  PlanBuffers b;
+  b.filter = filter.data();
+  b.grad_output = grad.data();
+  b.bias = bias.data();
+  b.result = result.data();
+  b.batch = half.mb;
+  Plan(half, "auto").execute(b, pool, 2);
+  CHECK(result == narrow(wanted));
+  // The same filter of a problem that is not folded has another order.
+  const Plan tiled(problem(text, Direction::kForward, Layout::kChannelsLast, DType::kFloat32),
+                   "gemm");
+  const Plan apart(problem("mb2_ic3id4ih6iw9_oc5_kd2kh3kw4_sd2sh3sw4_valid", Direction::kForward,
+                           Layout::kChannelsLast, DType::kFloat32),
+                   "gemm");
+  CHECK(tiled.filter_key() != apart.filter_key());
 }
 
 TEST_CASE("float16 and bfloat16 equal float32 rounded at the end") {

@@ -77,3 +77,34 @@ def test_value_and_gradient(record):
                 # TensorFlow's records hold sparse gradients as whole tensors.
                 whole = None if gradient is None else tf.convert_to_tensor(gradient)
                 _compare(None if whole is None else session.run(whole, feeds), want)
+
+
+# Results of 128 KiB and more are made in memory that has been used before.
+
+
+@pytest.mark.parametrize("shapes", [((40000, 3), (40000, 1)), ((40000, 1), (3,)), ((200, 300), ())])
+def test_large_element_wise_results(shapes: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, y = (np.asarray(rng.uniform(-1, 1, s), np.float32) for s in shapes)
+    for op, function in ((tf.multiply, np.multiply), (tf.maximum, np.maximum), (tf.add, np.add)):
+        with tf.Session() as session:
+            a, b = tf.placeholder(tf.float32), tf.placeholder(tf.float32)
+            first, second = op(a, b), op(b, a)
+            got = session.run([first, second, tf.negative(first)], {a: x, b: y})
+        want = function(x, y)
+        for value, expected in zip(got, (want, function(y, x), -want), strict=True):
+            assert value.dtype == np.float32
+            np.testing.assert_array_equal(value, expected)
+
+
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_large_one_hot(axis: int) -> None:
+    indices = np.random.default_rng(0).integers(-2, 6, (50, 1000)).astype(np.int32)
+    with tf.Session() as session:
+        got = session.run(tf.one_hot(indices, 3, on_value=2.5, off_value=-1.0, axis=axis))
+    want = np.where(indices[..., None] == np.arange(3), 2.5, -1.0).astype(np.float32)
+    np.testing.assert_array_equal(got, np.moveaxis(want, -1, axis))
+    with tf.Session() as session:
+        assert session.run(tf.one_hot(indices, 0)).shape == (50, 1000, 0)
+        words = session.run(tf.one_hot([1, 7], 2, on_value="yes", off_value="no"))
+    assert words.tolist() == [[b"no", b"yes"], [b"no", b"no"]]
