@@ -193,8 +193,9 @@ void check_dot(const KernelTable& table) {
 template <class T>
 void check_plane(const KernelTable& table) {
   const GemmKernels<T>& kernels = gemm_of<T>(table);
-  for (int rows = 1; rows <= kernels.plane_rows; ++rows) {
-    const int64_t widest = int64_t{kernels.plane_vectors[rows]} * kernels.lanes;
+  for (int rows = 1; rows <= kernels.tall_rows[1]; ++rows) {
+    const int64_t widest =
+        int64_t{kernels.plane_vectors[std::min(rows, kernels.plane_rows)]} * kernels.lanes;
     for (int64_t columns = 1; columns <= 2 * widest + 1; columns += columns < 20 ? 1 : 5) {
       const int groups = 2;
       const int64_t k = 5, a_k = rows + 1, b_k = columns + 2, c_row = columns + 1;

@@ -71,7 +71,7 @@ struct GemmDotArgs {
 // contiguous, any column count.
 template <class T>
 struct GemmPlaneArgs {
-  int rows;  // 1..plane_rows
+  int rows;  // 1..tall_rows[1]
   int64_t columns;
   int groups;
   int64_t k;
@@ -98,8 +98,9 @@ template <class T>
 struct GemmKernels {
   int lanes;                 // elements of a vector
   int max_vectors;           // of a packed panel
-  int plane_rows;            // most rows of a plane tile
+  int plane_rows;            // rows of a plane tile, where the columns are many
   const int* plane_vectors;  // [plane_rows + 1]: vectors of a full tile by its rows
+  const int* tall_rows;      // [max_vectors + 1]: most rows of a plane tile of so many vectors
   const int* tap_rows;       // [max_vectors + 1]: rows of a full tile by vectors of its panel
   const int* strided_rows;   // the same for the strided form
   void (*taps)(const GemmTapArgs<T>* args);          // one pointer per row and group

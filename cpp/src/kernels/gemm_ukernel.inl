@@ -368,9 +368,17 @@ static CONV3D_ALWAYS_INLINE void plane_rest(const GemmPlaneArgs<T>* p, int64_t c
   }
 }
 
+// Vectors of a tile of so many rows.
+static constexpr int plane_vectors_of(int rows) {
+  if (rows <= kPlaneRows) return kPlaneNv[rows];
+  int vectors = 1;
+  while (vectors < kMaxNv && kTallRows[vectors + 1] >= rows) ++vectors;
+  return vectors;
+}
+
 template <class T, int MR>
 static void plane_rows(const GemmPlaneArgs<T>* p) {
-  constexpr int kNv = kPlaneNv[MR], kNr = kNv * VecOf<T>::kLanes;
+  constexpr int kNv = plane_vectors_of(MR), kNr = kNv * VecOf<T>::kLanes;
   int64_t column = 0;
   for (; column + kNr <= p->columns; column += kNr) plane_tile<T, MR, kNv, false>(p, column, kNr);
   if (column < p->columns) plane_rest<T, MR, kNv>(p, column, static_cast<int>(p->columns - column));
@@ -386,7 +394,7 @@ static CONV3D_ALWAYS_INLINE void plane_any(const GemmPlaneArgs<T>* p) {
 
 template <class T>
 static void gemm_plane(const GemmPlaneArgs<T>* p) {
-  plane_any<T, kPlaneRows>(p);
+  plane_any<T, kTallRows[1]>(p);
 }
 
 // --- lanes along k -------------------------------------------------------------------------------

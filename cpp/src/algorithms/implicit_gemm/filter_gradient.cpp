@@ -65,6 +65,36 @@ struct Range {
   int64_t size() const { return end - begin; }
 };
 
+// `count` elements of each of `pixels` pixels to tiles of `rows` of them: to[tile][pixel][tile]. A
+// number of rows known while compiling is moved in registers.
+template <int kRows, class T>
+void tile_pixels(const T* from, ptrdiff_t step, int64_t pixels, int64_t count, int64_t rows, T* to,
+                 int64_t tile, int64_t tile_stride) {
+  if constexpr (kRows > 0) rows = kRows;
+  const int64_t whole = count / rows, rest = count % rows;
+  for (int64_t i = 0; i < pixels; ++i, from += step, to += tile) {
+    T* at = to;
+    const T* x = from;
+    for (int64_t m = 0; m < whole; ++m, x += rows, at += tile_stride)
+      std::memcpy(at, x, static_cast<size_t>(rows) * sizeof(T));
+    for (int64_t m = 0; m < rest; ++m) at[m] = x[m];
+  }
+}
+
+template <class T>
+void tile_pixels(const T* from, ptrdiff_t step, int64_t pixels, int64_t count, int64_t rows, T* to,
+                 int64_t tile, int64_t tile_stride) {
+  const auto go = [&](auto constant) {
+    tile_pixels<decltype(constant)::value>(from, step, pixels, count, rows, to, tile, tile_stride);
+  };
+  switch (rows) {
+    case 6: return go(std::integral_constant<int, 6>{});
+    case 8: return go(std::integral_constant<int, 8>{});
+    case 12: return go(std::integral_constant<int, 12>{});
+    default: return go(std::integral_constant<int, 0>{});
+  }
+}
+
 // Piece `index` of `count` nearly equal pieces of [0, n).
 Range piece(int64_t n, int64_t index, int64_t count) {
   return {n * index / count, n * (index + 1) / count};
@@ -117,7 +147,8 @@ class FilterGradientPrepared final : public Prepared {
   void add_merged(int64_t rows, Range inner, int64_t columns, int64_t panel_stride,
                   const Portion& portion, int64_t pixel, T* sums, Thread* thread) const;
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
-  int64_t panel_width(int64_t rows) const;
+  void choose_tile(int64_t rows, int64_t columns);
+  int rows_of_tile(int64_t left, int64_t tiles, bool packed) const;
   // Panels and tiles lie a line more than their size apart, against cache-set conflicts.
   static constexpr int64_t kPad = kLineBytes / sizeof(T);
   int64_t panel_stride(const Chunk& chunk) const {
@@ -136,7 +167,7 @@ class FilterGradientPrepared final : public Prepared {
   int64_t chunk_rows_, chunk_columns_, row_chunks_, column_chunks_;  // of one sample
   int64_t chunk_samples_ = 1;  // more than one: chunks are so many whole samples
   int64_t tap_pieces_, ic_pieces_, oc_pieces_;
-  int64_t width_;  // of a panel in memory
+  int64_t rows_, width_;  // of a tile; the width is that of a panel in memory
   int64_t max_portion_ = 0, segments_ = 1;
   ScratchLedger ledger_;
   int levels_entry_, panels_entry_, rows_entry_, tiles_entry_, pointers_entry_, segments_entry_;
@@ -216,7 +247,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   segments_ = std::clamp<int64_t>(kSegmentBytes / std::max<int64_t>(1, filter_bytes), 1, segments_);
 
   const int64_t max_ic = ceil_div(icg_, ic_pieces_), max_oc = ceil_div(ocg_, oc_pieces_);
-  width_ = panel_width(merged_ ? p.kw * max_ic : max_ic);
+  choose_tile(merged_ ? p.kw * max_ic : max_ic, max_oc);
   const int64_t pixels = chunk_rows_ * chunk_columns_;
   levels_entry_ =
       ledger_.book("gemm.sums", checked_bytes({kLevels, max_portion_, sizeof(T)}, "sums"), true);
@@ -224,15 +255,14 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       "gemm.panels", checked_bytes({pixels + kPad, max_oc + width_, sizeof(T)}, "panels"), true);
   const int64_t staged_width = std::min(p.iw, (chunk_columns_ - 1) * p.sw + (p.kw - 1) * p.dw + 1);
   packed_ = !merged_ && !swapped_ && max_oc * p.kw >= kPackedProducts;
-  tile_ =
-      static_cast<int64_t>(round_up(static_cast<size_t>(kernels_.plane_rows), 8 / (sizeof(T) / 4)));
-  const int64_t staged_channels = packed_           ? ceil_div(max_ic, kernels_.plane_rows) * tile_
+  tile_ = static_cast<int64_t>(round_up(static_cast<size_t>(rows_), 8 / (sizeof(T) / 4)));
+  const int64_t staged_channels = packed_           ? ceil_div(max_ic, rows_) * tile_
                                   : channels_first_ ? max_ic
                                                     : 0;
   // Merged rows that lie apart, or are short, are packed too.
   packs_merged_ = merged_ && (chunk_samples_ > 1 || p.sw * icg_ * sizeof(T) > 64);
   const int64_t merged_tiles =
-      packs_merged_ ? ceil_div(p.kw * max_ic, kernels_.plane_rows) * tile_ : 0;
+      packs_merged_ ? ceil_div(p.kw * max_ic, rows_) * tile_ : 0;
   tiles_entry_ = ledger_.book(
       "gemm.tiles", checked_bytes({pixels + kPad, merged_tiles, sizeof(T)}, "tiles"), true);
   rows_entry_ = ledger_.book(
@@ -245,11 +275,26 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       false);
 }
 
+// Tiles of `rows` times `columns`: few columns make tall ones, few rows wide ones.
 template <class T>
-int64_t FilterGradientPrepared<T>::panel_width(int64_t rows) const {
-  if (swapped_) return ocg_;
-  return int64_t{kernels_.lanes} *
-         kernels_.plane_vectors[std::min<int64_t>(rows, kernels_.plane_rows)];
+void FilterGradientPrepared<T>::choose_tile(int64_t rows, int64_t columns) {
+  const int most = kernels_.plane_rows;
+  const int64_t wide = kernels_.plane_vectors[std::min<int64_t>(rows, most)];
+  const int64_t vectors = std::max<int64_t>(1, ceil_div(columns, kernels_.lanes));
+  rows_ = most;
+  width_ = kernels_.lanes * wide;
+  if (rows > most && vectors < wide) {
+    rows_ = kernels_.tall_rows[vectors];
+    width_ = kernels_.lanes * vectors;
+  }
+  rows_ = std::max<int64_t>(1, ceil_div(rows, std::max<int64_t>(1, ceil_div(rows, rows_))));
+  if (swapped_) width_ = ocg_;
+}
+
+// Of what is left, for so many tiles: evenly split, but where tiles are packed.
+template <class T>
+int FilterGradientPrepared<T>::rows_of_tile(int64_t left, int64_t tiles, bool packed) const {
+  return static_cast<int>(packed ? std::min(rows_, left) : ceil_div(left, tiles));
 }
 
 template <class T>
@@ -401,29 +446,16 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
 template <class T>
 void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t channels, T* to,
                                          int64_t tile_stride) const {
-  const int64_t per_tile = kernels_.plane_rows;
   if (channels_first_) {
-    for (int64_t m = 0; m < channels; m += per_tile) {
-      const TransposeArgs<T> args = {row + m * p_.input_voxels(),      p_.input_voxels(),
-                                     to + m / per_tile * tile_stride,  tile_,
-                                     std::min(per_tile, channels - m), pixels};
+    for (int64_t m = 0; m < channels; m += rows_) {
+      const TransposeArgs<T> args = {
+          row + m * p_.input_voxels(),   p_.input_voxels(), to + m / rows_ * tile_stride, tile_,
+          std::min(rows_, channels - m), pixels};
       kernels_.transpose(&args);
     }
     return;
   }
-  const int64_t whole = channels / per_tile, rest = channels % per_tile;
-  for (int64_t i = 0; i < pixels; ++i, row += p_.ic, to += tile_) {
-    T* tile = to;
-    const T* from = row;
-    if (per_tile == 6) {  // a size known while compiling is moved in registers
-      for (int64_t m = 0; m < whole; ++m, from += 6, tile += tile_stride)
-        std::memcpy(tile, from, 6 * sizeof(T));
-    } else {
-      for (int64_t m = 0; m < whole; ++m, from += per_tile, tile += tile_stride)
-        std::memcpy(tile, from, static_cast<size_t>(per_tile) * sizeof(T));
-    }
-    for (int64_t m = 0; m < rest; ++m) tile[m] = from[m];
-  }
+  tile_pixels(row, p_.ic, pixels, channels, rows_, to, tile_, tile_stride);
 }
 
 // Adds the chunk's part to level 0: sums[tap][tap along w][input channel][output channel], swapped:
@@ -440,9 +472,8 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
   const int64_t right =
       std::min(p.iw, (chunk.columns.end - 1) * p.sw - p.pw + (p.kw - 1) * p.dw + 1);
   const int64_t pixel = packed_ ? tile_ : channels_first_ ? portion.ic.size() : p.ic;
-  const int64_t per_tile = kernels_.plane_rows;
   const int64_t tile_stride =
-      packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ + kPad : per_tile;
+      packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ + kPad : 0;
   // Output columns of the chunk at which tap t along the width meets the input.
   const auto columns_of = [&](int64_t t) {
     const int64_t at = t * p.dw - p.pw;
@@ -526,16 +557,17 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       args.b = thread->b;
       args.b_k = width_;
       args.c_row = portion.oc.size();
-      const auto tile = [&](int64_t m, int64_t n) {
+      for (int64_t n = 0; n < portion.oc.size(); n += width_) {
         args.columns = std::min(width_, portion.oc.size() - n);
         args.b_offset = panel_offset + n / width_ * panel_stride;
-        args.rows = static_cast<int>(std::min<int64_t>(per_tile, count - m));
-        args.a_offset = input_offset + m / per_tile * tile_stride;
-        args.c = c + m * portion.oc.size() + n;
-        kernels_.plane(&args);
-      };
-      for (int64_t n = 0; n < portion.oc.size(); n += width_)
-        for (int64_t m = 0; m < count; m += per_tile) tile(m, n);
+        int64_t tiles = ceil_div(count, rows_);
+        for (int64_t m = 0; m < count; m += args.rows, --tiles) {
+          args.rows = rows_of_tile(count - m, tiles, packed_);
+          args.a_offset = input_offset + (packed_ ? m / rows_ * tile_stride : m);
+          args.c = c + m * portion.oc.size() + n;
+          kernels_.plane(&args);
+        }
+      }
     };
 
     if (!merged_ || portion.ic.size() != icg_) {
@@ -569,25 +601,12 @@ template <class T>
 void FilterGradientPrepared<T>::add_merged(int64_t rows, Range inner, int64_t columns,
                                            int64_t panel_stride, const Portion& portion,
                                            int64_t pixel, T* sums, Thread* thread) const {
-  const int64_t per_tile = kernels_.plane_rows, count = p_.kw * icg_, pixels = inner.size();
+  const int64_t count = p_.kw * icg_, pixels = inner.size();
   if (pixels == 0) return;
   const int64_t tile_stride = rows * pixels * tile_ + kPad;
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* from = thread->a[r] + (inner.begin * p_.sw - p_.pw) * pixel;
-    T* to = thread->tiles + r * pixels * tile_;
-    for (int64_t i = 0; i < pixels; ++i, from += p_.sw * pixel, to += tile_) {
-      T* tile = to;
-      int64_t m = 0;
-      if (per_tile == 6) {  // a size known while compiling is moved in registers
-        for (; m + 6 <= count; m += 6, tile += tile_stride)
-          std::memcpy(tile, from + m, 6 * sizeof(T));
-      } else {
-        for (; m + per_tile <= count; m += per_tile, tile += tile_stride)
-          std::memcpy(tile, from + m, static_cast<size_t>(per_tile) * sizeof(T));
-      }
-      for (int64_t j = 0; m < count; ++m, ++j) tile[j] = from[m];
-    }
-  }
+  for (int64_t r = 0; r < rows; ++r)
+    tile_pixels(thread->a[r] + (inner.begin * p_.sw - p_.pw) * pixel, p_.sw * pixel, pixels, count,
+                rows_, thread->tiles + r * pixels * tile_, tile_, tile_stride);
   bool joined = pixels == columns;
   for (int64_t r = 0; r < rows; ++r) {
     const T* const panel = thread->b[r] + inner.begin * width_;
@@ -607,9 +626,9 @@ void FilterGradientPrepared<T>::add_merged(int64_t rows, Range inner, int64_t co
   for (int64_t n = 0; n < portion.oc.size(); n += width_) {
     args.columns = std::min(width_, portion.oc.size() - n);
     args.b_offset = n / width_ * panel_stride;
-    for (int64_t m = 0; m < count; m += per_tile) {
-      args.rows = static_cast<int>(std::min<int64_t>(per_tile, count - m));
-      args.a_offset = m / per_tile * tile_stride;
+    for (int64_t m = 0; m < count; m += args.rows) {
+      args.rows = rows_of_tile(count - m, 1, true);
+      args.a_offset = m / rows_ * tile_stride;
       args.c = sums + m * portion.oc.size() + n;
       kernels_.plane(&args);
     }

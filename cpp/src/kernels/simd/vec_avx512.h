@@ -40,6 +40,8 @@ static constexpr int kStridedRows[kMaxNv + 1] = {0, 14, 14, 8, 6};
 // Tiles whose B is not packed: 1 x 8, 2 x 8, 3 x 6, 4 x 4 (20 of 32), 6 x 4 vectors.
 static constexpr int kPlaneRows = 6;
 static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 8, 8, 6, 6, 4, 4};
+// Where the columns are few: rows of a tile of so many vectors.
+static constexpr int kTallRows[kMaxNv + 1] = {0, 14, 12, 8, 6};
 
 static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return _mm512_loadu_ps(p); }
 static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return _mm512_loadu_pd(p); }
