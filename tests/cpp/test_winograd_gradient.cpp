@@ -110,6 +110,14 @@ const char* const kProblems[] = {
     "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
     "mb1_ic80id4ih5iw5_oc100_kd3kh3kw3_sd1sh1sw1_same",
     "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6",
+    "mb2_ic16id9ih10iw23_oc20_kd3kh3kw3_sd2sh2sw2_same",
+    "mb1_ic19id8ih7iw9_oc5_kd3kh3kw3_sd2sh2sw2_valid",
+    "mb1_ic3id6ih9iw20_oc33_kd3kh3kw3_sd1sh2sw2_pd2ph1pw0_qd0qh2qw1",
+    "mb2_ic8id5ih12iw13_oc8_kd1kh3kw3_sd2sh2sw2_same",
+    "mb1_ic9id13ih4iw6_oc17_kd3kh1kw1_sd2sh1sw1_same",
+    "mb1_ic4id9ih11iw30_oc6_kd5kh5kw5_sd2sh2sw2_same",
+    "mb1_ic20id7ih12iw9_oc10_kd3kh3kw5_sd2sh1sw2_pd0ph1pw4_qd1qh1qw2",
+    "mb1_ic5id3ih16iw10_oc4_kd3kh3kw1_sd1sh2sw1_same",
     "mb2_ic7id9ih10iw11_oc12_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2_same",
     "mb1_ic7id5ih10iw19_oc17_kd3kh3kw3_sd1sh1sw1_dd1dh3dw4_valid",
     "mb1_ic2id3ih8iw9_oc3_kd3kh1kw3_sd1sh1sw1_dd4dh2dw5_same",
@@ -151,7 +159,8 @@ TEST_CASE("winograd gradient: both ways to share the work, blocks of any size, s
   };
   const Form forms[] = {{"mb2_ic40id9ih10iw11_oc50_kd3kh3kw3_sd1sh1sw1_same", {{4, 4, 4}}},
                         {"mb1_ic24id6ih10iw23_oc8_kd1kh3kw3_sd1sh1sw1_valid", {{1, 4, 4}}},
-                        {"mb3_ic8id12ih10iw11_oc17_kd3kh3kw3_sd1sh1sw1_same", {{2, 4, 4}}}};
+                        {"mb3_ic8id12ih10iw11_oc17_kd3kh3kw3_sd1sh1sw1_same", {{2, 4, 4}}},
+                        {"mb2_ic40id9ih10iw31_oc24_kd3kh3kw3_sd2sh2sw2_same", {{2, 3, 3}}}};
   for (const Form& form : forms) {
     const Problem p = gradient_problem(form.text);
     const Tensors<float> tensors(p, 5, false);
@@ -184,6 +193,7 @@ TEST_CASE("winograd gradient: the same bits for any threads, layout and alignmen
   const PlanContext context = context_of(kernel_table());
   for (const char* text : {"mb2_ic20id9ih10iw45_oc24_kd3kh3kw3_sd1sh1sw1_same",
                            "mb1_ic130id7ih6iw9_oc50_kd3kh3kw3_sd1sh1sw1_valid",
+                           "mb2_ic20id9ih10iw45_oc24_kd3kh3kw3_sd2sh2sw2_same",
                            "mb5_ic8id8ih9iw10_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh1dw1_same"}) {
     const Problem p = gradient_problem(text),
                   first = gradient_problem(text, Layout::kChannelsFirst);
@@ -228,6 +238,7 @@ TEST_CASE(
   for (const char* text : {"mb1_ic16id8ih8iw8_oc16_kd3kh3kw3_sd1sh1sw1_same",
                            "mb1_ic24id20ih20iw20_oc24_kd3kh3kw3_sd1sh1sw1_same",
                            "mb2_ic4id64ih64iw64_oc4_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic24id40ih40iw40_oc24_kd3kh3kw3_sd2sh2sw2_same",
                            "mb1_ic4id40ih40iw40_oc4_kd5kh5kw5_sd1sh1sw1_same"})
     for (bool relu : {false, true}) {
       const Problem p = gradient_problem(text);
@@ -297,6 +308,8 @@ TEST_CASE("winograd gradient: says what it does not compute") {
           s.layout = Layout::kChannelsFirst;
         }).find("dilation") != std::string::npos);
   CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd2sh1sw1_same", same).find("stride") !=
+        std::string::npos);
+  CHECK(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw1_sd1sh1sw2_same", same).find("F(4, 1)") !=
         std::string::npos);
   CHECK(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same).find("ungrouped") !=
         std::string::npos);

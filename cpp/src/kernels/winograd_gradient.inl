@@ -17,11 +17,21 @@
 
 namespace conv3d::CONV3D_ISA {
 
-// v = A d for N points from M pixels: even and odd powers serve both points of a pair.
-template <int N, int M>
+// v = A d for N points from M pixels: even and odd powers serve both points of a pair. With stride
+// 2 both halves of the taps meet the same pixels.
+template <int N, int M, int kSplit>
 static CONV3D_ALWAYS_INLINE void gradient_line(const VecF* d, VecF* o) {
   if constexpr (N == 1) {
     o[0] = d[0];
+  } else if constexpr (kSplit != kSplitNone) {
+    constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
+    gradient_line<kEven, M, kSplitNone>(d, o);
+    if constexpr (kSplit == kSplitBoth) {
+      gradient_line<kOdd, M, kSplitNone>(d, o + kEven);
+    } else {
+#pragma GCC unroll 8
+      for (int i = 0; i < kOdd; ++i) o[kEven + i] = d[i];
+    }
   } else {
     constexpr cook_toom::Halves<N> h = cook_toom::make_halves<N>();
     constexpr int kPairs = cook_toom::Halves<N>::kPairs, kZero = cook_toom::Halves<N>::kZero;
@@ -40,18 +50,45 @@ static CONV3D_ALWAYS_INLINE void gradient_line(const VecF* d, VecF* o) {
 }
 
 // P pixels to N points: P == N is the input, else grad_output.
-template <int N, int P>
+template <int N, int P, int kSplit>
 static CONV3D_ALWAYS_INLINE void operand_line(const VecF* d, VecF* o) {
   if constexpr (P == N) {
-    input_line<N>(d, o);
+    input_line<N, kSplit>(d, o);
   } else {
-    gradient_line<N, P>(d, o);
+    gradient_line<N, P, kSplit>(d, o);
+  }
+}
+
+// Every axis that an operand may have: f(points, pixels, split) with constants.
+template <int N, int P, int kSplit>
+struct OperandAxis {
+  static constexpr int kPoints = N, kPixels = P, kHalves = kSplit;
+};
+template <class F>
+static CONV3D_ALWAYS_INLINE auto with_axis(int points, int pixels, int split, const F& f) {
+  switch ((points * 8 + pixels) * 4 + split) {
+    case (1 * 8 + 1) * 4: return f(OperandAxis<1, 1, kSplitNone>{});
+    case (4 * 8 + 4) * 4: return f(OperandAxis<4, 4, kSplitNone>{});
+    case (5 * 8 + 5) * 4: return f(OperandAxis<5, 5, kSplitNone>{});
+    case (6 * 8 + 6) * 4: return f(OperandAxis<6, 6, kSplitNone>{});
+    case (7 * 8 + 7) * 4: return f(OperandAxis<7, 7, kSplitNone>{});
+    case (4 * 8 + 2) * 4: return f(OperandAxis<4, 2, kSplitNone>{});
+    case (5 * 8 + 3) * 4: return f(OperandAxis<5, 3, kSplitNone>{});
+    case (6 * 8 + 4) * 4: return f(OperandAxis<6, 4, kSplitNone>{});
+    case (6 * 8 + 2) * 4: return f(OperandAxis<6, 2, kSplitNone>{});
+    case (7 * 8 + 3) * 4: return f(OperandAxis<7, 3, kSplitNone>{});
+    case (5 * 8 + 5) * 4 + kSplitPlain: return f(OperandAxis<5, 5, kSplitPlain>{});
+    case (7 * 8 + 7) * 4 + kSplitPlain: return f(OperandAxis<7, 7, kSplitPlain>{});
+    case (5 * 8 + 2) * 4 + kSplitPlain: return f(OperandAxis<5, 2, kSplitPlain>{});
+    case (7 * 8 + 3) * 4 + kSplitPlain: return f(OperandAxis<7, 3, kSplitPlain>{});
+    case (7 * 8 + 7) * 4 + kSplitBoth: return f(OperandAxis<7, 7, kSplitBoth>{});
+    default: return f(OperandAxis<7, 2, kSplitBoth>{});
   }
 }
 
 // Along d, from the image: for each of `rows` rows, P pixels stride_d apart to N lines rows * 16
 // floats apart. kWhole: all pixels inside and whole vectors of channels.
-template <int N, int P, bool kWhole>
+template <int N, int P, int kSplit, bool kWhole>
 static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
                             const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
   const int vectors = (channels + kLanesF - 1) / kLanesF;
@@ -73,7 +110,7 @@ static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stri
                      : vzero();
         }
       }
-      operand_line<N, P>(d, o);
+      operand_line<N, P, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
     }
@@ -81,7 +118,7 @@ static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stri
 }
 
 // Along h: for each of `planes` planes of P lines, to N lines position_stride apart.
-template <int N, int P>
+template <int N, int P, int kSplit>
 static void columns_along_h(const float* src, int planes, int vectors, float* dst,
                             ptrdiff_t position_stride) {
   for (int plane = 0; plane < planes; ++plane, src += P * kWinogradGroup) {
@@ -89,7 +126,7 @@ static void columns_along_h(const float* src, int planes, int vectors, float* ds
       VecF d[P], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
-      operand_line<N, P>(d, o);
+      operand_line<N, P, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * position_stride + v * kLanesF, o[i]);
     }
@@ -102,33 +139,17 @@ using ColumnsDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const C
 using ColumnsHeightFn = void (*)(const float*, int, int, float*, ptrdiff_t);
 
 template <bool kWhole>
-static ColumnsDepthFn columns_depth_fn(int points, int pixels) {
-  switch (points * 8 + pixels) {
-    case 1 * 8 + 1: return columns_along_d<1, 1, kWhole>;
-    case 4 * 8 + 4: return columns_along_d<4, 4, kWhole>;
-    case 5 * 8 + 5: return columns_along_d<5, 5, kWhole>;
-    case 6 * 8 + 6: return columns_along_d<6, 6, kWhole>;
-    case 7 * 8 + 7: return columns_along_d<7, 7, kWhole>;
-    case 4 * 8 + 2: return columns_along_d<4, 2, kWhole>;
-    case 5 * 8 + 3: return columns_along_d<5, 3, kWhole>;
-    case 6 * 8 + 4: return columns_along_d<6, 4, kWhole>;
-    case 6 * 8 + 2: return columns_along_d<6, 2, kWhole>;
-    default: return columns_along_d<7, 3, kWhole>;
-  }
+static ColumnsDepthFn columns_depth_fn(int points, int pixels, int split) {
+  return with_axis(points, pixels, split, [](auto axis) -> ColumnsDepthFn {
+    using A = decltype(axis);
+    return columns_along_d<A::kPoints, A::kPixels, A::kHalves, kWhole>;
+  });
 }
-static ColumnsHeightFn columns_height_fn(int points, int pixels) {
-  switch (points * 8 + pixels) {
-    case 1 * 8 + 1: return columns_along_h<1, 1>;
-    case 4 * 8 + 4: return columns_along_h<4, 4>;
-    case 5 * 8 + 5: return columns_along_h<5, 5>;
-    case 6 * 8 + 6: return columns_along_h<6, 6>;
-    case 7 * 8 + 7: return columns_along_h<7, 7>;
-    case 4 * 8 + 2: return columns_along_h<4, 2>;
-    case 5 * 8 + 3: return columns_along_h<5, 3>;
-    case 6 * 8 + 4: return columns_along_h<6, 4>;
-    case 6 * 8 + 2: return columns_along_h<6, 2>;
-    default: return columns_along_h<7, 3>;
-  }
+static ColumnsHeightFn columns_height_fn(int points, int pixels, int split) {
+  return with_axis(points, pixels, split, [](auto axis) -> ColumnsHeightFn {
+    using A = decltype(axis);
+    return columns_along_h<A::kPoints, A::kPixels, A::kHalves>;
+  });
 }
 
 static void winograd_columns(const WinogradColumnsArgs* a) {
@@ -144,9 +165,9 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   const bool whole = clip.plane_begin == 0 && clip.plane_end == a->pixels_d &&
                      clip.row_begin == 0 && clip.row_end == rows && a->channels % kLanesF == 0;
   const bool empty = clip.plane_begin >= clip.plane_end || clip.row_begin >= clip.row_end;
-  const ColumnsDepthFn along_d =
-      whole ? columns_depth_fn<true>(nd, a->pixels_d) : columns_depth_fn<false>(nd, a->pixels_d);
-  const ColumnsHeightFn along_h = columns_height_fn(nh, a->pixels_h);
+  const ColumnsDepthFn along_d = whole ? columns_depth_fn<true>(nd, a->pixels_d, a->split_d)
+                                       : columns_depth_fn<false>(nd, a->pixels_d, a->split_d);
+  const ColumnsHeightFn along_h = columns_height_fn(nh, a->pixels_h, a->split_h);
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   float* lines = a->lines;
   for (int64_t i = 0, w = a->origin_w; i < a->columns; ++i, ++w, lines += kWinogradGroup) {
@@ -162,7 +183,7 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   }
 }
 
-template <int N, int P>
+template <int N, int P, int kSplit>
 static void width_tiles(const WinogradWidthArgs* a) {
   const float* src = a->columns;
   float* dst = a->u;
@@ -174,7 +195,7 @@ static void width_tiles(const WinogradWidthArgs* a) {
       VecF d[P], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) d[i] = vload(src + i * kWinogradGroup + v * kLanesF);
-      operand_line<N, P>(d, o);
+      operand_line<N, P, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * position_stride + v * kLanesF, o[i]);
     }
@@ -182,18 +203,10 @@ static void width_tiles(const WinogradWidthArgs* a) {
 }
 
 static void winograd_width(const WinogradWidthArgs* a) {
-  switch (a->points * 8 + a->pixels) {
-    case 1 * 8 + 1: return width_tiles<1, 1>(a);
-    case 4 * 8 + 4: return width_tiles<4, 4>(a);
-    case 5 * 8 + 5: return width_tiles<5, 5>(a);
-    case 6 * 8 + 6: return width_tiles<6, 6>(a);
-    case 7 * 8 + 7: return width_tiles<7, 7>(a);
-    case 4 * 8 + 2: return width_tiles<4, 2>(a);
-    case 5 * 8 + 3: return width_tiles<5, 3>(a);
-    case 6 * 8 + 4: return width_tiles<6, 4>(a);
-    case 6 * 8 + 2: return width_tiles<6, 2>(a);
-    default: return width_tiles<7, 3>(a);
-  }
+  with_axis(a->points, a->pixels, a->split, [a](auto axis) {
+    using A = decltype(axis);
+    width_tiles<A::kPoints, A::kPixels, A::kHalves>(a);
+  });
 }
 
 // --- the product per point -----------------------------------------------------------------------
@@ -310,6 +323,7 @@ static FilterAxisFn taps_axis_fn(int points, int taps) {
     case 4 * 8 + 3: return taps_axis<4, 3>;
     case 5 * 8 + 3: return taps_axis<5, 3>;
     case 6 * 8 + 3: return taps_axis<6, 3>;
+    case 7 * 8 + 3: return taps_axis<7, 3>;
     case 6 * 8 + 5: return taps_axis<6, 5>;
     default: return taps_axis<7, 5>;
   }

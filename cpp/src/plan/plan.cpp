@@ -260,9 +260,8 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
       convert_tensor(result, {inner_.dtype, Layout::kChannelsLast}, b.result,
                      {p.dtype, Layout::kChannelsLast}, 1, p.filter_elements(), 1, pool, threads);
     } else {
-      convert_tensor(result, inside,
-                     const_cast<char*>(at(b.result, result_voxels, computed)), outside,
-                     inner.batch, result_voxels, computed, pool, threads);
+      convert_tensor(result, inside, const_cast<char*>(at(b.result, result_voxels, computed)),
+                     outside, inner.batch, result_voxels, computed, pool, threads);
     }
   }
 }

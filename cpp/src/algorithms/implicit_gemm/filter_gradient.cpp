@@ -261,8 +261,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                                     : 0;
   // Merged rows that lie apart, or are short, are packed too.
   packs_merged_ = merged_ && (chunk_samples_ > 1 || p.sw * icg_ * sizeof(T) > 64);
-  const int64_t merged_tiles =
-      packs_merged_ ? ceil_div(p.kw * max_ic, rows_) * tile_ : 0;
+  const int64_t merged_tiles = packs_merged_ ? ceil_div(p.kw * max_ic, rows_) * tile_ : 0;
   tiles_entry_ = ledger_.book(
       "gemm.tiles", checked_bytes({pixels + kPad, merged_tiles, sizeof(T)}, "tiles"), true);
   rows_entry_ = ledger_.book(
@@ -448,9 +447,9 @@ void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t c
                                          int64_t tile_stride) const {
   if (channels_first_) {
     for (int64_t m = 0; m < channels; m += rows_) {
-      const TransposeArgs<T> args = {
-          row + m * p_.input_voxels(),   p_.input_voxels(), to + m / rows_ * tile_stride, tile_,
-          std::min(rows_, channels - m), pixels};
+      const TransposeArgs<T> args = {row + m * p_.input_voxels(),   p_.input_voxels(),
+                                     to + m / rows_ * tile_stride,  tile_,
+                                     std::min(rows_, channels - m), pixels};
       kernels_.transpose(&args);
     }
     return;

@@ -67,6 +67,7 @@ struct Operand {
   const float* image;
   int64_t channels, extent[3];
   int pixels[3];       // of a tile's window
+  int step[3];         // from window to window
   int64_t first[3];    // pixel of lattice a that the window of its tile 0 starts with, plus a
   int64_t columns;     // of a run, at most
   ptrdiff_t position;  // floats from position to position
@@ -95,8 +96,7 @@ class GradientPrepared final : public Prepared {
     points_ = book("winograd points", 1, x_.point_floats, sizeof(float), true);
     sums_ = book("winograd sums", b_.segments, x_.sums_floats, sizeof(float), false);
     wide_ = book("winograd wide sums", b_.segments, x_.sums_floats, sizeof(double), false);
-    if (!in_place())
-      staging_ = book("winograd staging", 1, x_.staging_floats, sizeof(float), true);
+    if (!in_place()) staging_ = book("winograd staging", 1, x_.staging_floats, sizeof(float), true);
   }
 
   size_t packed_filter_bytes() const override { return 0; }
@@ -193,9 +193,11 @@ GradientPrepared::State GradientPrepared::state_of(const Buffers& buffers, float
   for (int a = 0; a < 3; ++a) {
     s.input.extent[a] = g_.input[a];
     s.input.pixels[a] = g_.n[a];
+    s.input.step[a] = g_.step[a];
     s.input.first[a] = -g_.pad[a];
     s.gradient.extent[a] = g_.output[a];
     s.gradient.pixels[a] = g_.m[a];
+    s.gradient.step[a] = g_.m[a];
     s.gradient.first[a] = 0;
   }
   s.sums = sums;
@@ -335,7 +337,9 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
   a.points_h = g_.n[1];
   a.pixels_d = x.pixels[0];
   a.pixels_h = x.pixels[1];
-  a.columns = g_.m[2] * (run.tiles - 1) + x.pixels[2];
+  a.split_d = g_.split[0];
+  a.split_h = g_.split[1];
+  a.columns = x.step[2] * (run.tiles - 1) + x.pixels[2];
   a.channels = static_cast<int>(std::min<int64_t>(kGroup, x.channels - group * kGroup));
   a.position_stride = x.position;
   a.lines = x.lines + (group * b_.runs + slot) * x.columns * kGroup;
@@ -347,7 +351,7 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
     if (residue < 0) residue += step;
     offset[axis] = residue;
     extent[axis] = x.extent[axis] <= residue ? 0 : ceil_div(x.extent[axis] - residue, step);
-    origin[axis] = (at - residue) / step + run.tile[axis] * g_.m[axis];
+    origin[axis] = (at - residue) / step + run.tile[axis] * x.step[axis];
   }
   const int64_t voxels = x.extent[0] * x.extent[1] * x.extent[2];
   const float* const sample = x.image + run.sample * voxels * x.channels;
@@ -411,7 +415,8 @@ void GradientPrepared::widths(const Operand& x, Range runs, int position, int64_
   WinogradWidthArgs a{};
   a.points = g_.n[2];
   a.pixels = x.pixels[2];
-  a.step = g_.m[2];
+  a.split = g_.split[2];
+  a.step = x.step[2];
   a.channels = static_cast<int>(std::min<int64_t>(kGroup, x.channels - group * kGroup));
   a.position_stride = point;
   a.columns = x.lines + position * x.position + group * b_.runs * x.columns * kGroup;
@@ -488,9 +493,9 @@ void GradientPrepared::write_taps(const State& state, bool wide, float* filter, 
     a.points_d = g_.n[0];
     a.points_h = g_.n[1];
     a.points_w = g_.n[2];
-    a.g_d = filter_matrix(g_.m[0], g_.r[0]);
-    a.g_h = filter_matrix(g_.m[1], g_.r[1]);
-    a.g_w = filter_matrix(g_.m[2], g_.r[2]);
+    a.g_d = filter_matrix(g_.m[0], g_.r[0], g_.stride[0]);
+    a.g_h = filter_matrix(g_.m[1], g_.r[1], g_.stride[1]);
+    a.g_w = filter_matrix(g_.m[2], g_.r[2], g_.stride[2]);
     a.tap_stride = g_.ci * g_.co;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i % ci, group = i / ci, column = (state.co.begin + group) * kGroup;
@@ -550,6 +555,8 @@ AlgorithmList winograd_gradient_algorithms() {
       f3x4x4("winograd_gradient_f3x4x4", {{3, 4, 4}}),
       f2x4x4("winograd_gradient_f2x4x4", {{2, 4, 4}}),
       f3x3x3("winograd_gradient_f3x3x3", {{3, 3, 3}}),
+      f2x3x3("winograd_gradient_f2x3x3", {{2, 3, 3}}),
+      f4x3x3("winograd_gradient_f4x3x3", {{4, 3, 3}}),
       f4x2x2("winograd_gradient_f4x2x2", {{4, 2, 2}}),
       f2x2x2("winograd_gradient_f2x2x2", {{2, 2, 2}}),
       f1x4x4("winograd_gradient_f1x4x4", {{1, 4, 4}}),
@@ -558,8 +565,9 @@ AlgorithmList winograd_gradient_algorithms() {
       f4x1x1("winograd_gradient_f4x1x1", {{4, 1, 1}}),
       f3x1x1("winograd_gradient_f3x1x1", {{3, 1, 1}}),
       f2x1x1("winograd_gradient_f2x1x1", {{2, 1, 1}});
-  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f3x3x3, &f4x2x2, &f2x2x2,
-                                           &f1x4x4, &f1x3x3, &f1x2x2, &f4x1x1, &f3x1x1, &f2x1x1};
+  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f3x3x3, &f2x3x3,
+                                           &f4x3x3, &f4x2x2, &f2x2x2, &f1x4x4, &f1x3x3,
+                                           &f1x2x2, &f4x1x1, &f3x1x1, &f2x1x1};
   return {items, static_cast<int>(sizeof items / sizeof items[0])};
 }
 

@@ -27,17 +27,21 @@ std::string why_not_gradient(const Problem& problem, TileShape shape) {
   if (problem.direction != Direction::kBackwardFilter) return "computes backward_filter only";
   if (problem.dtype != DType::kFloat32) return "computes float32 only";
   if (problem.groups != 1) return "computes ungrouped convolutions only";
-  if (problem.sd != 1 || problem.sh != 1 || problem.sw != 1) return "needs stride 1";
-  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw};
+  const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw},
+                stride[3] = {problem.sd, problem.sh, problem.sw};
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
     const bool small = kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5;
-    if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a])) == nullptr) {
-      char text[64];
-      std::snprintf(text, sizeof text, "has no F(%d, %lld)", shape.m[a],
-                    static_cast<long long>(kernel[a]));
+    if (!small || stride[a] > INT32_MAX ||
+        filter_matrix(shape.m[a], static_cast<int>(kernel[a]), static_cast<int>(stride[a])) ==
+            nullptr) {
+      char text[96];
+      std::snprintf(text, sizeof text, "has no F(%d, %lld) with stride %lld", shape.m[a],
+                    static_cast<long long>(kernel[a]), static_cast<long long>(stride[a]));
       return text;
     }
+    if (a == 2 && stride[a] != 1 && kernel[a] == 1)
+      return "needs stride 1 along a width of one tap";
     transforms = transforms || kernel[a] > 1;
   }
   if (!transforms) return "a kernel of one tap has nothing to transform";
@@ -51,7 +55,8 @@ GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape)
                 output[3] = {problem.od, problem.oh, problem.ow};
   const int64_t kernel[3] = {problem.kd, problem.kh, problem.kw},
                 pad[3] = {problem.pd, problem.ph, problem.pw},
-                dilation[3] = {problem.dd, problem.dh, problem.dw};
+                dilation[3] = {problem.dd, problem.dh, problem.dw},
+                stride[3] = {problem.sd, problem.sh, problem.sw};
   GradientGeometry g{};
   g.ci = problem.ic;
   g.co = problem.oc;
@@ -62,7 +67,10 @@ GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape)
     g.pad[a] = pad[a];
     g.r[a] = static_cast<int>(kernel[a]);
     g.m[a] = shape.m[a];
-    g.n[a] = g.m[a] + g.r[a] - 1;
+    g.stride[a] = static_cast<int>(stride[a]);
+    g.n[a] = g.stride[a] * (g.m[a] - 1) + g.r[a];
+    g.split[a] = split_of(g.r[a], g.stride[a]);
+    g.step[a] = g.stride[a] * g.m[a];
     g.dilation[a] = kernel[a] > 1 ? dilation[a] : 1;
     g.lattices[a] = std::clamp<int64_t>(g.dilation[a], 1, std::max<int64_t>(1, output[a]));
     g.tiles[a] = ceil_div(ceil_div(output[a], g.dilation[a]), g.m[a]);
@@ -74,7 +82,7 @@ GradientLayout gradient_layout(const GradientGeometry& g, const GradientBlocking
   const char* what = "the Winograd workspace";
   const int64_t ci = groups_of(g.ci), co = groups_of(g.co), tiles = b.tiles();
   GradientLayout x{};
-  x.input_columns = g.m[2] * (b.run - 1) + g.n[2];
+  x.input_columns = g.step[2] * (b.run - 1) + g.n[2];
   x.gradient_columns = g.m[2] * b.run;
   // One line more per position against cache-set conflicts.
   x.input_position = checked_product({ci, b.runs, x.input_columns, kGroup}, what) + kGroup;
@@ -100,7 +108,7 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
   b.shared = shared;
   // A run's window of one group of channels fits a quarter of the L2, where channels first put it.
   const int64_t lines = l2 / 4 / kLineBytes, rows = g.positions();
-  int64_t run = std::clamp<int64_t>((lines / rows - g.n[2] + g.m[2]) / g.m[2], 1, 64);
+  int64_t run = std::clamp<int64_t>((lines / rows - g.n[2] + g.step[2]) / g.step[2], 1, 64);
   run = std::min(run, tiles);
   const int64_t row = std::max<int64_t>(1, g.tiles[2]);
   b.run = ceil_div(row, ceil_div(row, run));
@@ -135,13 +143,13 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   // Runs end with columns that no other tile of theirs shares.
   const int64_t run = std::clamp<int64_t>(g.tiles[2], 1, 16);
   const int64_t columns =
-      groups_of(g.ci) * (g.m[2] * run + g.n[2] - g.m[2]) + groups_of(g.co) * g.m[2] * run;
+      groups_of(g.ci) * (g.step[2] * (run - 1) + g.n[2]) + groups_of(g.co) * g.m[2] * run;
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
   const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
   if (sums <= kPrivateSumBytes) {
-    // What lies between the steps shares the L2 with images, points and sums; fewer tiles make short
-    // chains. (1 MiB: half is 10 % faster than all; 512 KiB: all.)
+    // What lies between the steps shares the L2 with images, points and sums; fewer tiles make
+    // short chains. (1 MiB: half is 10 % faster than all; 512 KiB: all.)
     const int64_t room = std::max<int64_t>(l2 / 2, std::min<int64_t>(l2, 512 << 10));
     const int64_t tiles = std::clamp<int64_t>(room / tile_bytes, 8, 64);
     return make_gradient_blocking(g, false, tiles, context);
@@ -159,7 +167,10 @@ double gradient_error_bound(const GradientGeometry& g, const GradientBlocking& b
   const double chain = static_cast<double>(b.chain) +
                        static_cast<double>(b.wide_after * ceil_div(b.tiles(), b.chain));
   double bound = 2e-7 * std::sqrt(1.0 + chain / 16.0);
-  for (int n : g.n) bound *= n == 1 ? 1.0 : n == 4 ? 1.15 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
+  for (int a = 0; a < 3; ++a) {
+    const int n = g.split[a] == kSplitNone ? g.n[a] : (g.n[a] + 1) / 2;  // the larger half decides
+    bound *= n == 1 ? 1.0 : n <= 4 ? 1.15 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
+  }
   return bound;
 }
 
@@ -187,8 +198,8 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double multiply =
       tiles * points * rows * co_vectors / (2 * kEfficiency) * (1 + 8 / std::max(1.0, chain));
   // Transforms. Runs share no columns, their tiles do.
-  const double shared = static_cast<double>(x.input_columns) / static_cast<double>(g.m[2] * b.run);
-  const double input_elements = 2.0 * g.m[2] * shared * g.n[1] * g.n[0] + points;
+  const double columns = static_cast<double>(x.input_columns) / static_cast<double>(b.run);
+  const double input_elements = 2.0 * columns * g.n[1] * g.n[0] + points;
   const double gradient_elements = 1.0 * g.m[2] * g.n[0] * (g.m[1] + g.n[1]) + points;
   // Sums of channels that do not fit are made in turn, each from all tiles.
   const double input_passes =
@@ -220,7 +231,8 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
                              static_cast<double>(groups_of(g.ci) * kLineBytes) * input_passes;
   const double gradient_bytes = static_cast<double>(g.output[0] * g.output[1] * g.output[2]) *
                                 static_cast<double>(groups_of(g.co) * kLineBytes) * gradient_passes;
-  const double overlap = static_cast<double>(g.n[0] * g.n[1]) / (g.m[0] * g.m[1]);
+  const double overlap =
+      static_cast<double>(g.n[0]) * g.n[1] / (static_cast<double>(g.step[0]) * g.step[1]);
   seconds += stream_seconds(input_bytes * overlap, input_bytes, cpu) +
              stream_seconds(gradient_bytes, gradient_bytes, cpu);
   if (g.channels_first) seconds += (input_bytes * overlap * 2 + gradient_bytes * 2) / kStagingBytes;

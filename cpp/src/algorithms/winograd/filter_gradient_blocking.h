@@ -21,7 +21,10 @@ struct GradientGeometry {
   int64_t input[3], output[3];  // extents
   int64_t pad[3];               // zeros before
   int64_t dilation[3], lattices[3];
-  int r[3], m[3], n[3];  // taps, pixels of a tile of grad_output, points
+  int r[3], m[3], n[3];  // taps, pixels of a tile of grad_output, points: stride (m - 1) + r
+  int stride[3];         // 1 or 2; anything along the depth and the height where r is 1
+  int split[3];          // WinogradSplit of kernels/winograd_table.h
+  int step[3];           // input pixels from tile to tile: stride m
   int64_t tiles[3];      // of one lattice
   bool channels_first;
   int points() const { return n[0] * n[1] * n[2]; }
