@@ -129,8 +129,10 @@ class FilterGradientPrepared final : public Prepared {
   struct Thread {
     T* levels;  // [kLevels][portion]
     T* panels;  // the chunk's grad_output: [panel][pixel][width]
-    T* rows;   // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_],
-               // or, not packed and channels first, [row][pixel][channel]
+    T* rows;  // input rows of the chunk for one (d, h) tap: [tile of channels][row][pixel][tile_],
+              // or, not packed and channels first, [row][pixel][channel]; merged,
+              // [slot][pixel][channel]
+    int64_t* slots;  // merged: which row of the input a slot holds
     T* tiles;  // merged rows, packed: [tile of (tap along the width, channel)][row][pixel][tile_]
     const T **a, **b;  // [row of a chunk]
   };
@@ -144,8 +146,9 @@ class FilterGradientPrepared final : public Prepared {
                    Thread* thread) const;
   void pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const;
   void add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
-  void add_merged(int64_t rows, Range inner, int64_t columns, int64_t panel_stride,
-                  const Portion& portion, int64_t pixel, T* sums, Thread* thread) const;
+  void add_merged(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
+  const T* staged_row(const T* input, int64_t sample, int64_t id, int64_t ih, int64_t slot,
+                      int64_t first, int64_t pixels, Thread* thread) const;
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
   void choose_tile(int64_t rows, int64_t columns);
   int rows_of_tile(int64_t left, int64_t tiles, bool packed) const;
@@ -163,14 +166,17 @@ class FilterGradientPrepared final : public Prepared {
   bool packed_;   // input rows are packed by tiles of channels
   int64_t tile_;  // elements of a pixel in a packed tile
   int64_t icg_, ocg_;
-  bool packs_merged_;
+  bool packs_merged_, keeps_rows_ = false;
+  int64_t staged_pixels_, slot_planes_, slot_rows_;  // merged: of a slot; slots are planes x rows
+  int64_t slots() const { return slot_planes_ * slot_rows_; }
   int64_t chunk_rows_, chunk_columns_, row_chunks_, column_chunks_;  // of one sample
   int64_t chunk_samples_ = 1;  // more than one: chunks are so many whole samples
   int64_t tap_pieces_, ic_pieces_, oc_pieces_;
   int64_t rows_, width_;  // of a tile; the width is that of a panel in memory
   int64_t max_portion_ = 0, segments_ = 1;
   ScratchLedger ledger_;
-  int levels_entry_, panels_entry_, rows_entry_, tiles_entry_, pointers_entry_, segments_entry_;
+  int levels_entry_, panels_entry_, rows_entry_, tiles_entry_, pointers_entry_, segments_entry_,
+      slots_entry_;
 };
 
 template <class T>
@@ -234,10 +240,9 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   while (size() > room && tap_pieces_ < p.kd) tap_pieces_ = p.kd;
   while (size() > room && tap_pieces_ < taps) tap_pieces_ = std::min(taps, tap_pieces_ * 2);
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= 2 * width) oc_pieces_ *= 2;
-  while (size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 48) ic_pieces_ *= 2;
+  while (!merged_ && size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 48) ic_pieces_ *= 2;
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= lanes) oc_pieces_ *= 2;
-  while (size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 1 && ic_pieces_ * 2 <= icg_)
-    ic_pieces_ *= 2;
+  while (!merged_ && size() > room && ic_pieces_ * 2 <= icg_) ic_pieces_ *= 2;
   max_portion_ = size();
 
   // Of the filter alone: pieces differ from layout to layout.
@@ -264,9 +269,32 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   const int64_t merged_tiles = packs_merged_ ? ceil_div(p.kw * max_ic, rows_) * tile_ : 0;
   tiles_entry_ = ledger_.book(
       "gemm.tiles", checked_bytes({pixels + kPad, merged_tiles, sizeof(T)}, "tiles"), true);
+  staged_pixels_ = (chunk_columns_ - 1) * p.sw + p.kw;
+  slot_planes_ = 1;
+  slot_rows_ = chunk_rows_;
+  if (merged_ && chunk_samples_ == 1) {
+    // All rows that the taps of a chunk meet, where they fit half of the L2: taps and the next
+    // chunk find most of theirs. No two that one tap meets may have one slot: those of one plane
+    // lie less than slot_rows_ apart, and the planes are at most so many strides apart.
+    const int64_t turns = ceil_div(chunk_rows_ - 1, std::max<int64_t>(1, p.oh));
+    const int64_t planes = std::min(p.id, (p.kd - 1) * p.dd + 1 + turns * p.sd),
+                  rows = std::min(p.ih, (chunk_rows_ - 1) * p.sh + (p.kh - 1) * p.dh + 1);
+    const double bytes = static_cast<double>(planes) * static_cast<double>(rows) *
+                         static_cast<double>(staged_pixels_ * icg_) * sizeof(T);
+    if (bytes <= static_cast<double>(l2_bytes(*context.cpu)) / 2) {
+      keeps_rows_ = true;
+      slot_planes_ = std::max<int64_t>(1, planes);
+      slot_rows_ = std::max<int64_t>(1, rows);
+    }
+  }
   rows_entry_ = ledger_.book(
       "gemm.rows",
-      checked_bytes({chunk_rows_ * staged_width + kPad, staged_channels, sizeof(T)}, "rows"), true);
+      merged_
+          ? checked_bytes({slots(), staged_pixels_, icg_, sizeof(T)}, "rows")
+          : checked_bytes({chunk_rows_ * staged_width + kPad, staged_channels, sizeof(T)}, "rows"),
+      true);
+  slots_entry_ = ledger_.book(
+      "gemm.slots", checked_bytes({merged_ ? slots() : 0, sizeof(int64_t)}, "slots"), true);
   pointers_entry_ =
       ledger_.book("gemm.pointers", checked_bytes({chunk_rows_, 2 * sizeof(T*)}, "pointers"), true);
   segments_entry_ = ledger_.book(
@@ -348,6 +376,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     thread.levels = scratch.get<T>(levels_entry_, id);
     thread.panels = scratch.get<T>(panels_entry_, id);
     thread.rows = scratch.get<T>(rows_entry_, id);
+    thread.slots = scratch.get<int64_t>(slots_entry_, id);
     thread.tiles = scratch.get<T>(tiles_entry_, id);
     thread.a = scratch.get<const T*>(pointers_entry_, id);
     thread.b = thread.a + chunk_rows_;
@@ -359,10 +388,15 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
       for (int64_t unit = range.size() / kRadix; unit > 0 && levels < kLevels; unit /= kRadix)
         ++levels;
       std::fill(thread.levels, thread.levels + levels * size, T(0));
+      if (merged_) std::fill(thread.slots, thread.slots + slots(), int64_t{-1});
       for (int64_t i = range.begin; i < range.end; ++i) {
         const Chunk chunk = chunk_at(i, buffers.batch);
         pack_panels(portion, chunk, grad_output, &thread);
-        add_chunk(portion, chunk, input, &thread);
+        if (merged_) {
+          add_merged(portion, chunk, input, &thread);
+        } else {
+          add_chunk(portion, chunk, input, &thread);
+        }
         int64_t unit = i - range.begin + 1;
         for (int level = 0; level + 1 < levels && unit % kRadix == 0; ++level, unit /= kRadix) {
           T* const sums = thread.levels + level * size;
@@ -569,67 +603,103 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       }
     };
 
-    if (!merged_ || portion.ic.size() != icg_) {
-      for (int64_t t = 0; t < p.kw; ++t)
-        multiply(columns_of(t), t * p.dw - p.pw, portion.ic.size(), sums + t * per_tap);
-      continue;
-    }
-    // Columns at which all taps meet the input, as one product; the others tap by tap.
-    Range inner = chunk.columns;
-    for (int64_t t = 0; t < p.kw; ++t) {
-      const Range range = columns_of(t);
-      inner = {std::max(inner.begin, range.begin), std::min(inner.end, range.end)};
-    }
-    inner.end = std::max(inner.begin, inner.end);
-    if (!packs_merged_) multiply(inner, -p.pw, p.kw * icg_, sums);
-    for (int64_t t = 0; t < p.kw; ++t) {
-      const Range range = columns_of(t);
-      const Range before{range.begin, std::max(range.begin, std::min(inner.begin, range.end))};
-      const Range after{std::max(before.end, std::max(inner.end, range.begin)), range.end};
-      multiply(before, t - p.pw, icg_, sums + t * per_tap);
-      if (after.end > after.begin) multiply(after, t - p.pw, icg_, sums + t * per_tap);
-    }
-    if (packs_merged_)
-      add_merged(rows, inner, chunk.columns.size(), panel_stride, portion, pixel, sums, thread);
+    for (int64_t t = 0; t < p.kw; ++t)
+      multiply(columns_of(t), t * p.dw - p.pw, portion.ic.size(), sums + t * per_tap);
   }
 }
 
-// sums[m][n] += sum over the rows and the columns `inner`, m = (tap along the width, channel),
-// through a packed copy of the input. Where the columns are the whole chunk's, its rows become one.
+// Row (id, ih) of a sample, pixels from `first` on, as [pixel][channel] with zeros beyond the
+// image.
 template <class T>
-void FilterGradientPrepared<T>::add_merged(int64_t rows, Range inner, int64_t columns,
-                                           int64_t panel_stride, const Portion& portion,
-                                           int64_t pixel, T* sums, Thread* thread) const {
-  const int64_t count = p_.kw * icg_, pixels = inner.size();
-  if (pixels == 0) return;
-  const int64_t tile_stride = rows * pixels * tile_ + kPad;
-  for (int64_t r = 0; r < rows; ++r)
-    tile_pixels(thread->a[r] + (inner.begin * p_.sw - p_.pw) * pixel, p_.sw * pixel, pixels, count,
-                rows_, thread->tiles + r * pixels * tile_, tile_, tile_stride);
-  bool joined = pixels == columns;
-  for (int64_t r = 0; r < rows; ++r) {
-    const T* const panel = thread->b[r] + inner.begin * width_;
-    joined = joined && panel == thread->b[0] + (inner.begin + r * columns) * width_;
-    thread->b[r] = panel;
-    thread->a[r] = thread->tiles + r * pixels * tile_;
+const T* FilterGradientPrepared<T>::staged_row(const T* input, int64_t sample, int64_t id,
+                                               int64_t ih, int64_t slot, int64_t first,
+                                               int64_t pixels, Thread* thread) const {
+  const Problem& p = p_;
+  T* const to = thread->rows + slot * staged_pixels_ * icg_;
+  const int64_t row = (sample * p.id + id) * p.ih + ih,
+                name = row * column_chunks_ + (first + p.pw) / (chunk_columns_ * p.sw);
+  if (thread->slots[slot] == name) return to;
+  thread->slots[slot] = name;
+  const int64_t begin = std::clamp<int64_t>(first, 0, p.iw),
+                end = std::clamp<int64_t>(first + pixels, begin, p.iw), inside = end - begin;
+  T* const at = to + std::min(begin - first, pixels) * icg_;
+  std::fill(to, at, T(0));
+  std::fill(at + inside * icg_, to + pixels * icg_, T(0));
+  if (inside == 0) return to;
+  if (!channels_first_) {
+    std::memcpy(at, input + (row * p.iw + begin) * icg_,
+                static_cast<size_t>(inside * icg_) * sizeof(T));
+    return to;
   }
-  GemmPlaneArgs<T> args{};
-  args.groups = joined ? 1 : static_cast<int>(rows);
-  args.k = joined ? rows * pixels : pixels;
-  args.load_c = 1;
-  args.a = thread->a;
-  args.a_k = tile_;
-  args.b = thread->b;
-  args.b_k = width_;
-  args.c_row = portion.oc.size();
-  for (int64_t n = 0; n < portion.oc.size(); n += width_) {
-    args.columns = std::min(width_, portion.oc.size() - n);
-    args.b_offset = n / width_ * panel_stride;
-    for (int64_t m = 0; m < count; m += args.rows) {
-      args.rows = rows_of_tile(count - m, 1, true);
-      args.a_offset = m / rows_ * tile_stride;
-      args.c = sums + m * portion.oc.size() + n;
-      kernels_.plane(&args);
+  const TransposeArgs<T> args = {
+      input + sample * icg_ * p.input_voxels() + (id * p.ih + ih) * p.iw + begin,
+      p.input_voxels(),
+      at,
+      icg_,
+      icg_,
+      inside};
+  kernels_.transpose(&args);
+  return to;
+}
+
+// The same for few input channels: rows of the product are (tap along the width, channel), which
+// are contiguous in a row of the input; zeros at its ends spare the taps columns of their own.
+template <class T>
+void FilterGradientPrepared<T>::add_merged(const Portion& portion, const Chunk& chunk,
+                                           const T* input, Thread* thread) const {
+  const PhaseTimer timer(Phase::kMultiply);
+  const Problem& p = p_;
+  const int64_t count = p.kw * icg_, columns = chunk.columns.size(), channels = portion.oc.size();
+  const int64_t first = chunk.columns.begin * p.sw - p.pw, pixels = (columns - 1) * p.sw + p.kw;
+  const int64_t rows_of_sample = p.od * p.oh;
+  for (int64_t tap = portion.taps.begin; tap < portion.taps.end; ++tap) {
+    int64_t rows = 0;
+    bool follow = true;  // each other in the panels
+    for (int64_t r = chunk.rows.begin; r < chunk.rows.end; ++r) {
+      const int64_t id = r % rows_of_sample / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
+                    ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
+      if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih) continue;
+      const int64_t slot =
+          keeps_rows_ ? id % slot_planes_ * slot_rows_ + ih % slot_rows_ : r - chunk.rows.begin;
+      thread->a[rows] = staged_row(input, r / rows_of_sample, id, ih, slot, first, pixels, thread);
+      thread->b[rows] = thread->panels + (r - chunk.rows.begin) * columns * width_;
+      follow = follow && thread->b[rows] == thread->b[0] + rows * columns * width_;
+      ++rows;
+    }
+    if (rows == 0) continue;
+    GemmPlaneArgs<T> args{};
+    args.load_c = 1;
+    args.groups = static_cast<int>(rows);
+    args.k = columns;
+    args.a = thread->a;
+    args.a_k = p.sw * icg_;
+    args.b = thread->b;
+    args.b_k = width_;
+    args.c_row = channels;
+    const int64_t tile_stride = rows * columns * tile_ + kPad;
+    if (packs_merged_) {
+      for (int64_t r = 0; r < rows; ++r) {
+        T* const to = thread->tiles + r * columns * tile_;
+        tile_pixels(thread->a[r], p.sw * icg_, columns, count, rows_, to, tile_, tile_stride);
+        thread->a[r] = to;
+      }
+      args.a_k = tile_;
+      if (follow) {
+        args.groups = 1;
+        args.k = rows * columns;
+      }
+    }
+    T* const sums = thread->levels + (tap - portion.taps.begin) * count * channels;
+    for (int64_t n = 0; n < channels; n += width_) {
+      args.columns = std::min(width_, channels - n);
+      args.b_offset = n / width_ * panel_stride(chunk);
+      int64_t tiles = ceil_div(count, rows_);
+      for (int64_t m = 0; m < count; m += args.rows, --tiles) {
+        args.rows = rows_of_tile(count - m, tiles, packs_merged_);
+        args.a_offset = packs_merged_ ? m / rows_ * tile_stride : m;
+        args.c = sums + m * channels + n;
+        kernels_.plane(&args);
+      }
     }
   }
 }
