@@ -11,15 +11,23 @@ static void transpose_block(const TransposeArgs<T>* p) {
   constexpr int kLanes = VecOf<T>::kLanes;
   const int64_t whole_rows = p->rows - p->rows % kLanes,
                 whole_columns = p->columns - p->columns % kLanes;
-  // A line's worth of columns at a time: rows may lie a power of two apart and evict each other's
-  // lines before long.
-  constexpr int64_t kColumns = 64 / sizeof(T);
-  for (int64_t strip = 0; strip < whole_columns; strip += kColumns) {
-    const int64_t end = strip + kColumns < whole_columns ? strip + kColumns : whole_columns;
-    for (int64_t i = 0; i < whole_rows; i += kLanes)
-      for (int64_t j = strip; j < end; j += kLanes)
-        vtranspose(p->src + i * p->src_stride + j, p->src_stride, p->dst + j * p->dst_stride + i,
-                   p->dst_stride);
+  // Blocks of a line by a line, and outermost along the side whose lines lie far apart, often a
+  // power of two: there few pages are in use at a time, and no line is evicted before its end.
+  constexpr int64_t kLine = 64 / sizeof(T);
+  const bool rows_far = p->src_stride >= p->dst_stride;
+  const int64_t outer = rows_far ? whole_rows : whole_columns,
+                inner = rows_far ? whole_columns : whole_rows;
+  for (int64_t u = 0; u < outer; u += kLine) {
+    const int64_t u_end = u + kLine < outer ? u + kLine : outer;
+    for (int64_t v = 0; v < inner; v += kLine) {
+      const int64_t v_end = v + kLine < inner ? v + kLine : inner;
+      const int64_t row = rows_far ? u : v, row_end = rows_far ? u_end : v_end,
+                    column = rows_far ? v : u, column_end = rows_far ? v_end : u_end;
+      for (int64_t i = row; i < row_end; i += kLanes)
+        for (int64_t j = column; j < column_end; j += kLanes)
+          vtranspose(p->src + i * p->src_stride + j, p->src_stride, p->dst + j * p->dst_stride + i,
+                     p->dst_stride);
+    }
   }
   for (int64_t j = 0; j < whole_columns; ++j)
     for (int64_t i = whole_rows; i < p->rows; ++i)
