@@ -414,7 +414,7 @@ TEST_CASE("windows that tile the rows: plans fold the width, and their filters f
       for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
         CAPTURE(text);
         const Problem p = problem(text, direction, layout, DType::kFloat32);
-        const Problem folded = fold_width(p);
+        const Problem folded = fold(p);
         CHECK((folded.kw == 1 && folded.ic == p.ic * p.kw) == (layout == Layout::kChannelsLast));
         CHECK(folded.input_elements() == p.input_elements());
         CHECK(folded.filter_elements() == p.filter_elements());
@@ -459,6 +459,26 @@ TEST_CASE("windows that tile the rows: plans fold the width, and their filters f
                            Layout::kChannelsLast, DType::kFloat32),
                    "gemm");
   CHECK(tiled.filter_key() != apart.filter_key());
+}
+
+TEST_CASE("planes and volumes along which nothing moves are one row") {
+  struct Form {
+    const char* text;
+    int64_t depth, height, width;
+  };
+  for (const Form& form :
+       {Form{"mb1_ic3id4ih5iw6_oc2_kd1kh1kw1_sd1sh1sw1_valid", 1, 1, 120},
+        Form{"mb1_ic3id4ih5iw6_oc2_kd3kh1kw1_sd1sh1sw1_same", 4, 1, 30},
+        Form{"mb1_ic3id4ih5iw6_oc2_kd1kh1kw1_sd2sh1sw1_valid", 4, 1, 30},
+        Form{"mb1_ic3id4ih5iw6_oc2_kd1kh1kw1_sd1sh1sw2_valid", 4, 5, 6},
+        Form{"mb1_ic3id4ih5iw6_oc2_kd1kh1kw3_sd1sh1sw1_same", 4, 5, 6},
+        Form{"mb1_ic3id4ih5iw6_oc2_kd1kh1kw1_sd1sh1sw1_pd0ph0pw1_qd0qh0qw0", 4, 5, 6}}) {
+    CAPTURE(form.text);
+    const Problem p = fold(make_problem(testing::parse_problem(form.text)));
+    CHECK(p.id == form.depth);
+    CHECK(p.ih == form.height);
+    CHECK(p.iw == form.width);
+  }
 }
 
 TEST_CASE("float16 and bfloat16 equal float32 rounded at the end") {

@@ -90,11 +90,11 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
 
   // The forms in which an algorithm may be offered the problem, cheapest first. A folded one may be
   // worth a conversion that the problem as it is would not need.
-  std::vector<Problem> forms{fold_width(sample)};
+  std::vector<Problem> forms{fold(sample)};
   if (sample.layout == Layout::kChannelsFirst) {
     Problem last = sample;
     last.layout = Layout::kChannelsLast;
-    forms.push_back(fold_width(last));
+    forms.push_back(fold(last));
   }
   if (is_half(sample.dtype)) {
     for (size_t i = 0, n = forms.size(); i < n; ++i) {
