@@ -28,6 +28,7 @@
 #include <type_traits>
 
 #include "algorithms/machine_rates.h"
+#include "base/assert.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 #include "runtime/phases.h"
@@ -149,7 +150,8 @@ class FilterGradientPrepared final : public Prepared {
   }
   void pack_panels(const Portion& portion, const Chunk& chunk, const T* grad_output,
                    Thread* thread) const;
-  void pack_row(const T* row, int64_t pixels, int64_t channels, T* to, int64_t tile_stride) const;
+  void pack_row(const T* row, int64_t count, int64_t step, int64_t channels, T* to,
+                int64_t tile_stride) const;
   void add_chunk(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
   void add_merged(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
   const T* staged_row(const T* input, int64_t sample, int64_t id, int64_t ih, int64_t slot,
@@ -480,20 +482,32 @@ void FilterGradientPrepared<T>::pack_panels(const Portion& portion, const Chunk&
   }
 }
 
-// One row of pixels to tiles of channels: to[tile][pixel][tile_].
+// `count` pixels of a row, `step` apart, to tiles of channels: to[tile][pixel][tile_].
 template <class T>
-void FilterGradientPrepared<T>::pack_row(const T* row, int64_t pixels, int64_t channels, T* to,
-                                         int64_t tile_stride) const {
-  if (channels_first_) {
-    for (int64_t m = 0; m < channels; m += rows_) {
-      const TransposeArgs<T> args = {row + m * p_.input_voxels(),   p_.input_voxels(),
-                                     to + m / rows_ * tile_stride,  tile_,
-                                     std::min(rows_, channels - m), pixels};
-      kernels_.transpose(&args);
-    }
+void FilterGradientPrepared<T>::pack_row(const T* row, int64_t count, int64_t step,
+                                         int64_t channels, T* to, int64_t tile_stride) const {
+  if (!channels_first_) {
+    tile_pixels(row, step * p_.ic, count, channels, rows_, to, tile_, tile_stride);
     return;
   }
-  tile_pixels(row, p_.ic, pixels, channels, rows_, to, tile_, tile_stride);
+  // Tiles are narrower than vectors: some are turned together, then cut.
+  constexpr int64_t kPixels = 32, kTiles = 8, kMostRows = 16;
+  CONV3D_ASSERT(rows_ <= kMostRows);
+  T turned[kPixels * kTiles * kMostRows];
+  const int64_t most = kTiles * rows_, together = std::max<int64_t>(1, kPixels / step);
+  for (int64_t m = 0; m < channels; m += most) {
+    const int64_t width = std::min(most, channels - m);
+    for (int64_t i = 0; i < count; i += together) {
+      const int64_t n = std::min(together, count - i);
+      // Whole steps, where a next pixel follows: vectors are whole too.
+      const int64_t span = i + n < count ? n * step : (n - 1) * step + 1;
+      const TransposeArgs<T> args = {
+          row + m * p_.input_voxels() + i * step, p_.input_voxels(), turned, most, width, span};
+      kernels_.transpose(&args);
+      tile_pixels(turned, step * most, n, width, rows_, to + m / rows_ * tile_stride + i * tile_,
+                  tile_, tile_stride);
+    }
+  }
 }
 
 // Adds the chunk's part to level 0: sums[tap][tap along w][input channel][output channel], swapped:
@@ -506,12 +520,6 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
   const int64_t per_tap = portion.ic.size() * portion.oc.size();
   const int64_t rows_of_sample = p.od * p.oh;
   const int64_t first = portion.group * icg_ + portion.ic.begin;
-  const int64_t left = std::max<int64_t>(0, chunk.columns.begin * p.sw - p.pw);
-  const int64_t right =
-      std::min(p.iw, (chunk.columns.end - 1) * p.sw - p.pw + (p.kw - 1) * p.dw + 1);
-  const int64_t pixel = packed_ ? tile_ : channels_first_ ? portion.ic.size() : p.ic;
-  const int64_t tile_stride =
-      packed_ ? chunk.rows.size() * std::max<int64_t>(0, right - left) * tile_ + kPad : 0;
   // Output columns of the chunk at which tap t along the width meets the input.
   const auto columns_of = [&](int64_t t) {
     const int64_t at = t * p.dw - p.pw;
@@ -521,6 +529,19 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     range.end = std::max(range.begin, range.end);
     return range;
   };
+  // Pixels that the taps meet, from `left` to `right`. One tap meets some columns' pixels, a stride
+  // apart: packed, they are neighbours.
+  const bool dense = packed_ && p.kw == 1;
+  const Range met = columns_of(0);
+  const int64_t left =
+      dense ? met.begin * p.sw - p.pw : std::max<int64_t>(0, chunk.columns.begin * p.sw - p.pw);
+  const int64_t right =
+      dense ? left + (met.size() == 0 ? 0 : (met.size() - 1) * p.sw + 1)
+            : std::min(p.iw, (chunk.columns.end - 1) * p.sw - p.pw + (p.kw - 1) * p.dw + 1);
+  const int64_t pixel = packed_ ? tile_ : channels_first_ ? portion.ic.size() : p.ic;
+  const int64_t staged = dense ? met.size() : std::max<int64_t>(0, right - left);
+  const int64_t tile_stride = packed_ ? chunk.rows.size() * staged * tile_ + kPad : 0;
+  const int64_t column = dense ? pixel : p.sw * pixel;  // from column to column
 
   for (int64_t tap = portion.taps.begin; tap < portion.taps.end; ++tap) {
     T* const sums = thread->levels + (tap - portion.taps.begin) * p.kw * per_tap;
@@ -534,11 +555,11 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
       const int64_t voxel = (id * p.ih + ih) * p.iw;
       const T* const sample = input + r / rows_of_sample * p.input_voxels() * p.ic;
       if (packed_) {
-        T* const to = thread->rows + rows * (right - left) * tile_;
+        T* const to = thread->rows + rows * staged * tile_;
         pack_row(channels_first_ ? sample + first * p.input_voxels() + voxel + left
                                  : sample + (voxel + left) * p.ic + first,
-                 right - left, portion.ic.size(), to, tile_stride);
-        thread->a[rows] = to - left * tile_;
+                 staged, dense ? p.sw : 1, portion.ic.size(), to, tile_stride);
+        thread->a[rows] = to - (dense ? met.begin : left) * tile_;
       } else if (channels_first_) {
         T* const to = thread->rows + rows * (right - left) * portion.ic.size();
         const TransposeArgs<T> args = {sample + first * p.input_voxels() + voxel + left,
@@ -571,10 +592,10 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     const auto multiply = [&](Range range, int64_t at, int64_t count, T* c) {
       if (range.size() == 0) return;
       const bool one =
-          even && range.size() == chunk.columns.size() && row_step == range.size() * p.sw * pixel;
+          even && range.size() == chunk.columns.size() && row_step == range.size() * column;
       args.groups = one ? 1 : static_cast<int>(rows);
       args.k = one ? rows * range.size() : range.size();
-      const ptrdiff_t input_offset = (range.begin * p.sw + at) * pixel,
+      const ptrdiff_t input_offset = range.begin * column + (dense ? 0 : at * pixel),
                       panel_offset = range.begin * width_;
       if (swapped_) {
         args.a = thread->b;
@@ -582,7 +603,7 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
         args.a_offset = panel_offset;
         args.rows = static_cast<int>(portion.oc.size());
         args.b = thread->a;
-        args.b_k = p.sw * pixel;
+        args.b_k = column;
         args.b_offset = input_offset;
         args.columns = count;
         args.c = c;
@@ -591,7 +612,7 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
         return;
       }
       args.a = thread->a;
-      args.a_k = p.sw * pixel;
+      args.a_k = column;
       args.b = thread->b;
       args.b_k = width_;
       args.c_row = portion.oc.size();
