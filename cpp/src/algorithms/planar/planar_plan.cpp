@@ -549,7 +549,11 @@ void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, T* to) cons
       const int64_t left = w.inputs - 1 - first;
       const int64_t end = left < 0 ? from : std::max(from, std::min(count, left / w.stride + 1));
       std::fill(to, to + from, T(0));
-      for (int64_t i = from; i < end; ++i) to[i] = row[first + i * w.stride];
+      if (w.stride == 1) {
+        std::copy(row + first + from, row + first + end, to + from);
+      } else {
+        for (int64_t i = from; i < end; ++i) to[i] = row[first + i * w.stride];
+      }
       std::fill(to + end, to + count, T(0));
     }
     at += count;
