@@ -248,6 +248,24 @@ void check_rest(const KernelTable& table) {
       INFO(table.name, " ", rows, " x ", columns);
       CHECK(to == expected);
     }
+  // Past the caches: whole lines of dst where its rows begin alike, at any place of a line.
+  for (int64_t rows : {5, 16, 40, 100})
+    for (int64_t columns : {1, 9, 16, 37})
+      for (int64_t stride : {112, 113})
+        for (int64_t shift : {0, 3}) {
+          const std::vector<T> from = numbers<T>(static_cast<size_t>(rows * (columns + 3)), 12);
+          std::vector<T> to(static_cast<size_t>(columns * stride + shift + 16), T(77)),
+              expected = to;
+          for (int64_t i = 0; i < rows; ++i)
+            for (int64_t j = 0; j < columns; ++j)
+              expected[static_cast<size_t>(j * stride + i + shift)] =
+                  from[static_cast<size_t>(i * (columns + 3) + j)];
+          const TransposeArgs<T> args = {
+              from.data(), columns + 3, to.data() + shift, stride, rows, columns, 1};
+          kernels.transpose(&args);
+          INFO(table.name, " ", rows, " x ", columns, " to ", stride, " + ", shift);
+          CHECK(to == expected);
+        }
   std::vector<T> sum = numbers<T>(37, 13), expected = sum;
   const std::vector<T> term = numbers<T>(37, 14);
   for (size_t i = 0; i < 35; ++i) expected[i] += term[i];

@@ -84,7 +84,7 @@ struct GemmPlaneArgs {
   int load_c;
 };
 
-// dst[j][i] = src[i][j] for i < rows, j < columns.
+// dst[j][i] = src[i][j] for i < rows, j < columns. stream: whole lines of dst pass the caches.
 template <class T>
 struct TransposeArgs {
   const T* src;
@@ -92,6 +92,7 @@ struct TransposeArgs {
   T* dst;
   ptrdiff_t dst_stride;
   int64_t rows, columns;
+  int stream = 0;
 };
 
 template <class T>

@@ -7,7 +7,7 @@
 namespace conv3d::CONV3D_ISA {
 
 template <class T>
-static void transpose_block(const TransposeArgs<T>* p) {
+static void transpose_cached(const TransposeArgs<T>* p) {
   constexpr int kLanes = VecOf<T>::kLanes;
   const int64_t whole_rows = p->rows - p->rows % kLanes,
                 whole_columns = p->columns - p->columns % kLanes;
@@ -35,6 +35,48 @@ static void transpose_block(const TransposeArgs<T>* p) {
   for (int64_t j = whole_columns; j < p->columns; ++j)
     for (int64_t i = 0; i < p->rows; ++i)
       p->dst[j * p->dst_stride + i] = p->src[i * p->src_stride + j];
+}
+
+// Rows [begin, end) of the source.
+template <class T>
+static void transpose_rows(const TransposeArgs<T>* p, int64_t begin, int64_t end) {
+  if (begin >= end) return;
+  TransposeArgs<T> some = *p;
+  some.src += begin * p->src_stride;
+  some.dst += begin;
+  some.rows = end - begin;
+  transpose_cached(&some);
+}
+
+template <class T>
+static void transpose_block(const TransposeArgs<T>* p) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  constexpr int64_t kLine = 64 / sizeof(T);
+  // Lines of all rows of dst begin at the same places.
+  const bool even =
+      p->dst_stride % kLine == 0 && reinterpret_cast<uintptr_t>(p->dst) % sizeof(T) == 0;
+  const int64_t off = static_cast<int64_t>(reinterpret_cast<uintptr_t>(p->dst) % 64 / sizeof(T)),
+                head = (kLine - off) % kLine,
+                lines = p->stream && even && head < p->rows ? (p->rows - head) / kLine : 0;
+  if (lines == 0) return transpose_cached(p);
+  transpose_rows(p, 0, head);
+  transpose_rows(p, head + lines * kLine, p->rows);
+  alignas(64) T block[kLine * kLine];  // [column][row]
+  const TransposeArgs<T> whole = {nullptr, p->src_stride, block, kLine, kLine, kLine};
+  for (int64_t j = 0; j < p->columns; j += kLine) {
+    const int64_t columns = p->columns - j < kLine ? p->columns - j : kLine;
+    for (int64_t i = head; i < head + lines * kLine; i += kLine) {
+      TransposeArgs<T> some = whole;
+      some.src = p->src + i * p->src_stride + j;
+      some.columns = columns;
+      transpose_cached(&some);
+      for (int64_t c = 0; c < columns; ++c)
+#pragma GCC unroll 4
+        for (int64_t v = 0; v < kLine; v += kLanes)
+          vstream(p->dst + (j + c) * p->dst_stride + i + v, vload(block + c * kLine + v));
+    }
+  }
+  vstream_fence();
 }
 
 template <class T>

@@ -203,7 +203,8 @@ struct CorrelationPrepared<T>::Thread {
   ptrdiff_t* b_groups;
   const T** group_rows;  // strided form
   const T* zeros;
-  bool stream;  // the result is large and its rows are whole lines
+  bool stream;       // the result is large and its rows are whole lines
+  bool stream_rows;  // channels first: the result is large
   ClassRun* runs;
   int64_t run_count;
   Row* rows;
@@ -555,8 +556,13 @@ void CorrelationPrepared<T>::unstage_result(const Item& item, Thread* thread) co
     T* const out =
         thread->rows[row].result + channel * correlation_.result_voxels + item.column * c.w.step;
     if (c.w.step == 1) {
-      const TransposeArgs<T> args = {in,    channels, out, correlation_.result_voxels,
-                                     width, channels};
+      const TransposeArgs<T> args = {in,
+                                     channels,
+                                     out,
+                                     correlation_.result_voxels,
+                                     width,
+                                     channels,
+                                     thread->stream_rows ? 1 : 0};
       kernels_.transpose(&args);
     } else {
       for (int64_t n = 0; n < channels; ++n)
@@ -649,6 +655,8 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
     thread.rows = scratch.get<Row>(rows_entry_, id);
     thread.zeros = zeros;
     thread.stream = stream;
+    thread.stream_rows =
+        channels_first_ && result_bytes > static_cast<int64_t>(context_.cpu->l3_bytes / 2);
     for (int64_t index = begin; index < end; ++index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;

@@ -371,7 +371,8 @@ class RowsPrepared final : public Prepared {
         kernels_->winograd_rows.output_channels(&a);
         const TransposeArgs<float> move{
             t->stage,         b_.width,     result + channel * g_.result_voxels,
-            g_.result_voxels, item.columns, a.channels};
+            g_.result_voxels, item.columns, a.channels,
+            stream_ ? 1 : 0};
         kernels_->gemm.f32.transpose(&move);
       }
     }
