@@ -6,9 +6,8 @@ stores a new array.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -65,7 +64,9 @@ class Ref:
                 shape that does not fit.
         """
         array = np.asarray(value)
-        if dtypes.as_dtype(array.dtype) != self.dtype:
+        old = self._value
+        same = old is not None and array.dtype == old.dtype
+        if not same and dtypes.as_dtype(array.dtype) != self.dtype:
             raise errors.InvalidArgumentError(
                 None,
                 None,
@@ -185,23 +186,32 @@ class Store:
             self._streams.clear()
 
 
-@contextlib.contextmanager
-def locked(values: Sequence[Any]) -> Iterator[None]:
+class locked:  # noqa: N801 - a context manager, read as a word
     """Holds the locks of all cells among `values`, so that read-modify-write is one step."""
-    if (
-        len(values)
-        and isinstance(values[0], Ref)
-        and not any(isinstance(v, Ref) for v in values[1:])
-    ):
-        with values[0].lock:
-            yield
-        return
-    # Always in one order, or two threads could wait for each other.
-    refs = sorted({id(v): v for v in values if isinstance(v, Ref)}.items())
-    with contextlib.ExitStack() as stack:
-        for _, ref in refs:
-            stack.enter_context(ref.lock)
-        yield
+
+    __slots__ = ("_refs",)
+
+    def __init__(self, values: Sequence[Any]):
+        refs = [v for v in values if type(v) is Ref]
+        if len(refs) > 1:
+            # Always in one order, or two threads could wait for each other.
+            refs = sorted(set(refs), key=id)
+        self._refs = refs
+
+    def __enter__(self) -> None:
+        held = 0
+        try:
+            for ref in self._refs:
+                ref.lock.acquire()
+                held += 1
+        except BaseException:  # an interrupt while waiting
+            for ref in self._refs[:held]:
+                ref.lock.release()
+            raise
+
+    def __exit__(self, *_: Any) -> None:
+        for ref in self._refs:
+            ref.lock.release()
 
 
 #: State of eager execution: random streams. Eager variables own their cells.

@@ -67,13 +67,15 @@ def _compute(
     name: str, refs: Sequence[str], values: Sequence[str], rule: Rule
 ) -> Callable[..., Any]:
     count = len(refs)
+    labels = [(label, label in refs or label in _TENSORS) for label in (*refs[1:], *values)]
 
     def compute(ctx: Any, attrs: Attrs, *inputs: Any) -> Array:
         cells: Sequence[state.Ref] = inputs[:count]
         old = [cell.get() for cell in cells]
         others = [_plain(value) for value in inputs[count:]]
-        for label, value in zip((*refs[1:], *values), (*old[1:], *others), strict=True):
-            wanted = old[0].shape if label in refs or label in _TENSORS else ()
+        shape = old[0].shape
+        for (label, whole), value in zip(labels, (*old[1:], *others), strict=True):
+            wanted = shape if whole else ()
             if value.shape != wanted:
                 raise errors.InvalidArgumentError(
                     None,
