@@ -18,6 +18,11 @@ constexpr int64_t kChain = 64;
 constexpr int64_t kWideAfter = 16;
 constexpr int64_t kSegments = 8;
 constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
+// Larger ones pay where a sample has many tiles: a block's lines do not pass from core to core,
+// which costs as much as all the rest where the cores share no cache.
+constexpr int64_t kLargePrivateSumBytes = 2 << 20;
+constexpr int64_t kManyTiles = 1024;
+constexpr int64_t kAllSumBytes = 24 << 20;
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
@@ -127,7 +132,10 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
       *larger = ceil_div(*larger, 2);
     }
   } else {
-    b.segments = std::clamp<int64_t>((8 << 20) / (3 * sum_bytes()), 1, kSegments);
+    // Float32 and float64 sums of each. A power of two: as many for each of a few threads.
+    const int64_t all = sum_bytes() > kPrivateSumBytes ? kAllSumBytes : 8 << 20;
+    b.segments = kSegments;
+    while (b.segments > 1 && 3 * sum_bytes() * b.segments > all) b.segments /= 2;
   }
   // The points of both operands' parts within three quarters of the L2.
   const int64_t room = std::max<int64_t>(2, l2 * 3 / 4 / kLineBytes / (g.n[2] * b.tiles()));
@@ -153,6 +161,11 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
     const int64_t room = std::max<int64_t>(l2 / 2, std::min<int64_t>(l2, 512 << 10));
     const int64_t tiles = std::clamp<int64_t>(room / tile_bytes, 8, 64);
     return make_gradient_blocking(g, false, tiles, context);
+  }
+  if (sums <= kLargePrivateSumBytes && g.tiles_per_sample() >= kManyTiles) {
+    const int64_t tiles = std::clamp<int64_t>(2 * l2 / tile_bytes, 16, 64);
+    const GradientBlocking b = make_gradient_blocking(g, false, tiles, context);
+    if (b.segments >= context.cpu->usable_threads) return b;
   }
   // 64 to 96 tiles were best for 32 to 256 channels; more rounds more.
   int64_t tiles = std::clamp<int64_t>(l3 / 2 / tile_bytes, 16, 64);
