@@ -20,7 +20,7 @@ constexpr int64_t kSegments = 8;
 constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
 // Larger ones pay where a sample has many tiles: a block's lines do not pass from core to core,
 // which costs as much as all the rest where the cores share no cache.
-constexpr int64_t kLargePrivateSumBytes = 2 << 20;
+constexpr int64_t kLargePrivateSumBytes = 4 << 20;
 constexpr int64_t kManyTiles = 1024;
 constexpr int64_t kAllSumBytes = 24 << 20;
 
@@ -238,7 +238,9 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   seconds += 0.5 * stream_seconds(3 * line_bytes * blocks * std::max(input_passes, gradient_passes),
                                   line_bytes / 2, cpu);
   const double all_sums = points * static_cast<double>(g.ci * groups_of(g.co)) * kLineBytes;
-  seconds += stream_seconds(2 * all_sums * std::max(1.0, blocks), sum_bytes, cpu);
+  // A thread's own come in while others are multiplied.
+  seconds +=
+      (b.shared ? 1.0 : 0.5) * stream_seconds(2 * all_sums * std::max(1.0, blocks), sum_bytes, cpu);
   const double filter_bytes = static_cast<double>(g.ci * g.co * g.r[0] * g.r[1] * g.r[2]) * 4;
   seconds += stream_seconds(2 * filter_bytes, filter_bytes, cpu);
   const double input_bytes = static_cast<double>(g.input[0] * g.input[1] * g.input[2]) *
