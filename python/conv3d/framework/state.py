@@ -186,7 +186,7 @@ class Store:
             self._streams.clear()
 
 
-class locked:  # noqa: N801 - a context manager, read as a word
+class locked:
     """Holds the locks of all cells among `values`, so that read-modify-write is one step."""
 
     __slots__ = ("_refs",)
