@@ -288,27 +288,29 @@ def _result(
     return empty(shape, dtype)
 
 
-# Where malloc maps fresh pages for every array, which fault one by one.
-_BUFFER_BYTES = 1 << 17
+#: Where malloc maps fresh pages for every array, which fault one by one.
+BUFFER_BYTES = 1 << 17
 
 
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """`np.empty`, large arrays in memory from the engine's cache, to which it returns with them.
 
     Args:
-      shape: of the array.
-      dtype: of its elements.
+      shape: of the array, any.
+      dtype: of its elements, any of NumPy's.
 
     Returns:
       An array with elements of any value.
 
     Raises:
       MemoryError: there is not so much memory.
+      TypeError, ValueError: as `numpy.empty`.
 
     Source: `numpy.empty`.
     """
+    dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < _BUFFER_BYTES or dtype.hasobject:
+    if size < BUFFER_BYTES or dtype.hasobject:
         return np.empty(shape, dtype)
     # NumPy's stubs name types where the buffer protocol is enough.
     return np.ndarray(shape, dtype, buffer=_core.Buffer(size))  # type: ignore[arg-type]
@@ -1279,7 +1281,7 @@ def sparse_softmax_cross_entropy(logits: Any, labels: Any) -> tuple[Array, Array
         raise TypeError(f"labels has dtype {which.dtype}; integers are accepted")
     index = which
     if which.dtype != np.int64 or not which.flags.c_contiguous:
-        index = empty(which.shape, np.dtype(np.int64))
+        index = empty(which.shape, np.int64)
         np.copyto(index, which, casting="unsafe")  # what does not fit is out of range all the same
     loss, grad = empty(which.shape, x.dtype), _result(None, x.shape, x.dtype, {})
     _core.sparse_cross_entropy(dtype, rows, classes, x, index, loss, grad, _threads(None))

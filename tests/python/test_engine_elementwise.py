@@ -199,3 +199,16 @@ def test_memory_of_large_results_returns_to_the_cache():
     assert engine.concat([x, x]).ctypes.data == address
     engine.clear_cache()
     assert engine.stats()["workspace_bytes"] == 0
+
+
+def test_empty_is_as_numpys():
+    for shape in ((), (0, 3), (5, 7), (300, 1000)):
+        for dtype in (np.float32, "int64", np.dtype(bool), object):
+            array = engine.empty(shape, dtype)
+            assert array.shape == shape and array.dtype == np.dtype(dtype)
+            assert array.flags.c_contiguous and array.flags.writeable
+    first, second = engine.empty((300, 1000), np.float32), engine.empty((300, 1000), np.float32)
+    first[...], second[...] = 1, 2
+    assert (first == 1).all() and (second == 2).all()
+    with pytest.raises(ValueError, match="negative"):
+        engine.empty((-1, 3), np.float32)

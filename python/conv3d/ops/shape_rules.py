@@ -140,17 +140,14 @@ def dense(array: np.ndarray) -> np.ndarray:
     return out
 
 
-# Below this a fresh array of NumPy's costs nothing, and looking at the shapes would.
-_LARGE_BYTES = 1 << 17
-
-
 def elementwise(function: np.ufunc, *arrays: np.ndarray) -> Any:
     """`function(*arrays)`; large results of their dtype in memory that has been used before.
 
     Fresh memory costs a page fault per 4 KiB, more than the arithmetic.
     """
     first = arrays[0]
-    if max(a.nbytes for a in arrays) < _LARGE_BYTES or first.dtype not in (np.float32, np.float64):
+    large = max(a.nbytes for a in arrays) >= engine.BUFFER_BYTES
+    if not large or first.dtype not in (np.float32, np.float64):
         return function(*arrays)
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     out = engine.empty(shape, first.dtype)

@@ -61,9 +61,11 @@ const GemmKernels<T>& kernels_of(const KernelTable& table) {
   }
 }
 
-// Whether rows of the product are all (tap along the width, input channel) pairs.
+// Whether rows of the product are all (tap along the width, input channel) pairs. Their staged rows
+// are as long as the windows reach, so those must not lie far outside the image.
 bool merges_width(const Problem& p, bool swapped) {
-  return p.kw > 1 && p.dw == 1 && p.groups == 1 && p.ic <= kMergedChannels && !swapped;
+  return p.pw < p.kw && (p.ow - 1) * p.sw < p.iw + p.pw && p.kw > 1 && p.dw == 1 && p.groups == 1 &&
+         p.ic <= kMergedChannels && !swapped;
 }
 
 struct Range {
@@ -99,6 +101,19 @@ void tile_pixels(const T* from, ptrdiff_t step, int64_t pixels, int64_t count, i
     case 12: return go(std::integral_constant<int, 12>{});
     default: return go(std::integral_constant<int, 0>{});
   }
+}
+
+// A tile of a product of `rows` times `columns`: few columns make tall ones, few rows wide ones.
+struct FullTile {
+  int64_t rows, vectors;
+};
+template <class T>
+FullTile full_tile(const GemmKernels<T>& kernels, int64_t rows, int64_t columns) {
+  const int most = kernels.plane_rows;
+  const int64_t wide = kernels.plane_vectors[std::min<int64_t>(rows, most)];
+  const int64_t vectors = std::max<int64_t>(1, ceil_div(columns, kernels.lanes));
+  if (rows > most && vectors < wide) return {kernels.tall_rows[vectors], vectors};
+  return {most, wide};
 }
 
 // Piece `index` of `count` nearly equal pieces of [0, n).
@@ -309,18 +324,11 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       false);
 }
 
-// Tiles of `rows` times `columns`: few columns make tall ones, few rows wide ones.
 template <class T>
 void FilterGradientPrepared<T>::choose_tile(int64_t rows, int64_t columns) {
-  const int most = kernels_.plane_rows;
-  const int64_t wide = kernels_.plane_vectors[std::min<int64_t>(rows, most)];
-  const int64_t vectors = std::max<int64_t>(1, ceil_div(columns, kernels_.lanes));
-  rows_ = most;
-  width_ = kernels_.lanes * wide;
-  if (rows > most && vectors < wide) {
-    rows_ = kernels_.tall_rows[vectors];
-    width_ = kernels_.lanes * vectors;
-  }
+  const FullTile tile = full_tile(kernels_, rows, columns);
+  width_ = kernels_.lanes * tile.vectors;
+  rows_ = tile.rows;
   rows_ = std::max<int64_t>(1, ceil_div(rows, std::max<int64_t>(1, ceil_div(rows, rows_))));
   if (swapped_) width_ = ocg_;
 }
@@ -787,14 +795,9 @@ template <class T>
 double tile_efficiency(const GemmKernels<T>& kernels, int64_t rows, int64_t columns,
                        const CpuInfo& cpu) {
   const double vectors = static_cast<double>(ceil_div(columns, kernels.lanes));
-  double most_rows = kernels.plane_rows,
-         most_vectors = kernels.plane_vectors[std::min<int64_t>(rows, kernels.plane_rows)];
-  if (rows > kernels.plane_rows && vectors < most_vectors) {
-    most_rows = kernels.tall_rows[static_cast<int>(vectors)];
-    most_vectors = vectors;
-  }
-  const double r = static_cast<double>(rows) / std::ceil(static_cast<double>(rows) / most_rows),
-               v = vectors / std::ceil(vectors / most_vectors);
+  const FullTile tile = full_tile(kernels, rows, columns);
+  const double r = static_cast<double>(rows) / static_cast<double>(ceil_div(rows, tile.rows)),
+               v = vectors / std::ceil(vectors / static_cast<double>(tile.vectors));
   // Two units of a latency of four; half as many where a vector is computed in two halves.
   const bool halves = static_cast<int>(sizeof(T)) * kernels.lanes > cpu.vector_unit_bytes;
   const double hidden = r * v / (halves ? 4.0 : 8.0), loads = halves ? 1.0 : r * v / (r + v);

@@ -20,7 +20,7 @@ constexpr int64_t kSegments = 8;
 constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
 // Larger ones pay where a sample has many tiles: a block's lines do not pass from core to core,
 // which costs as much as all the rest where the cores share no cache.
-constexpr int64_t kLargePrivateSumBytes = 4 << 20;
+constexpr int64_t kLargePrivateSumBytes = 1 << 20;
 constexpr int64_t kManyTiles = 1024;
 constexpr int64_t kAllSumBytes = 24 << 20;
 
@@ -164,8 +164,7 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   }
   if (sums <= kLargePrivateSumBytes && g.tiles_per_sample() >= kManyTiles) {
     const int64_t tiles = std::clamp<int64_t>(2 * l2 / tile_bytes, 16, 64);
-    const GradientBlocking b = make_gradient_blocking(g, false, tiles, context);
-    if (b.segments >= context.cpu->usable_threads) return b;
+    return make_gradient_blocking(g, false, tiles, context);
   }
   // 64 to 96 tiles were best for 32 to 256 channels; more rounds more.
   int64_t tiles = std::clamp<int64_t>(l3 / 2 / tile_bytes, 16, 64);
