@@ -7,6 +7,7 @@
 
 #include "algorithms/reference/reference.h"
 #include "emulation/tables.h"
+#include "guarded.h"
 #include "kernels/dispatch.h"
 #include "problem_sets.h"
 #include "run_algorithm.h"
@@ -218,6 +219,67 @@ TEST_CASE("problems of real networks equal the reference") {
       const std::vector<float> got = run_algorithm(*algorithm, p, context, tensors, 2);
       INFO(text, " ", algorithm->name());
       CHECK(std::memcmp(expected.data(), got.data(), got.size() * sizeof(float)) == 0);
+    }
+  }
+}
+
+// One tap in height and width, stride 1, channels first: few panels, few channels, and many of
+// both; rows that end within a vector, whose last one must not be read beyond the tensor.
+TEST_CASE("rows are read in place up to the source's end and no further") {
+  struct Row {
+    const char* problem;
+    bool kept;
+  };
+  constexpr Row kRows[] = {
+      {"mb2_ic11id2ih3iw5_oc4_kd1kh1kw1_sd1sh1sw1_valid", false},
+      {"mb2_ic5id3ih3iw7_oc40_kd1kh1kw1_sd1sh1sw1_valid", false},
+      {"mb2_ic70id3ih7iw9_oc45_kd1kh1kw1_sd1sh1sw1_valid", true},
+      {"mb1_ic70id1ih8iw48_oc70_kd1kh1kw1_sd1sh1sw1_valid", true},
+      {"mb2_ic8id5ih3iw9_oc8_kd3kh1kw1_sd1sh1sw1_same", false},
+      {"mb1_ic7id6ih2iw7_oc6_kd3kh1kw1_sd1sh1sw1_dd2dh1dw1_same", false},
+      {"mb2_g2ic12id2ih5iw7_oc6_kd1kh1kw1_sd1sh1sw1_valid", false},
+  };
+  const CpuInfo tiny = tiny_caches();
+  for (const KernelTable* table : runnable_tables()) {
+    for (const CpuInfo* cpu : {&cpu_info(), &tiny}) {
+      for (const Row& row : kRows) {
+        for (Direction direction : kDirections) {
+          ProblemSpec spec = parse_problem(row.problem);
+          spec.layout = Layout::kChannelsFirst;
+          spec.direction = direction;
+          spec.with_bias = true;
+          const Problem p = make_problem(spec);
+          const PlanContext context{table, cpu, 1};
+          const Tensors<float> tensors(p);
+          const std::vector<float> expected =
+              run_algorithm(reference_algorithm(), p, context, tensors);
+          const auto prepared = planar_family()[0]->prepare(p, context);
+          INFO(row.problem, " ", table->name, " ", prepared->detail());
+          CHECK(prepared->detail().find("in place") != std::string::npos);
+          if (cpu == &cpu_info() && row.kept)
+            CHECK(prepared->detail().find("kept") != std::string::npos);
+          Block packed(prepared->packed_filter_bytes());
+          prepared->pack_filter(tensors.filter.data(), packed.data(), default_thread_pool(), 1);
+          Block scratch(prepared->ledger().total_bytes(2)), result(expected.size() * sizeof(float));
+          const std::vector<float>& from =
+              direction == Direction::kForward ? tensors.input : tensors.grad_output;
+          for (Wall wall : {Wall::kAfter, Wall::kBefore}) {
+            const Guarded source(from.size() * sizeof(float), sizeof(float), wall);
+            std::memcpy(source.data(), from.data(), source.bytes());
+            Buffers buffers;
+            buffers.input = buffers.grad_output = source.data();
+            buffers.packed_filter = packed.data();
+            buffers.bias = tensors.bias.data();
+            buffers.result = result.data();
+            buffers.batch = p.mb;
+            prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()),
+                              default_thread_pool(), 2);
+            CHECK(result.intact());
+            CHECK(std::memcmp(result.data(), expected.data(), expected.size() * sizeof(float)) ==
+                  0);
+          }
+        }
+      }
     }
   }
 }

@@ -19,11 +19,13 @@ inline int lanes_of(const KernelTable& kernels, DType dtype) {
 
 // How often a second a core does two multiply-adds on whole vectors of a table: once a cycle, or
 // less often where the vectors are wider than the units that compute them. Without FMA and with
-// 128 bits (the generic table) a multiply and an add take the place of one: half.
+// 128 bits (the generic table) a multiply and an add take the place of one: half. Whatever else an
+// instruction does, it does at the clock.
+inline constexpr double kClock = 3e9;
 inline double hertz(const PlanContext& context) {
   const size_t bytes = static_cast<size_t>(context.kernels->gemm.f32.lanes) * sizeof(float);
-  if (bytes < 32) return 1.5e9;
-  return 3e9 / static_cast<double>(std::max<size_t>(1, bytes / context.cpu->vector_unit_bytes));
+  if (bytes < 32) return kClock / 2;
+  return kClock / static_cast<double>(std::max<size_t>(1, bytes / context.cpu->vector_unit_bytes));
 }
 
 inline double peak_flops(const PlanContext& context, DType dtype) {

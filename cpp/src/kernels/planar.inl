@@ -19,17 +19,28 @@ namespace conv3d::CONV3D_ISA {
 
 // --- lanes along the pixels ----------------------------------------------------------------------
 
-// Pixels [x, x + columns) of MR channels, with `bias` of each; the last of NV vectors may be
-// partial.
+template <class T>
+static constexpr int kVectorBytes = VecOf<T>::kLanes * static_cast<int>(sizeof(T));
+template <class T>
+static constexpr int kVectorsOfLine = kVectorBytes<T> < 64 ? 64 / kVectorBytes<T> : 1;
+
+// Where a tile finds its source, and where it leaves a copy of it, if anywhere.
+template <class T>
+struct PlanarSource {
+  const T* first;
+  const ptrdiff_t *offsets, *end;
+  T* copy;
+  const ptrdiff_t* copy_offsets;
+};
+
+// `columns` pixels of MR channels, with `bias` of each; the last of NV vectors may be partial.
 template <class T, int MR, int NV>
-static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int columns, T* out,
-                        const T* bias) {
+static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& source, const T* w,
+                        int columns, T* out, const T* bias) {
   constexpr int kLanes = VecOf<T>::kLanes;
   Vec<T> acc[MR][NV];
   clear<T, MR, NV>(acc);
-  const T* const source = p->source + x;
-  const auto add = [&](ptrdiff_t offset) {
-    const T* const a = source + offset;
+  const auto add = [&](const T* a) {
     if constexpr (NV <= MR) {
       Vec<T> av[NV];
 #pragma GCC unroll 8
@@ -54,8 +65,19 @@ static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int colum
     }
     w += MR;
   };
-  for (const ptrdiff_t *offset = p->offsets, *const end = offset + p->k; offset != end; ++offset)
-    add(*offset);
+  const T* const first = source.first;
+  const ptrdiff_t *offset = source.offsets, *const end = source.end;
+  if (source.copy == nullptr) {
+    for (; offset != end; ++offset) add(first + *offset);
+  } else {
+    for (const ptrdiff_t* to = source.copy_offsets; offset != end; ++offset, ++to) {
+      const T* const a = first + *offset;
+      T* const copy = source.copy + *to;
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) vstore(copy + v * kLanes, vload(a + v * kLanes));
+      add(a);
+    }
+  }
   const GemmFinish<T> f = p->finish;  // a copy: stores of T might change what they point to
   const ptrdiff_t plane = p->result_plane;
   const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
@@ -70,16 +92,25 @@ static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int colum
     }
   }
   if (f.last) {
-    // max(-infinity, y) is y: one instruction serves "none" and ReLU without a branch.
-    const Vec<T> floor = vset(f.activation == kActRelu ? T(0) : static_cast<T>(-__builtin_inf()));
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
       const Vec<T> b = vset(bias[m]);
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) acc[m][v] = vmax(floor, vadd(acc[m][v], b));
+      for (int v = 0; v < NV; ++v) acc[m][v] = vadd(acc[m][v], b);
+    }
+    if (f.activation == kActRelu) {
+#pragma GCC unroll 8
+      for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) acc[m][v] = vmax(vset(T(0)), acc[m][v]);
     }
   }
-  if (tail == kLanes) {
+  if (f.stream) {
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m)
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) vstream(out + m * plane + v * kLanes, acc[m][v]);
+  } else if (tail == kLanes) {
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 8
@@ -98,7 +129,8 @@ static void planar_tile(const PlanarArgs<T>* p, const T* w, int64_t x, int colum
 }
 
 template <class T>
-using PlanarTileFn = void (*)(const PlanarArgs<T>*, const T*, int64_t, int, T*, const T*);
+using PlanarTileFn = void (*)(const PlanarArgs<T>*, const PlanarSource<T>&, const T*, int, T*,
+                              const T*);
 
 template <class T, int MR, int NV>
 static CONV3D_ALWAYS_INLINE PlanarTileFn<T> planar_tile_of(int channels, int vectors) {
@@ -140,13 +172,31 @@ static void planar_rows(const PlanarArgs<T>* p) {
       const int64_t x = first_vector * kLanes;
       const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
+      PlanarSource<T> source{p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr};
+      if (p->kept != nullptr) {
+        // This panel's share of what the next tile reads: too far apart for the hardware to guess.
+        // One line more than the vectors have, which need not begin with one.
+        const T* const next = p->source + end;
+        for (int64_t k = p->k * i / inner, k_end = p->k * (i + 1) / inner; k < k_end; ++k)
+          for (int v = 0; v <= p->vectors; v += kVectorsOfLine<T>)
+            prefetch_line(next + p->offsets[k] + v * kLanes);
+        if (i == 0) {
+          source.copy = p->kept;
+          source.copy_offsets = p->kept_offsets;
+        } else {
+          source.first = p->kept;
+          source.offsets = p->kept_offsets;
+          source.end = source.offsets + p->k;
+        }
+      }
       planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels,
                                                           (columns + kLanes - 1) / kLanes)(
-          p, p->filter + first * p->filter_k + p->k_first * channels, x, columns,
+          p, source, p->filter + first * p->filter_k + p->k_first * channels, columns,
           p->result + first * p->result_plane + x,
           p->finish.bias != nullptr ? p->finish.bias + first : no_bias);
     }
   }
+  if (p->finish.stream) vstream_fence();
 }
 
 // --- lanes along the result channels -------------------------------------------------------------
@@ -232,9 +282,27 @@ static void planar_split(const T* src, int64_t phases, int64_t n, T* dst, ptrdif
 }
 
 template <class T>
+static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead) {
+  if (ahead != 0) {
+    constexpr int kStep = 64 / static_cast<int>(sizeof(T));  // a line
+    for (int64_t i = 0; i < n * step; i += kStep) prefetch_line(src + ahead + i);
+  }
+  constexpr int kLanes = VecOf<T>::kLanes;
+  if (step == 2 && n >= kLanes) {
+    // The last vector may repeat some of the one before.
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const int64_t at = i + kLanes <= n ? i : n - kLanes;
+      vstore(dst + at, vload_even(src + 2 * at));
+    }
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) dst[i] = src[i * step];
+}
+
+template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {
-  return {kPlaneRows,     kPlaneNv,         kMaxNv,         kStridedRows[1] % 2 == 0,
-          planar_rows<T>, planar_pixels<T>, planar_split<T>};
+  return {kPlaneRows,     kPlaneNv,         kMaxNv,          kStridedRows[1] % 2 == 0,
+          planar_rows<T>, planar_pixels<T>, planar_split<T>, planar_gather<T>};
 }
 static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
 

@@ -30,11 +30,13 @@ struct PlanarArgs {
                      // ones first
   int vectors;       // `rows`: most vectors of pixels of a tile
   int panel_outer;   // `rows`: all pixels of a panel, then the next; else all panels of a tile
-  T* result;         // first pixel, first channel
-  ptrdiff_t result_step;   // `pixels`: from pixel to pixel
-  ptrdiff_t result_plane;  // `rows`: from channel to channel
-  GemmFinish<T> finish;    // bias of the first channel; stream: `pixels` only, every line is
-                           // written whole
+  T* kept;  // `rows`, not panel_outer: the first panel of a tile writes the source it reads
+            // here, the others read it there; null: all read the source
+  const ptrdiff_t* kept_offsets;  // [k], at least `vectors` vectors apart
+  T* result;                      // first pixel, first channel
+  ptrdiff_t result_step;          // `pixels`: from pixel to pixel
+  ptrdiff_t result_plane;         // `rows`: from channel to channel
+  GemmFinish<T> finish;           // bias of the first channel; stream: every line is written whole
 };
 
 template <class T>
@@ -49,6 +51,8 @@ struct PlanarKernels {
   void (*pixels)(const PlanarArgs<T>* args);
   // dst[phase * pitch + i] = src[phase + i * phases] for i < n.
   void (*split)(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch);
+  // dst[i] = src[i * step] for i < n; src + ahead is asked for, to be gathered later.
+  void (*gather)(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead);
 };
 
 struct PlanarTable {

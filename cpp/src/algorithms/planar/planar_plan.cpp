@@ -10,6 +10,9 @@
 //               they leave the volume; layout in stage.h
 //                 channels first   [channel][plane][row][line][pixel]
 //                 channels last    [plane][row][line][pixel][channel]
+//               One tap in height and width at stride 1, channels first: no stage, rows are read
+//               where they lie; of many panels and channels the first panel of a tile keeps a copy
+//               for the others
 //   filter      packed once as [group][chunk][panel][k][channel of the panel]
 //   result      in place; chunks after the first add to it
 //
@@ -49,6 +52,10 @@ constexpr int64_t kLine = 64;         // bytes
 constexpr int64_t kWholeRow = 256;    // results: longer rows are cut
 constexpr int64_t kLongPiece = 1024;  // of rows that know no borders
 constexpr int64_t kMostPhases = 27;
+// Rows in different places of memory that a core's prefetchers follow at once (measured: 32 to 4
+// channels of 128^3 in place, 8 of them at a time, 9.5 ms; 16, 11 to 13; all, 15 to 25).
+constexpr int64_t kStreams = 8;
+constexpr double kLineCycles = 4;       // to bring one of them in, where hardware foresees it
 constexpr int64_t kItemsOfSample = 32;  // so that threads end together
 
 template <class T>
@@ -72,6 +79,7 @@ struct Kernels {
 struct Part {
   Correlation c;  // flat: one row of all pixels of a plane
   bool flat;
+  bool in_place;            // channels first: rows of the source need no stage
   AxisTaps flat_h, flat_w;  // before they were joined
   int64_t block_d, block_h, block_w, blocks_d, blocks_h, blocks_w;
   StageAxis d, h;
@@ -82,7 +90,9 @@ struct Part {
   int64_t packed;                    // offset of its filter
   int64_t group_panels;              // panels whose filter stays in L2 together
   bool panel_outer;
-  std::vector<std::vector<ptrdiff_t>> offsets;  // per chunk
+  std::vector<std::vector<ptrdiff_t>> offsets;         // per chunk
+  std::vector<std::vector<ptrdiff_t>> source_offsets;  // the same in place
+  std::vector<ptrdiff_t> kept_offsets;  // of the copy that the panels of a tile share, if any
 };
 
 // What blocks depend on beside the part itself.
@@ -99,6 +109,27 @@ struct Shape {
 
 int64_t chunk_begin(const Shape& s, int64_t chunk) { return s.source_group * chunk / s.chunks; }
 int64_t max_chunk(const Shape& s) { return ceil_div(s.source_group, s.chunks); }
+
+// Whether rows are read where they lie in the source, without a stage. Where many panels read the
+// pixels of several depth taps, those are better staged.
+bool reads_source(const Shape& s, const Correlation& c) {
+  return s.first && c.h.is_identity() && c.w.is_identity() && (c.d.taps == 1 || s.panels <= 2);
+}
+
+// Whether a piece of a row, of all channels, stays in the L1 from panel to panel where it lies.
+bool fits_l1(const Shape& s, const Machine& m, int64_t pixels) {
+  return s.source_group * pixels * m.size <= m.l1 * 3 / 4;
+}
+
+// In place, where panels and channels are many: the first panel that reads a tile's pixels leaves
+// them side by side, for the others to find in few lines of the L1 and few pages.
+bool keeps_copy(const Shape& s, const Machine& m, const Correlation& c) {
+  return reads_source(s, c) && c.d.taps == 1 && s.panels > 2 && !fits_l1(s, m, kWholeRow);
+}
+
+int64_t kept_elements(const Shape& s, const Machine& m, const Part& part) {
+  return keeps_copy(s, m, part.c) ? max_chunk(s) * s.vectors * m.lanes : 0;
+}
 
 // Pixels of a plane as one row, where the filter has no extent in it and results lie without gaps.
 bool can_flatten(const Correlation& c) {
@@ -196,8 +227,15 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
   const bool long_row = c.w.taps == 1 && c.h.outputs == 1;
   const auto cut = [&](int64_t most) {
     const int64_t pieces = ceil_div(c.w.outputs, most);
-    return std::max<int64_t>(
-        1, std::min(c.w.outputs, ceil_div(ceil_div(c.w.outputs, pieces), tile) * tile));
+    const auto rounded = [&](int64_t unit) {
+      return ceil_div(ceil_div(c.w.outputs, pieces), unit) * unit;
+    };
+    int64_t piece = rounded(tile);
+    // Whole tiles, unless they leave a last one of few vectors, whose multiply-adds wait for each
+    // other.
+    const int64_t rest = c.w.outputs % piece;
+    if (s.first && rest > 0 && rest < tile / 2 && piece < c.w.outputs) piece = rounded(m.lanes);
+    return std::max<int64_t>(1, std::min(c.w.outputs, piece));
   };
   const auto bytes = [&] {
     part->block_d = part->block_h = 1;
@@ -205,6 +243,9 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
     return stage_elements(s, *part) * m.size;
   };
   part->block_w = cut(long_row ? kLongPiece : kWholeRow);
+  const bool in_l1 = reads_source(s, c) && s.panels > 2 && fits_l1(s, m, kWholeRow);
+  while (in_l1 && part->block_w > kWholeRow && !fits_l1(s, m, part->block_w))
+    part->block_w = cut(part->block_w / 2);
   // A sample shall have work for many threads.
   while (part->block_w > 4 * tile &&
          c.d.outputs * c.h.outputs * ceil_div(c.w.outputs, part->block_w) * groups < kItemsOfSample)
@@ -235,7 +276,7 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
                                            std::max<int64_t>(1, s.panels));
   const int64_t row_bytes =
       max_chunk(s) * c.d.taps * c.h.taps * part->slot_pitch * m.size + panel_bytes;
-  part->panel_outer = row_bytes <= m.l1 * 3 / 4;
+  part->panel_outer = part->in_place ? in_l1 : row_bytes <= m.l1 * 3 / 4;
 }
 
 Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m, int max_rows,
@@ -265,8 +306,13 @@ Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m
     const int64_t bytes =
         lines * (s.vectors * m.lanes + w.max_shift + (w.max_shift > 0 ? kLine / m.size : 0)) *
         m.size;
-    const int64_t room = s.panels > 1 ? m.l1 * 5 / 8 : m.l2 / 4;
+    if (reads_source(s, c) && s.panels > 2 && fits_l1(s, m, kWholeRow)) continue;
+    int64_t room = s.panels > 1 ? m.l1 * 5 / 8 : m.l2 / 4;
+    // Side by side, wide rows pass from L2 as fast as they are multiplied.
+    if (keeps_copy(s, m, c) && s.vectors * m.lanes * m.size >= 4 * kLine) room = 2 * m.l1;
     channels = std::min(channels, std::max<int64_t>(1, room / std::max<int64_t>(1, bytes)));
+    if (reads_source(s, c) && s.panels <= 2)
+      channels = std::min(channels, c.d.taps == 1 ? kStreams : 4 * kStreams);
   }
   s.chunks = ceil_div(std::max<int64_t>(1, s.source_group), channels);
   return s;
@@ -283,6 +329,7 @@ std::vector<Part> make_parts(const CorrelationProblem& problem, const Shape& s, 
     if (c.d.outputs == 0 || c.h.outputs == 0 || c.w.outputs == 0) continue;  // nothing to cut
     Part part{};
     part.c = c;
+    part.in_place = reads_source(s, c);
     if (s.first && can_flatten(c)) flatten(&part);
     choose_block(s, m, problem.groups, &part);
     parts.push_back(part);
@@ -316,11 +363,12 @@ class PlanarPrepared final : public Prepared {
 
   void make_offsets(Part* part) const;
   bool whole_lines(const PlanarArgs<T>& args) const;
+  bool reads_in_place(const Item& item, const Buffers& buffers) const;
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
   void run_item(const Item& item, const Buffers& buffers, T* stage) const;
   void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
   void stage_row(const Item& item, const T* plane, int64_t ih, T* to) const;
-  void stage_flat(const Item& item, const T* plane, T* to) const;
+  void stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const;
   // First channel of a panel in a group, and what a panel takes of the packed filter's row.
   int64_t panel_channel(int64_t panel) const;
   int64_t panel_width(int64_t panel) const {
@@ -362,7 +410,7 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
         checked_product({correlation_.groups, packed_row(), shape_.source_group, part.k_of_channel},
                         "the packed filter");
     make_offsets(&part);
-    stage = std::max(stage, stage_elements(shape_, part));
+    stage = std::max({stage, stage_elements(shape_, part), kept_elements(shape_, machine_, part)});
   }
   stage_entry_ = ledger_.book("planar.rows", checked_bytes({stage, sizeof(T)}, "rows"), true);
 }
@@ -402,6 +450,20 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
     }
     part->offsets.push_back(std::move(offsets));
   }
+  if (!part->in_place) return;
+  for (const auto& staged : part->offsets) {
+    const int64_t channels = static_cast<int64_t>(staged.size()) / part->k_of_channel;
+    std::vector<ptrdiff_t> offsets;
+    offsets.reserve(staged.size());
+    for (int64_t td = 0; td < c.d.taps; ++td)
+      for (int64_t n = 0; n < channels; ++n)
+        offsets.push_back(n * correlation_.source_voxels +
+                          td * c.d.dilation * correlation_.source_plane);
+    part->source_offsets.push_back(std::move(offsets));
+  }
+  if (!keeps_copy(shape_, machine_, c)) return;
+  for (int64_t k = 0; k < max_chunk(shape_); ++k)
+    part->kept_offsets.push_back(k * shape_.vectors * machine_.lanes);
 }
 
 template <class T>
@@ -431,7 +493,7 @@ void PlanarPrepared<T>::pack_filter(const void* filter_data, void* packed_data, 
                                     int threads) const {
   const T* const filter = static_cast<const T*>(filter_data);
   const int64_t oc = problem_.oc, ic_group = problem_.ic / problem_.groups;
-  const bool backward = correlation_.backward;
+  const bool backward = correlation_.backward, first_layout = shape_.first;
   for (const Part& part : parts_) {
     const Correlation& c = part.c;
     pool.parallel_for(
@@ -446,30 +508,34 @@ void PlanarPrepared<T>::pack_filter(const void* filter_data, void* packed_data, 
               T* to = static_cast<T*>(packed_data) + part.packed +
                       part.k_of_channel *
                           ((group * shape_.source_group + first) * packed_row() + count * channel);
-              const auto put = [&](int64_t td, int64_t th, int64_t tw, int64_t n) {
-                const T* const tap = filter + (((c.d.tap_first + td * c.d.tap_step) * problem_.kh +
-                                                c.h.tap_first + th * c.h.tap_step) *
-                                                   problem_.kw +
-                                               c.w.tap_first + tw * c.w.tap_step) *
-                                                  ic_group * oc;
-                const int64_t k = first + n;
-                for (int64_t i = 0; i < columns; ++i)
-                  to[i] = backward ? tap[(channel + i) * oc + group * shape_.source_group + k]
-                                   : tap[k * oc + group * shape_.result_group + channel + i];
-                for (int64_t i = columns; i < width; ++i) to[i] = T(0);
-                to += width;
-              };
-              for (int64_t td = 0; td < c.d.taps; ++td) {
-                if (shape_.first) {
+              // Where a tap of the chunk's first channel goes, and how far apart channels are.
+              const int64_t taps = first_layout ? part.k_of_depth : 1;
+              for (int64_t td = 0; td < c.d.taps; ++td)
+                for (int64_t t = 0; t < part.k_of_depth; ++t) {
+                  const int64_t th = t / c.w.taps, tw = t % c.w.taps;
+                  const T* const tap =
+                      filter + (((c.d.tap_first + td * c.d.tap_step) * problem_.kh + c.h.tap_first +
+                                 th * c.h.tap_step) *
+                                    problem_.kw +
+                                c.w.tap_first + tw * c.w.tap_step) *
+                                   ic_group * oc;
+                  T* const out =
+                      to + (td * part.k_of_depth * count + (first_layout ? t : t * count)) * width;
+                  const int64_t step = taps * width;
+                  if (backward) {
+                    for (int64_t i = 0; i < columns; ++i) {
+                      const T* const in =
+                          tap + (channel + i) * oc + group * shape_.source_group + first;
+                      for (int64_t n = 0; n < count; ++n) out[n * step + i] = in[n];
+                    }
+                  } else {
+                    const T* const in = tap + first * oc + group * shape_.result_group + channel;
+                    for (int64_t n = 0; n < count; ++n)
+                      std::copy(in + n * oc, in + n * oc + columns, out + n * step);
+                  }
                   for (int64_t n = 0; n < count; ++n)
-                    for (int64_t th = 0; th < c.h.taps; ++th)
-                      for (int64_t tw = 0; tw < c.w.taps; ++tw) put(td, th, tw, n);
-                } else {
-                  for (int64_t th = 0; th < c.h.taps; ++th)
-                    for (int64_t tw = 0; tw < c.w.taps; ++tw)
-                      for (int64_t n = 0; n < count; ++n) put(td, th, tw, n);
+                    std::fill(out + n * step + columns, out + n * step + width, T(0));
                 }
-              }
             }
           }
         });
@@ -524,17 +590,18 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
                     element * static_cast<size_t>(end - from));
     } else {
       const int64_t done = high > low ? low : end;
-      for (int64_t i = from; i < done; ++i) line[i] = in[i * step];
-      for (int64_t i = std::max(from, high > low ? high : end); i < end; ++i)
-        line[i] = in[i * step];
+      const int64_t rest = std::max(from, high > low ? high : end);
+      kernels_.gather(in + from * step, step, done - from, line + from, 0);
+      kernels_.gather(in + rest * step, step, end - rest, line + rest, 0);
     }
     std::memset(line + end * pixel, 0, element * static_cast<size_t>(length - end));
   }
 }
 
-// Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows.
+// Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows. What
+// lies `ahead` of it is wanted soon.
 template <class T>
-void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, T* to) const {
+void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const {
   const AxisTaps &h = item.part->flat_h, &w = item.part->flat_w;
   for (int64_t at = item.w; at < item.w_end;) {
     const int64_t oh = at / w.outputs, ow = at % w.outputs;
@@ -552,7 +619,7 @@ void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, T* to) cons
       if (w.stride == 1) {
         std::copy(row + first + from, row + first + end, to + from);
       } else {
-        for (int64_t i = from; i < end; ++i) to[i] = row[first + i * w.stride];
+        kernels_.gather(row + first + from * w.stride, w.stride, end - from, to + from, ahead);
       }
       std::fill(to + end, to + count, T(0));
     }
@@ -589,13 +656,29 @@ void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t c
       for (int64_t hs = 0; hs < rows; ++hs) {
         T* const slot = to + (ds * part.h.slots + hs) * part.slot_pitch;
         if (part.flat) {
-          stage_flat(item, plane, slot);
+          stage_flat(item, plane, n + 2 < channels ? 2 * correlation_.source_voxels : 0, slot);
         } else {
           stage_row(item, plane, part.h.source(c.h, item.h, hs), slot);
         }
       }
     }
   }
+}
+
+// Whether the item's rows are read where they are: the last vector of a row may reach beyond it,
+// but not beyond the source.
+template <class T>
+bool PlanarPrepared<T>::reads_in_place(const Item& item, const Buffers& buffers) const {
+  if (!item.part->in_place) return false;
+  const CorrelationProblem& p = correlation_;
+  const AxisTaps& d = item.part->c.d;
+  const int64_t channel =
+      item.sample * p.source_channels + (item.group + 1) * shape_.source_group - 1;
+  const int64_t plane =
+      std::min(d.inputs - 1, (item.d_end - 1) * d.stride + d.origin + (d.taps - 1) * d.dilation);
+  const int64_t width = ceil_div(item.w_end - item.w, machine_.lanes) * machine_.lanes;
+  return channel * p.source_voxels + plane * p.source_plane + item.w + width <=
+         buffers.batch * p.source_channels * p.source_voxels;
 }
 
 template <class T>
@@ -615,6 +698,11 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
   PlanarArgs<T> args{};
   args.width = item.w_end - item.w;
   args.vectors = static_cast<int>(shape_.vectors);
+  const bool in_place = reads_in_place(item, buffers);
+  if (in_place && !part.kept_offsets.empty()) {
+    args.kept = stage;
+    args.kept_offsets = part.kept_offsets.data();
+  }
   args.panel_outer = part.panel_outer ? 1 : 0;
   args.step = shape_.first ? 1 : part.w.result_step * shape_.source_group;
   args.result_step = c.w.step * p.result_channels;
@@ -627,10 +715,11 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
                            shape_.chunks == 1 && problem_.activation <= Activation::kRelu;
 
   for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
-    stage_chunk(item, source, chunk, stage);
+    if (!in_place) stage_chunk(item, source, chunk, stage);
     const int64_t first = chunk_begin(shape_, chunk);
     const int64_t count = chunk_begin(shape_, chunk + 1) - first;
-    const ptrdiff_t* const offsets = part.offsets[static_cast<size_t>(chunk)].data();
+    const ptrdiff_t* const offsets =
+        (in_place ? part.source_offsets : part.offsets)[static_cast<size_t>(chunk)].data();
     const T* const filter =
         static_cast<const T*>(buffers.packed_filter) + part.packed +
         part.k_of_channel * (item.group * shape_.source_group + first) * packed_row();
@@ -653,40 +742,38 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
         args.k = (td_end - td) * count * part.k_of_depth;
         args.offsets = offsets + args.k_first;
         for (int64_t h = item.h; h < item.h_end; ++h) {
-          args.source = stage + ((d - item.d) * part.d.result_step * part.h.slots +
-                                 (h - item.h) * part.h.result_step) *
-                                    part.slot_pitch;
+          args.source = in_place ? source + first * p.source_voxels +
+                                       (d * c.d.stride + c.d.origin) * p.source_plane + item.w
+                                 : stage + ((d - item.d) * part.d.result_step * part.h.slots +
+                                            (h - item.h) * part.h.result_step) *
+                                               part.slot_pitch;
           args.result =
               result +
               ((c.d.first + d * c.d.step) * p.result_plane +
                (c.h.first + h * c.h.step) * p.result_row + c.w.first + item.w * c.w.step) *
                   result_pixel +
               channel * (shape_.first ? p.result_voxels : 1);
-          if (shape_.first) {
-            kernels_.rows(&args);
-          } else {
-            args.finish.stream = past_caches && whole_lines(args);
-            kernels_.pixels(&args);
-          }
+          args.finish.stream = past_caches && whole_lines(args);
+          (shape_.first ? kernels_.rows : kernels_.pixels)(&args);
         }
       }
     }
   }
 }
 
-// Whether every line that a channels-last call writes is written whole, by stores that follow each
-// other. (Channels first, where a row of each channel is written in turn, writing past the caches
-// was measured slower: 34 instead of 28 ms for 1 to 32 channels of 128^3.)
+// Whether every line that a call writes is written whole, by stores that follow each other.
 template <class T>
 bool PlanarPrepared<T>::whole_lines(const PlanarArgs<T>& args) const {
-  const int64_t size = static_cast<int64_t>(sizeof(T));
+  const int64_t size = static_cast<int64_t>(sizeof(T)), vector = machine_.lanes * size;
   if (reinterpret_cast<uintptr_t>(args.result) % kLine != 0) return false;
-  if (shape_.first) return args.width * size % kLine == 0 && args.result_plane * size % kLine == 0;
+  if (shape_.first)
+    return args.width * size % kLine == 0 && args.result_plane * size % kLine == 0 &&
+           (vector % kLine == 0 || (shape_.vectors * vector % kLine == 0 &&
+                                    args.width % (shape_.vectors * machine_.lanes) == 0));
   if (args.channels % machine_.lanes != 0) return false;
   const int64_t vectors = args.channels / machine_.lanes;
   if (args.panels == 1 && vectors == 1 && args.result_step == args.channels)
     return args.channels * size * 2 % kLine == 0 && args.width % 2 == 0 && kernels_.pixel_rows_even;
-  const int64_t vector = machine_.lanes * size;
   return args.result_step * size % kLine == 0 && vectors / args.panels * vector % kLine == 0 &&
          (vectors % args.panels == 0 || (vectors / args.panels + 1) * vector % kLine == 0);
 }
@@ -774,6 +861,8 @@ std::string PlanarPrepared<T>::detail() const {
   text += ", blocks of " + std::to_string(part.block_d) + "x" + std::to_string(part.block_h) + "x" +
           std::to_string(part.block_w) + " pixels, " + std::to_string(shape_.panels) + " panels, " +
           std::to_string(shape_.chunks) + " channel chunks";
+  if (part.in_place) text += ", rows read in place";
+  if (!part.kept_offsets.empty()) text += " and kept side by side";
   if (parts_.size() > 1) text += ", " + std::to_string(parts_.size()) + " phases";
   return text;
 }
@@ -834,6 +923,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
   const auto k_cycles = [&](double rows, double vectors, double loads) {
     return std::max({rows * vectors / 2, loads / 2, 4.0}) / efficiency;
   };
+  // Cycles beside the multiply-adds are as many however slow those are.
+  const double slow = hertz(context) / kClock;
   double cycles = 0, staged = 0, filter = 0;
   for (const Part& part : make_parts(correlation, s, m)) {
     const Correlation& c = part.c;
@@ -846,9 +937,13 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
       const double vectors = std::ceil(width / lanes);
       const double tiles = std::ceil(vectors / static_cast<double>(s.vectors));
       const double v = vectors / tiles, n = static_cast<double>(s.result_group) / panels;
-      row =
-          tiles * panels *
-          (k * k_cycles(n, v, v * 1.5 + n + 0.5) + chunks * (20 + n * v * (s.chunks > 1 ? 2 : 1)));
+      const double multiply = k_cycles(n, v, v * 1.5 + n + 0.5);
+      row = tiles * panels * (k * multiply + chunks * (20 * slow + n * v * (s.chunks > 1 ? 2 : 1)));
+      // In place the first panel waits for lines of L2 and beyond.
+      if (part.in_place && !keeps_copy(s, m, c)) {
+        const double lines = v * lanes * size / kLine + 1;
+        row += tiles * k * std::max(0.0, lines * kLineCycles * slow - multiply);
+      }
     } else {
       const double vectors = std::ceil(static_cast<double>(s.result_group) / lanes) / panels;
       const double most = vectors > 1 ? 6 : 8, tiles = std::ceil(width / most);
@@ -872,7 +967,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     const int64_t step = part.flat ? part.flat_w.stride : part.w.step;
     const double per_pixel = step == 1 ? size / 8 : step == 2 && !part.flat ? 0.7 : 1.5;
     const double length = static_cast<double>(part.w.length);
-    staged += rows * pieces * slots * lines *
+    if (part.in_place) continue;
+    staged += slow * rows * pieces * slots * lines *
               (first ? channels * (15 + length * per_pixel) : 15 + length * channels * size / 8);
   }
   const double arithmetic = samples * groups * (cycles + staged) / hertz(context);

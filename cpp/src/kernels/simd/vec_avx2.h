@@ -66,6 +66,15 @@ static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
 static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) {
   return _mm256_maskload_pd(p, vmask_d(n));
 }
+// p[0], p[2], ... : reads nothing beyond the last of them.
+static CONV3D_ALWAYS_INLINE VecF vload_even(const float* p) {
+  const __m256 v = _mm256_shuffle_ps(vload(p), vload(p + kLanesF - 1), _MM_SHUFFLE(3, 1, 2, 0));
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(v), _MM_SHUFFLE(3, 1, 2, 0)));
+}
+static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
+  const __m256d v = _mm256_shuffle_pd(vload(p), vload(p + kLanesD - 1), 0b1010);
+  return _mm256_permute4x64_pd(v, _MM_SHUFFLE(3, 1, 2, 0));
+}
 // Masked stores take some 20 cycles on AMD's processors; halves do not.
 static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
   if (n == kLanesF) return vstore(p, v);

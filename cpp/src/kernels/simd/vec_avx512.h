@@ -73,6 +73,15 @@ static CONV3D_ALWAYS_INLINE void vstore_n(double* p, int n, VecD v) {
   _mm512_mask_storeu_pd(p, vmask_d(n), v);
 }
 
+static CONV3D_ALWAYS_INLINE VecF vload_even(const float* p) {
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31);
+  return _mm512_permutex2var_ps(vload(p), even, vload(p + kLanesF - 1));
+}
+static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
+  const __m512i even = _mm512_setr_epi64(0, 2, 4, 6, 9, 11, 13, 15);
+  return _mm512_permutex2var_pd(vload(p), even, vload(p + kLanesD - 1));
+}
+
 static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) {
   return _mm512_cvtps_pd(_mm256_loadu_ps(p));
 }

@@ -63,6 +63,12 @@ static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
 static CONV3D_ALWAYS_INLINE VecD vload_n(const double* p, int n) {
   return lanes_d([&](int i) { return i < n ? p[i] : 0.0; });
 }
+static CONV3D_ALWAYS_INLINE VecF vload_even(const float* p) {
+  return lanes_f([&](int i) { return p[2 * i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
+  return lanes_d([&](int i) { return p[2 * i]; });
+}
 static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
