@@ -69,6 +69,21 @@ inline double stream_seconds(double bytes, double resident, const CpuInfo& cpu) 
          (resident <= static_cast<double>(l3_bytes(cpu)) / 2 ? kSharedCacheBytes : kMemoryBytes);
 }
 
+// A sample's tensors, each once.
+inline double traffic_seconds(const Problem& p, const CpuInfo& cpu) {
+  const double size = p.dtype == DType::kFloat64 ? 8 : 4;
+  double seconds = 0;
+  for (int64_t elements : {p.input_elements(), p.output_elements(), p.filter_elements()}) {
+    const double bytes = size * static_cast<double>(elements);
+    seconds += stream_seconds(bytes, bytes, cpu);
+  }
+  return seconds;
+}
+// What is less of the two hides for the most part behind the other.
+inline double overlapped_seconds(double arithmetic, double traffic) {
+  return std::max(arithmetic, traffic) + 0.3 * std::min(arithmetic, traffic);
+}
+
 // Packing a filter: what is read and what is written. `forward` leaves it out, because a plan packs
 // its filter once; backward_input is a step of training and gets a new filter with every call.
 inline double packing_seconds(double filter_bytes, double packed_bytes, const CpuInfo& cpu) {

@@ -48,6 +48,7 @@ constexpr int64_t kBlockPixels =
     768;  // of a work item: pays for reading the filter from L2 or L3, and for borders
 constexpr int64_t kPointwiseBlockPixels =
     96;  // one tap: results are written as whole rows while the filter stays in L2
+constexpr double kItemSeconds = 0.12e-6;          // to set one up, measured
 constexpr int64_t kTableBytes = 64 << 10;         // of pointers per work item that are read
 constexpr int64_t kTableBytesSparse = 512 << 10;  // where only the border's pixels have pointers
 constexpr int64_t kStridedBelow =
@@ -1032,14 +1033,11 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   // Vectors that are not full, and k loops too short for their overhead (measured: 3 per tap 75 %,
   // 64 93 %).
   const double vectors = std::max(1.0, std::ceil(result_group / lanes));
-  const double fill = dot ? 0.7 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
+  const double fill = dot ? 0.8 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   const double k = source_group * static_cast<double>(problem.kw);
   // Tiles of 32 registers hide the loads better than those of 16.
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 && !dot ? 0.94 : 0.9;
-  const double efficiency = tile * std::max(fill, 1e-3) * k / (k + 1.0);
-  const double bytes =
-      size * static_cast<double>(problem.input_elements() + problem.output_elements() +
-                                 problem.filter_elements());
+  const double efficiency = tile * std::max(fill, 1e-3) * k / (k + 0.5);
   // Channels first: every block's rows are transposed for each depth tap that reads them, and the
   // results back.
   const double source_elements =
@@ -1053,15 +1051,22 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
                  result_elements) /
                 (kStagingBytes * 0.55)
           : 0.0;
-  const double arithmetic =
-      problem.flops() / (peak_flops(context, problem.dtype) * efficiency) + transposed;
+  const double pixels = result_elements / (result_group * static_cast<double>(problem.groups));
+  const bool one_tap = problem.kd * problem.kh * problem.kw == 1;
+  const double items = pixels / static_cast<double>(one_tap ? kPointwiseBlockPixels : kBlockPixels);
+  // A vector of results costs as much to finish and write as one to two of multiply-adds.
+  const double all_k = k * static_cast<double>(problem.kd * problem.kh);
+  const double arithmetic = problem.flops() / (peak_flops(context, problem.dtype) * efficiency) *
+                                (dot ? 1.0 : (all_k + 1.5) / all_k) +
+                            items * kItemSeconds + transposed;
   const double filter = size * static_cast<double>(problem.filter_elements());
   const double packing =
       backward ? packing_seconds(filter, dot ? filter : filter * vectors * lanes / result_group,
                                  *context.cpu)
                : 0.0;
   const int threads = std::max(1, context.threads);
-  return kCallSeconds + (std::max(arithmetic, bytes / kMemoryBytes) + packing) / threads;
+  return kCallSeconds +
+         (overlapped_seconds(arithmetic, traffic_seconds(problem, *context.cpu)) + packing) / threads;
 }
 
 }  // namespace conv3d::implicit_gemm

@@ -900,8 +900,7 @@ std::unique_ptr<Prepared> prepare_planar(const Problem& problem, const PlanConte
   return std::make_unique<PlanarPrepared<float>>(problem, context);
 }
 
-// Cycles of the tiles, bytes copied into the stage, and the traffic beyond the core's caches; what
-// is less of the first two and the last hides for the most part behind the other.
+// Cycles of the tiles, bytes copied into the stage, and the traffic beyond the core's caches.
 double planar_cost(const Problem& problem, const PlanContext& context) {
   const bool f64 = problem.dtype == DType::kFloat64;
   const CorrelationProblem correlation = make_correlations(problem);
@@ -913,6 +912,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
   const Shape s =
       f64 ? make_shape(correlation, first, m, t64.max_rows, t64.vectors, t64.max_vectors)
           : make_shape(correlation, first, m, t32.max_rows, t32.vectors, t32.max_vectors);
+  const int* const strided_rows =
+      f64 ? context.kernels->gemm.f64.strided_rows : context.kernels->gemm.f32.strided_rows;
   const double groups = static_cast<double>(correlation.groups), size = static_cast<double>(m.size);
   const double chunks = static_cast<double>(s.chunks), panels = static_cast<double>(s.panels);
   const double samples = static_cast<double>(problem.mb);
@@ -946,12 +947,14 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
       }
     } else {
       const double vectors = std::ceil(static_cast<double>(s.result_group) / lanes) / panels;
-      const double most = vectors > 1 ? 6 : 8, tiles = std::ceil(width / most);
+      const double most = strided_rows[static_cast<int>(std::ceil(vectors))];
+      const double tiles = std::ceil(width / most);
       const double n = width / tiles;
       // A panel that L1 does not hold comes from L2 for every tile.
       const double far = k * vectors * lanes * size > static_cast<double>(m.l1) * 0.75 ? 0.8 : 0;
       row =
-          tiles * panels * (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 + n * vectors);
+          tiles * panels *
+          (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 * slow + n * vectors);
     }
     cycles += rows * pieces * row;
     // Every block reads the filter.
@@ -972,19 +975,13 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
               (first ? channels * (15 + length * per_pixel) : 15 + length * channels * size / 8);
   }
   const double arithmetic = samples * groups * (cycles + staged) / hertz(context);
-  const double source = size * samples * static_cast<double>(correlation.source_voxels) *
-                        static_cast<double>(correlation.source_channels);
-  const double result = size * samples * static_cast<double>(correlation.result_voxels) *
-                        static_cast<double>(correlation.result_channels);
-  const double all = source + result + size * static_cast<double>(problem.filter_elements());
-  const double memory = all / kMemoryBytes;
   // A new filter with every call; see packing_seconds.
   const double packing =
       problem.direction == Direction::kBackwardInput
           ? 2 * size * static_cast<double>(problem.filter_elements()) / kGatherBytes
           : 0.0;
   return kCallSeconds +
-         (std::max(arithmetic, memory) + 0.3 * std::min(arithmetic, memory) + packing) /
+         (overlapped_seconds(arithmetic, traffic_seconds(problem, *context.cpu)) + packing) /
              std::max(1, context.threads);
 }
 

@@ -111,6 +111,7 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
 // of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and element.
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
   constexpr double kEfficiency = 0.87;
+  constexpr double kBlockSeconds = 0.5e-6;  // between the phases
   constexpr double kFilterTransform = 1.5;  // cycles of a vector of terms: two multiply-adds
   const double lanes = context.kernels->gemm.f32.lanes;
   const double cycles = hertz(context);  // a second
@@ -170,7 +171,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
     seconds += kFilterTransform * terms * static_cast<double>(g.ci) * out_vectors / cycles +
                packing_seconds(taps * static_cast<double>(g.ci) * co * 4, filter_bytes, cpu);
   }
-  return seconds + 3 * kCallSeconds;  // three phases
+  return seconds + blocks * kBlockSeconds + 3 * kCallSeconds;  // three phases
 }
 
 }  // namespace conv3d::winograd
