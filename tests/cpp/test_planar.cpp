@@ -5,6 +5,8 @@
 #include <cstring>
 #include <string>
 
+#include "accuracy.h"
+#include "algorithms/planar/planar.h"
 #include "algorithms/reference/reference.h"
 #include "emulation/tables.h"
 #include "guarded.h"
@@ -37,8 +39,13 @@ std::vector<const Algorithm*> planar_family() {
 
 constexpr Direction kDirections[] = {Direction::kForward, Direction::kBackwardInput};
 
+constexpr Direction kAllDirections[] = {Direction::kForward, Direction::kBackwardInput,
+                                        Direction::kBackwardFilter};
+
 // What the planar path leaves to others.
 bool refusable(const Problem& p) {
+  if (p.direction == Direction::kBackwardFilter)
+    return p.layout == Layout::kChannelsLast || p.kw > 1;
   if (p.direction == Direction::kBackwardInput && p.sd * p.sh * p.sw > 27) return true;
   return p.layout == Layout::kChannelsLast ? p.groups > 1
                                            : p.direction == Direction::kBackwardInput && p.sw > 1;
@@ -47,11 +54,11 @@ bool refusable(const Problem& p) {
 template <class T>
 void compare(const std::string& text, ProblemSpec spec, const PlanContext& context) {
   spec.dtype = sizeof(T) == 8 ? DType::kFloat64 : DType::kFloat32;
-  for (Direction direction : kDirections) {
+  for (Direction direction : kAllDirections) {
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
       spec.direction = direction;
       spec.layout = layout;
-      spec.with_bias = true;
+      spec.with_bias = direction != Direction::kBackwardFilter;
       const Problem p = make_problem(spec);
       const Tensors<T> tensors(p);
       const std::vector<T> expected = run_algorithm(reference_algorithm(), p, context, tensors);
@@ -280,6 +287,77 @@ TEST_CASE("rows are read in place up to the source's end and no further") {
           }
         }
       }
+    }
+  }
+}
+
+// The filter gradient of filters of width 1: runs that rows make, joined or not, strides and
+// borders, more channels than a tile has, and nothing read beyond the tensors.
+TEST_CASE("filter gradients from rows in place are exact and end where the tensors do") {
+  const CpuInfo tiny = tiny_caches();
+  for (const char* text : {"mb2_ic13id3ih5iw7_oc9_kd1kh1kw1_sd1sh1sw1_valid",
+                           "mb1_ic40id2ih9iw33_oc31_kd1kh1kw1_sd1sh1sw1_valid",
+                           "mb3_ic7id6ih3iw5_oc5_kd3kh1kw1_sd1sh1sw1_same",
+                           "mb2_ic6id5ih9iw4_oc8_kd2kh3kw1_sd2sh1sw1_same",
+                           "mb2_ic9id5ih7iw41_oc6_kd1kh1kw1_sd2sh2sw2_valid",
+                           "mb1_ic4id4ih6iw19_oc3_kd1kh2kw1_sd1sh1sw3_same",
+                           "mb1_ic3id2ih3iw6_oc2_kd1kh1kw1_sd1sh1sw1_pd0ph0pw2_qd0qh0qw1",
+                           "mb1_ic3id2ih3iw6_oc2_kd1kh1kw1_sd1sh1sw2_pd1ph0pw3_qd0qh0qw9",
+                           "mb2_g3ic15id2ih4iw6_oc12_kd1kh1kw1_sd1sh1sw1_valid",
+                           "mb1_ic2id1ih1iw3000_oc3_kd1kh1kw1_sd1sh1sw1_valid"}) {
+    ProblemSpec spec = parse_problem(text);
+    spec.direction = Direction::kBackwardFilter;
+    spec.layout = Layout::kChannelsFirst;
+    const Problem p = make_problem(spec);
+    const Tensors<float> tensors(p);
+    for (const KernelTable* table : runnable_tables()) {
+      for (const CpuInfo* cpu : {&cpu_info(), &tiny}) {
+        const PlanContext context{table, cpu, 1};
+        const std::vector<float> expected =
+            run_algorithm(reference_algorithm(), p, context, tensors);
+        const auto prepared = planar_filter_gradient_algorithm().prepare(p, context);
+        INFO(text, " ", table->name, " ", prepared->detail());
+        for (Wall wall : {Wall::kAfter, Wall::kBefore}) {
+          const Guarded input(tensors.input.size() * sizeof(float), sizeof(float), wall);
+          const Guarded grad(tensors.grad_output.size() * sizeof(float), sizeof(float), wall);
+          const Guarded result(expected.size() * sizeof(float), sizeof(float), wall);
+          const Guarded scratch(prepared->ledger().total_bytes(3), kScratchAlignment, wall);
+          std::memcpy(input.data(), tensors.input.data(), input.bytes());
+          std::memcpy(grad.data(), tensors.grad_output.data(), grad.bytes());
+          Buffers buffers;
+          buffers.input = input.data();
+          buffers.grad_output = grad.data();
+          buffers.result = result.data();
+          buffers.batch = p.mb;
+          prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()),
+                            default_thread_pool(), 3);
+          CHECK(std::memcmp(result.data(), expected.data(), result.bytes()) == 0);
+          CHECK((result.intact() && scratch.intact()));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "filter gradients from rows in place: threads change no bit, errors stay below the bound") {
+  ProblemSpec spec = parse_problem("mb2_ic19id4ih30iw31_oc11_kd3kh1kw1_sd1sh1sw1_same");
+  spec.direction = Direction::kBackwardFilter;
+  spec.layout = Layout::kChannelsFirst;
+  const Problem p = make_problem(spec);
+  const Tensors<float> tensors(p, 3, false);
+  const std::vector<double> expected = exact_result(p, tensors);
+  const CpuInfo tiny = tiny_caches();
+  for (const KernelTable* table : runnable_tables()) {
+    for (const CpuInfo* cpu : {&cpu_info(), &tiny}) {
+      const PlanContext context{table, cpu, 1};
+      const Algorithm& algorithm = planar_filter_gradient_algorithm();
+      const std::vector<float> one = run_algorithm(algorithm, p, context, tensors, 1);
+      for (int threads : {2, 5}) {
+        const std::vector<float> many = run_algorithm(algorithm, p, context, tensors, threads);
+        CHECK(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)) == 0);
+      }
+      CHECK(relative_error(one, expected, 0) < algorithm.prepare(p, context)->error_bound());
     }
   }
 }

@@ -21,6 +21,7 @@ AlgorithmList algorithm_list() {
     list.push_back(&gemm_direct_algorithm());
     list.push_back(&gemm_filter_gradient_algorithm());
     list.push_back(&planar_algorithm());
+    list.push_back(&planar_filter_gradient_algorithm());
     const AlgorithmList winograd = winograd_algorithms();
     list.insert(list.end(), winograd.items, winograd.items + winograd.size);
     const AlgorithmList gradients = winograd_gradient_algorithms();

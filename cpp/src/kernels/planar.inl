@@ -4,8 +4,10 @@
 //   rows     lanes along the pixels. Per k: NV loads of source pixels, MR broadcasts of the filter,
 //            MR * NV multiply-adds. For channels-first results, where a row is contiguous.
 //   pixels   lanes along the result channels. Per k: NV loads of the filter, MR broadcasts of
-//   source
-//            pixels. For channels-last results, where a pixel is contiguous.
+//            source pixels. For channels-last results, where a pixel is contiguous.
+//   products lanes along the pixels of both operands, whose rows are multiplied with each other:
+//   the
+//            filter gradient of channels-first tensors, without a transposition.
 // One table of offsets serves any kernel size, stride, dilation and staging of the source, and
 // makes all taps and channels one long loop: three taps of one channel cost no more than their
 // multiply-adds. Assumptions: the result aliases nothing; `rows` may read the source up to whole
@@ -265,6 +267,101 @@ static void planar_pixels(const PlanarArgs<T>* p) {
   if (p->finish.stream) vstream_fence();
 }
 
+// --- products of rows ----------------------------------------------------------------------------
+
+// A tile of MR x NC sums, each a vector along x until the runs end: MR + NC loads for MR * NC
+// multiply-adds. Vectors' lanes are added at the end, in the order of vsum.
+template <class T, int MR, int NC>
+static void product_tile(const ProductArgs<T>* p, int64_t row, int64_t column) {
+  constexpr int kLanes = VecOf<T>::kLanes, kSums = MR * NC;
+  Vec<T> acc[MR][NC];
+  clear<T, MR, NC>(acc);
+  // The side with fewer rows stays in registers, the other passes.
+  const auto add = [&](const auto& a, const auto& b) {
+    if constexpr (MR < NC) {
+      Vec<T> av[MR];
+#pragma GCC unroll 8
+      for (int m = 0; m < MR; ++m) av[m] = a(m);
+#pragma GCC unroll 8
+      for (int n = 0; n < NC; ++n) {
+        const Vec<T> bv = b(n);
+#pragma GCC unroll 8
+        for (int m = 0; m < MR; ++m) acc[m][n] = vfma(av[m], bv, acc[m][n]);
+      }
+    } else {
+      Vec<T> bv[NC];
+#pragma GCC unroll 8
+      for (int n = 0; n < NC; ++n) bv[n] = b(n);
+#pragma GCC unroll 8
+      for (int m = 0; m < MR; ++m) {
+        const Vec<T> av = a(m);
+#pragma GCC unroll 8
+        for (int n = 0; n < NC; ++n) acc[m][n] = vfma(av, bv[n], acc[m][n]);
+      }
+    }
+  };
+  for (int64_t run = 0; run < p->runs; ++run) {
+    const T *a[MR], *b[NC];
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) a[m] = p->a[run] + (row + m) * p->a_row;
+#pragma GCC unroll 8
+    for (int n = 0; n < NC; ++n) b[n] = p->b[run] + (column + n) * p->b_row;
+    const int64_t k = p->k[run];
+    int64_t x = 0;
+    for (; x + kLanes <= k; x += kLanes)
+      add([&](int m) { return vload(a[m] + x); }, [&](int n) { return vload(b[n] + x); });
+    if (const int rest = static_cast<int>(k - x); rest > 0)
+      add([&](int m) { return vload_n(a[m] + x, rest); },
+          [&](int n) { return vload_n(b[n] + x, rest); });
+  }
+  constexpr int kVectors = (kSums + kLanes - 1) / kLanes;
+  T sums[kVectors * kLanes];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    Vec<T> some[kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) {
+      const int at = v * kLanes + i;
+      some[i] = at < kSums ? acc[at < kSums ? at / NC : 0][at < kSums ? at % NC : 0] : vset(T(0));
+    }
+    vstore(sums + v * kLanes, vsums(some));
+  }
+  for (int m = 0; m < MR; ++m) {
+    double* const to = p->sums + (row + m) * p->sums_row + column;
+    for (int n = 0; n < NC; ++n) to[n] += static_cast<double>(sums[m * NC + n]);
+  }
+}
+
+template <class T, int MR, int NC>
+static CONV3D_ALWAYS_INLINE void product_any(const ProductArgs<T>* p, int64_t row, int64_t column,
+                                             int64_t rows, int64_t columns) {
+  if constexpr (MR > 1) {
+    if (rows < MR) return product_any<T, MR - 1, NC>(p, row, column, rows, columns);
+  }
+  if constexpr (NC > 1) {
+    if (columns < NC) return product_any<T, MR, NC - 1>(p, row, column, rows, columns);
+  }
+  product_tile<T, MR, NC>(p, row, column);
+}
+
+template <class T>
+static void planar_products(const ProductArgs<T>* p) {
+  const int64_t tiles = (p->rows + kProductRows - 1) / kProductRows,
+                column_tiles = (p->columns + kProductColumns - 1) / kProductColumns;
+  const EvenSplit rows = even_split(p->rows, tiles), columns = even_split(p->columns, column_tiles);
+  int64_t row = 0;
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t count = rows.each + (i < rows.extra);
+    int64_t column = 0;
+    for (int64_t j = 0; j < column_tiles; ++j) {
+      const int64_t n = columns.each + (j < columns.extra);
+      product_any<T, kProductRows, kProductColumns>(p, row, column, count, n);
+      column += n;
+    }
+    row += count;
+  }
+}
+
 // --- staging -------------------------------------------------------------------------------------
 
 template <class T>
@@ -301,8 +398,9 @@ static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff
 
 template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {
-  return {kPlaneRows,     kPlaneNv,         kMaxNv,          kStridedRows[1] % 2 == 0,
-          planar_rows<T>, planar_pixels<T>, planar_split<T>, planar_gather<T>};
+  return {kPlaneRows,         kPlaneNv,         kMaxNv,          kStridedRows[1] % 2 == 0,
+          planar_rows<T>,     planar_pixels<T>, kProductRows,    kProductColumns,
+          planar_products<T>, planar_split<T>,  planar_gather<T>};
 }
 static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
 

@@ -39,6 +39,20 @@ struct PlanarArgs {
   GemmFinish<T> finish;           // bias of the first channel; stream: every line is written whole
 };
 
+// sums[m][n] += sum over runs and x < k[run] of a[run][m * a_row + x] * b[run][n * b_row + x],
+// lanes along x.
+template <class T>
+struct ProductArgs {
+  const T* const* a;  // [run]
+  const T* const* b;
+  const int64_t* k;
+  int64_t runs;
+  ptrdiff_t a_row, b_row;
+  int64_t rows, columns;
+  double* sums;
+  ptrdiff_t sums_row;
+};
+
 template <class T>
 struct PlanarKernels {
   int max_rows;         // most channels of a panel of `rows`
@@ -49,6 +63,8 @@ struct PlanarKernels {
   void (*rows)(const PlanarArgs<T>* args);
   // Lanes along the result channels, source broadcast.
   void (*pixels)(const PlanarArgs<T>* args);
+  int product_rows, product_columns;  // of a full tile
+  void (*products)(const ProductArgs<T>* args);
   // dst[phase * pitch + i] = src[phase + i * phases] for i < n.
   void (*split)(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch);
   // dst[i] = src[i * step] for i < n; src + ahead is asked for, to be gathered later.

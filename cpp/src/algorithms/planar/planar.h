@@ -8,5 +8,7 @@ namespace conv3d {
 
 // Forward and backward_input in float32 and float64. See planar_plan.cpp.
 const Algorithm& planar_algorithm();
+// backward_filter of filters of width 1, channels first. See filter_gradient.cpp.
+const Algorithm& planar_filter_gradient_algorithm();
 
 }  // namespace conv3d

@@ -952,9 +952,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
       const double n = width / tiles;
       // A panel that L1 does not hold comes from L2 for every tile.
       const double far = k * vectors * lanes * size > static_cast<double>(m.l1) * 0.75 ? 0.8 : 0;
-      row =
-          tiles * panels *
-          (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 * slow + n * vectors);
+      row = tiles * panels *
+            (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 * slow + n * vectors);
     }
     cycles += rows * pieces * row;
     // Every block reads the filter.

@@ -41,6 +41,8 @@ static constexpr int kPlaneRows = 6;
 static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 8, 6, 4, 3, 2, 2};
 // Where the columns are few: rows of a tile of so many vectors.
 static constexpr int kTallRows[kMaxNv + 1] = {0, 12, 6};
+// Products of rows with rows: 3 x 4 accumulators + 3 + 1.
+static constexpr int kProductRows = 3, kProductColumns = 4;
 
 static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return _mm256_loadu_ps(p); }
 static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return _mm256_loadu_pd(p); }

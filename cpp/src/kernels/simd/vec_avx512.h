@@ -42,6 +42,8 @@ static constexpr int kPlaneRows = 6;
 static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 8, 8, 6, 6, 4, 4};
 // Where the columns are few: rows of a tile of so many vectors.
 static constexpr int kTallRows[kMaxNv + 1] = {0, 14, 12, 8, 6};
+// Products of rows with rows: 6 x 4 accumulators + 4 + 1.
+static constexpr int kProductRows = 6, kProductColumns = 4;
 
 static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return _mm512_loadu_ps(p); }
 static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return _mm512_loadu_pd(p); }

@@ -33,6 +33,7 @@ static constexpr int kPlaneRows = 4;
 static constexpr int kPlaneNv[kPlaneRows + 1] = {0, 4, 4, 3, 2};
 // Where the columns are few: rows of a tile of so many vectors.
 static constexpr int kTallRows[kMaxNv + 1] = {0, 8, 4};
+static constexpr int kProductRows = 3, kProductColumns = 4;
 
 // One lane at a time; `f(i)` gives lane i.
 template <class V, int kLanes, class F>
