@@ -110,21 +110,29 @@ struct Shape {
 int64_t chunk_begin(const Shape& s, int64_t chunk) { return s.source_group * chunk / s.chunks; }
 int64_t max_chunk(const Shape& s) { return ceil_div(s.source_group, s.chunks); }
 
-// Whether rows are read where they lie in the source, without a stage. Where many panels read the
-// pixels of several depth taps, those are better staged.
-bool reads_source(const Shape& s, const Correlation& c) {
-  return s.first && c.h.is_identity() && c.w.is_identity() && (c.d.taps == 1 || s.panels <= 2);
+// Whether a piece of a row, of all channels and depth taps, stays in the L1 from panel to panel
+// where it lies.
+bool fits_l1(const Shape& s, const Machine& m, const Correlation& c, int64_t pixels) {
+  return s.source_group * c.d.taps * pixels * m.size <= m.l1 * 3 / 4;
 }
 
-// Whether a piece of a row, of all channels, stays in the L1 from panel to panel where it lies.
-bool fits_l1(const Shape& s, const Machine& m, int64_t pixels) {
-  return s.source_group * pixels * m.size <= m.l1 * 3 / 4;
+// Whether rows are read where they lie in the source, without a stage. Where many panels read many
+// channels of several depth taps, or narrow vectors do, those are better staged.
+bool reads_source(const Shape& s, const Machine& m, const Correlation& c) {
+  return s.first && c.h.is_identity() && c.w.is_identity() &&
+         (c.d.taps == 1 || s.panels <= 2 ||
+          (fits_l1(s, m, c, kWholeRow) && m.lanes * m.size >= kLine));
+}
+
+// In place, panel after panel over all pixels of a piece.
+bool sweeps_l1(const Shape& s, const Machine& m, const Correlation& c) {
+  return reads_source(s, m, c) && s.panels > 2 && fits_l1(s, m, c, kWholeRow);
 }
 
 // In place, where panels and channels are many: the first panel that reads a tile's pixels leaves
 // them side by side, for the others to find in few lines of the L1 and few pages.
 bool keeps_copy(const Shape& s, const Machine& m, const Correlation& c) {
-  return reads_source(s, c) && c.d.taps == 1 && s.panels > 2 && !fits_l1(s, m, kWholeRow);
+  return reads_source(s, m, c) && s.panels > 2 && !fits_l1(s, m, c, kWholeRow);
 }
 
 int64_t kept_elements(const Shape& s, const Machine& m, const Part& part) {
@@ -243,8 +251,8 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
     return stage_elements(s, *part) * m.size;
   };
   part->block_w = cut(long_row ? kLongPiece : kWholeRow);
-  const bool in_l1 = reads_source(s, c) && s.panels > 2 && fits_l1(s, m, kWholeRow);
-  while (in_l1 && part->block_w > kWholeRow && !fits_l1(s, m, part->block_w))
+  const bool in_l1 = sweeps_l1(s, m, c);
+  while (in_l1 && part->block_w > kWholeRow && !fits_l1(s, m, c, part->block_w))
     part->block_w = cut(part->block_w / 2);
   // A sample shall have work for many threads.
   while (part->block_w > 4 * tile &&
@@ -306,12 +314,12 @@ Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m
     const int64_t bytes =
         lines * (s.vectors * m.lanes + w.max_shift + (w.max_shift > 0 ? kLine / m.size : 0)) *
         m.size;
-    if (reads_source(s, c) && s.panels > 2 && fits_l1(s, m, kWholeRow)) continue;
+    if (sweeps_l1(s, m, c)) continue;
     int64_t room = s.panels > 1 ? m.l1 * 5 / 8 : m.l2 / 4;
     // Side by side, wide rows pass from L2 as fast as they are multiplied.
     if (keeps_copy(s, m, c) && s.vectors * m.lanes * m.size >= 4 * kLine) room = 2 * m.l1;
     channels = std::min(channels, std::max<int64_t>(1, room / std::max<int64_t>(1, bytes)));
-    if (reads_source(s, c) && s.panels <= 2)
+    if (reads_source(s, m, c) && s.panels <= 2)
       channels = std::min(channels, c.d.taps == 1 ? kStreams : 4 * kStreams);
   }
   s.chunks = ceil_div(std::max<int64_t>(1, s.source_group), channels);
@@ -329,7 +337,7 @@ std::vector<Part> make_parts(const CorrelationProblem& problem, const Shape& s, 
     if (c.d.outputs == 0 || c.h.outputs == 0 || c.w.outputs == 0) continue;  // nothing to cut
     Part part{};
     part.c = c;
-    part.in_place = reads_source(s, c);
+    part.in_place = reads_source(s, m, c);
     if (s.first && can_flatten(c)) flatten(&part);
     choose_block(s, m, problem.groups, &part);
     parts.push_back(part);
