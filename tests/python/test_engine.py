@@ -494,7 +494,7 @@ def test_info_says_what_a_bug_report_needs():
     assert "reference" in info["algorithms"]
 
 
-@pytest.mark.parametrize("algorithm", ["reference", "gemm", "winograd"])
+@pytest.mark.parametrize("algorithm", ["reference", "gemm", "planar", "winograd"])
 def test_phases_add_up_to_the_time_of_the_call(algorithm):
     x = np.ones((1, 24, 24, 24, 16), np.float32)
     w = np.ones((3, 3, 3, 16, 16), np.float32)

@@ -40,6 +40,7 @@
 #include "base/assert.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
+#include "runtime/phases.h"
 
 namespace conv3d::planar {
 namespace {
@@ -640,6 +641,7 @@ void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t a
 template <class T>
 void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t chunk,
                                     T* stage) const {
+  const PhaseTimer timer(Phase::kTransform);
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const int64_t pixel = shape_.first ? 1 : shape_.source_group;
@@ -724,6 +726,7 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
 
   for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
     if (!in_place) stage_chunk(item, source, chunk, stage);
+    const PhaseTimer timer(Phase::kMultiply);
     const int64_t first = chunk_begin(shape_, chunk);
     const int64_t count = chunk_begin(shape_, chunk + 1) - first;
     const ptrdiff_t* const offsets =
