@@ -15,6 +15,8 @@
 //
 // Included by isa_*.cpp after gemm_ukernel.inl.
 
+#include <cstring>
+
 #include "kernels/planar_table.h"
 
 namespace conv3d::CONV3D_ISA {
@@ -385,6 +387,10 @@ static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff
     for (int64_t i = 0; i < n * step; i += kStep) prefetch_line(src + ahead + i);
   }
   constexpr int kLanes = VecOf<T>::kLanes;
+  if (step == 1) {
+    std::memcpy(dst, src, static_cast<size_t>(n) * sizeof(T));
+    return;
+  }
   if (step == 2 && n >= kLanes) {
     // The last vector may repeat some of the one before.
     for (int64_t i = 0; i < n; i += kLanes) {

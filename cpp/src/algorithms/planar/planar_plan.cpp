@@ -31,6 +31,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 #include <vector>
 
@@ -106,6 +107,7 @@ struct Shape {
   int64_t source_group, result_group;  // channels of a group
   int64_t panels, panel, vectors;      // count, most channels, most vectors of pixels of a tile
   int64_t chunks;
+  int64_t apart;  // source channels whose pixels the L2 can hold together, given their distance
 };
 
 int64_t chunk_begin(const Shape& s, int64_t chunk) { return s.source_group * chunk / s.chunks; }
@@ -118,11 +120,12 @@ bool fits_l1(const Shape& s, const Machine& m, const Correlation& c, int64_t pix
 }
 
 // Whether rows are read where they lie in the source, without a stage. Where many panels read many
-// channels of several depth taps, or narrow vectors do, those are better staged.
+// channels of several depth taps, or of places that throw each other out of the caches, those are
+// better staged.
 bool reads_source(const Shape& s, const Machine& m, const Correlation& c) {
   return s.first && c.h.is_identity() && c.w.is_identity() &&
-         (c.d.taps == 1 || s.panels <= 2 ||
-          (fits_l1(s, m, c, kWholeRow) && m.lanes * m.size >= kLine));
+         (s.panels <= 2 || (fits_l1(s, m, c, kWholeRow) && m.lanes * m.size >= kLine) ||
+          (c.d.taps == 1 && 2 * s.source_group <= s.apart));
 }
 
 // In place, panel after panel over all pixels of a piece.
@@ -306,6 +309,10 @@ Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m
   }
   s.chunks = 1;
   if (!first) return s;
+  // Channels a power of two apart meet in few sets of the L2.
+  constexpr int64_t kWays = 8;
+  const int64_t span = m.l2 / kWays;
+  s.apart = span / std::gcd(span, problem.source_voxels * m.size) * kWays;
   // The source pixels of a tile, all channels and taps of a chunk, stay in L1 from panel to panel;
   // one panel alone needs a short row of them in the L2.
   int64_t channels = std::max<int64_t>(1, s.source_group);
@@ -376,7 +383,7 @@ class PlanarPrepared final : public Prepared {
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
   void run_item(const Item& item, const Buffers& buffers, T* stage) const;
   void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
-  void stage_row(const Item& item, const T* plane, int64_t ih, T* to) const;
+  void stage_row(const Item& item, const T* plane, int64_t ih, ptrdiff_t ahead, T* to) const;
   void stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const;
   // First channel of a panel in a group, and what a panel takes of the packed filter's row.
   int64_t panel_channel(int64_t panel) const;
@@ -551,9 +558,11 @@ void PlanarPrepared<T>::pack_filter(const void* filter_data, void* packed_data, 
   }
 }
 
-// The pixels of one source row that the item reads, as lines. `plane` is the row's plane.
+// The pixels of one source row that the item reads, as lines. `plane` is the row's plane. What lies
+// `ahead` of it is wanted soon.
 template <class T>
-void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, T* to) const {
+void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, ptrdiff_t ahead,
+                                  T* to) const {
   const Part& part = *item.part;
   const AxisTaps& w = part.c.w;
   const int64_t pixel = shape_.first ? 1 : shape_.source_group;
@@ -595,8 +604,7 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
     const T* const in = row + (base + start) * pixel;
     if (step == 1) {
       if (end > from)
-        std::memcpy(line + from * pixel, in + from * pixel,
-                    element * static_cast<size_t>(end - from));
+        kernels_.gather(in + from * pixel, 1, (end - from) * pixel, line + from * pixel, ahead);
     } else {
       const int64_t done = high > low ? low : end;
       const int64_t rest = std::max(from, high > low ? high : end);
@@ -607,8 +615,7 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
   }
 }
 
-// Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows. What
-// lies `ahead` of it is wanted soon.
+// Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows.
 template <class T>
 void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const {
   const AxisTaps &h = item.part->flat_h, &w = item.part->flat_w;
@@ -625,11 +632,7 @@ void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t a
       const int64_t left = w.inputs - 1 - first;
       const int64_t end = left < 0 ? from : std::max(from, std::min(count, left / w.stride + 1));
       std::fill(to, to + from, T(0));
-      if (w.stride == 1) {
-        std::copy(row + first + from, row + first + end, to + from);
-      } else {
-        kernels_.gather(row + first + from * w.stride, w.stride, end - from, to + from, ahead);
-      }
+      kernels_.gather(row + first + from * w.stride, w.stride, end - from, to + from, ahead);
       std::fill(to + end, to + count, T(0));
     }
     at += count;
@@ -658,6 +661,8 @@ void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t c
     const T* const channel =
         shape_.first ? source + (first + n) * correlation_.source_voxels : source;
     T* const to = stage + n * part.channel_pitch;
+    // Channels are too far apart for the hardware to guess the next one.
+    const ptrdiff_t ahead = n + 2 < channels ? 2 * correlation_.source_voxels : 0;
     for (int64_t ds = 0; ds < planes; ++ds) {
       const int64_t id = part.d.source(c.d, item.d, ds);
       // Depth taps outside the volume are left out of the sums.
@@ -666,9 +671,9 @@ void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t c
       for (int64_t hs = 0; hs < rows; ++hs) {
         T* const slot = to + (ds * part.h.slots + hs) * part.slot_pitch;
         if (part.flat) {
-          stage_flat(item, plane, n + 2 < channels ? 2 * correlation_.source_voxels : 0, slot);
+          stage_flat(item, plane, ahead, slot);
         } else {
-          stage_row(item, plane, part.h.source(c.h, item.h, hs), slot);
+          stage_row(item, plane, part.h.source(c.h, item.h, hs), ahead, slot);
         }
       }
     }
