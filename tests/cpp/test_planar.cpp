@@ -262,9 +262,10 @@ TEST_CASE("rows are read in place up to the source's end and no further") {
               run_algorithm(reference_algorithm(), p, context, tensors);
           const auto prepared = planar_family()[0]->prepare(p, context);
           INFO(row.problem, " ", table->name, " ", prepared->detail());
-          CHECK(prepared->detail().find("in place") != std::string::npos);
-          if (cpu == &cpu_info() && row.kept)
-            CHECK(prepared->detail().find("kept") != std::string::npos);
+          if (cpu == &cpu_info()) {  // tiny caches stage what would meet in them
+            CHECK(prepared->detail().find("in place") != std::string::npos);
+            CHECK((prepared->detail().find("kept") != std::string::npos) == row.kept);
+          }
           Block packed(prepared->packed_filter_bytes());
           prepared->pack_filter(tensors.filter.data(), packed.data(), default_thread_pool(), 1);
           Block scratch(prepared->ledger().total_bytes(2)), result(expected.size() * sizeof(float));

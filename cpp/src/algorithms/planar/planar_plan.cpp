@@ -125,7 +125,7 @@ bool fits_l1(const Shape& s, const Machine& m, const Correlation& c, int64_t pix
 bool reads_source(const Shape& s, const Machine& m, const Correlation& c) {
   return s.first && c.h.is_identity() && c.w.is_identity() &&
          (s.panels <= 2 || (fits_l1(s, m, c, kWholeRow) && m.lanes * m.size >= kLine) ||
-          (c.d.taps == 1 && 2 * s.source_group <= s.apart));
+          (c.d.taps == 1 && s.source_group <= 2 * s.apart));
 }
 
 // In place, panel after panel over all pixels of a piece.
