@@ -219,7 +219,9 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
       blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.co), b.co_sums));
   const double gradient_passes =
       blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.ci), b.ci_sums));
-  const double transform = tiles * kTransformCycles *
+  // With a stride the points of some taps are copies.
+  const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0;
+  const double transform = tiles * kTransformCycles * (strided ? 0.75 : 1.0) *
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
   // The way back to the taps, 16 channels at a time in float64.
