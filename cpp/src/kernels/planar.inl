@@ -15,8 +15,6 @@
 //
 // Included by isa_*.cpp after gemm_ukernel.inl.
 
-#include <cstring>
-
 #include "kernels/planar_table.h"
 
 namespace conv3d::CONV3D_ISA {
@@ -388,7 +386,9 @@ static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff
   }
   constexpr int kLanes = VecOf<T>::kLanes;
   if (step == 1) {
-    std::memcpy(dst, src, static_cast<size_t>(n) * sizeof(T));
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) vstore(dst + i, vload(src + i));
+    for (; i < n; ++i) dst[i] = src[i];
     return;
   }
   if (step == 2 && n >= kLanes) {
