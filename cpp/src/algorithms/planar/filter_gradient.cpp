@@ -30,7 +30,7 @@ namespace conv3d::planar {
 namespace {
 
 constexpr int64_t kSegments = 16;
-constexpr int64_t kChunksOfSegment = 1;
+constexpr int64_t kSegmentBytes = 8 << 20;  // of all segments' sums together
 constexpr int64_t kMostPixels = 4096;  // of a chunk
 constexpr int64_t kLeastPixels = 64;
 
@@ -125,6 +125,7 @@ class FilterGradientPrepared final : public Prepared {
   int64_t icg_, ocg_;
   Range met_;
   Chunks chunks_;
+  int64_t segments_;  // at most
   ScratchLedger ledger_;
   int pointers_entry_, lengths_entry_, stage_entry_, sums_entry_;
 };
@@ -139,6 +140,9 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       ocg_(problem.oc / problem.groups),
       met_(columns_met(problem)),
       chunks_(make_chunks(problem, context, sizeof(T))) {
+  segments_ = std::clamp<int64_t>(
+      kSegmentBytes / std::max<int64_t>(1, problem.filter_elements() * int64_t{sizeof(double)}), 1,
+      kSegments);
   pointers_entry_ = ledger_.book("planar.pointers",
                                  checked_bytes({chunks_.rows, 2 * sizeof(T*)}, "pointers"), true);
   lengths_entry_ =
@@ -147,7 +151,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       "planar.rows", checked_bytes({problem.sw > 1 ? icg_ : 0, stage_pitch(), sizeof(T)}, "rows"),
       true);
   sums_entry_ = ledger_.book(
-      "planar.sums", checked_bytes({kSegments, problem.filter_elements(), sizeof(double)}, "sums"),
+      "planar.sums", checked_bytes({segments_, problem.filter_elements(), sizeof(double)}, "sums"),
       false);
 }
 
@@ -158,7 +162,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   const int64_t elements = p.filter_elements();
   if (elements == 0) return;
   const int64_t chunks = p.output_voxels() == 0 ? 0 : buffers.batch * chunks_.count();
-  const int64_t segments = std::clamp<int64_t>(chunks / kChunksOfSegment, 1, kSegments);
+  const int64_t segments = std::clamp<int64_t>(chunks, 1, segments_);
   double* const all_sums = scratch.get<double>(sums_entry_);
   pool.parallel_for(p.groups * segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
     const PhaseTimer timer(Phase::kMultiply);
