@@ -355,8 +355,8 @@ void CorrelationPrepared<T>::choose_blocks(Part* part) {
   // take rows of several samples; but not where planes are so few that most meet a tap less, which
   // a block of one plane leaves out.
   const bool few_planes = c.d.outputs <= 2 * (c.d.taps - 1) && c.h.outputs * columns >= 16;
-  part->one_plane = channels_first_ || (deep_ && (c.h.outputs >= 2 * rows ||
-                                                  part->column_blocks > 1 || few_planes));
+  part->one_plane = channels_first_ ||
+                    (deep_ && (c.h.outputs >= 2 * rows || part->column_blocks > 1 || few_planes));
   if (part->one_plane) rows = std::min(rows, c.h.outputs);
   const int64_t most =
       part->one_plane || part->rows > rows ? (part->one_plane ? c.h.outputs : part->rows) : rows;
@@ -1071,7 +1071,8 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
                : 0.0;
   const int threads = std::max(1, context.threads);
   return kCallSeconds +
-         (overlapped_seconds(arithmetic, traffic_seconds(problem, *context.cpu)) + packing) / threads;
+         (overlapped_seconds(arithmetic, traffic_seconds(problem, *context.cpu)) + packing) /
+             threads;
 }
 
 }  // namespace conv3d::implicit_gemm

@@ -31,7 +31,7 @@ namespace {
 
 constexpr int64_t kSegments = 16;
 constexpr int64_t kSegmentBytes = 8 << 20;  // of all segments' sums together
-constexpr int64_t kMostPixels = 4096;  // of a chunk
+constexpr int64_t kMostPixels = 4096;       // of a chunk
 constexpr int64_t kLeastPixels = 64;
 
 template <class T>
