@@ -61,6 +61,14 @@ class Prepared {
   virtual int useful_threads() const = 0;
 };
 
+// What needs no filter: backward_filter, which computes it.
+class FilterlessPrepared : public Prepared {
+ public:
+  size_t packed_filter_bytes() const final { return 0; }
+  std::string packed_filter_format() const final { return "none"; }
+  void pack_filter(const void*, void*, ThreadPool&, int) const final {}
+};
+
 class Algorithm {
  public:
   virtual ~Algorithm() = default;

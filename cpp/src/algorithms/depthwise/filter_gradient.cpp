@@ -38,13 +38,10 @@ const auto& kernels_of(const KernelTable& table) {
 }
 
 template <class T>
-class FilterGradientPrepared final : public Prepared {
+class FilterGradientPrepared final : public FilterlessPrepared {
  public:
   FilterGradientPrepared(const Problem& problem, const PlanContext& context);
 
-  size_t packed_filter_bytes() const override { return 0; }
-  std::string packed_filter_format() const override { return "none"; }
-  void pack_filter(const void*, void*, ThreadPool&, int) const override {}
   const ScratchLedger& ledger() const override { return ledger_; }
   void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                int threads) const override;

@@ -134,13 +134,10 @@ Range piece(int64_t n, int64_t index, int64_t count) {
 }
 
 template <class T>
-class FilterGradientPrepared final : public Prepared {
+class FilterGradientPrepared final : public FilterlessPrepared {
  public:
   FilterGradientPrepared(const Problem& problem, const PlanContext& context);
 
-  size_t packed_filter_bytes() const override { return 0; }
-  std::string packed_filter_format() const override { return "none"; }
-  void pack_filter(const void*, void*, ThreadPool&, int) const override {}
   const ScratchLedger& ledger() const override { return ledger_; }
   void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                int threads) const override;
@@ -316,13 +313,13 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
     // lie less than slot_rows_ apart, and the planes are at most so many strides apart.
     const int64_t turns = ceil_div(chunk_rows_ - 1, std::max<int64_t>(1, p.oh));
     const int64_t planes = std::min(p.id, (p.kd - 1) * p.dd + 1 + turns * p.sd),
-                  rows = std::min(p.ih, (chunk_rows_ - 1) * p.sh + (p.kh - 1) * p.dh + 1);
-    const double bytes = static_cast<double>(planes) * static_cast<double>(rows) *
+                  lines = std::min(p.ih, (chunk_rows_ - 1) * p.sh + (p.kh - 1) * p.dh + 1);
+    const double bytes = static_cast<double>(planes) * static_cast<double>(lines) *
                          static_cast<double>(staged_pixels_ * icg_) * sizeof(T);
     if (bytes <= static_cast<double>(l2_bytes(*context.cpu)) / 2) {
       keeps_rows_ = true;
       slot_planes_ = std::max<int64_t>(1, planes);
-      slot_rows_ = std::max<int64_t>(1, rows);
+      slot_rows_ = std::max<int64_t>(1, lines);
     }
   }
   rows_entry_ = ledger_.book(
@@ -821,7 +818,7 @@ double tile_efficiency(const GemmKernels<T>& kernels, int64_t rows, int64_t colu
   const double r = static_cast<double>(rows) / static_cast<double>(ceil_div(rows, tile.rows)),
                v = vectors / std::ceil(vectors / static_cast<double>(tile.vectors));
   // Two units of a latency of four; half as many where a vector is computed in two halves.
-  const bool halves = static_cast<int>(sizeof(T)) * kernels.lanes > cpu.vector_unit_bytes;
+  const bool halves = sizeof(T) * static_cast<size_t>(kernels.lanes) > cpu.vector_unit_bytes;
   const double hidden = r * v / (halves ? 4.0 : 8.0), loads = halves ? 1.0 : r * v / (r + v);
   // Wide vectors spare instructions, where tiles are full of them.
   const double fewer = halves && r * v >= 20 ? 1.04 : 1.0;

@@ -74,7 +74,7 @@ struct Operand {
   float* lines;
 };
 
-class GradientPrepared final : public Prepared {
+class GradientPrepared final : public FilterlessPrepared {
  public:
   GradientPrepared(const Problem& problem, const PlanContext& context, TileShape shape,
                    const GradientBlocking& blocking)
@@ -99,9 +99,6 @@ class GradientPrepared final : public Prepared {
     if (!in_place()) staging_ = book("winograd staging", 1, x_.staging_floats, sizeof(float), true);
   }
 
-  size_t packed_filter_bytes() const override { return 0; }
-  std::string packed_filter_format() const override { return "none"; }
-  void pack_filter(const void*, void*, ThreadPool&, int) const override {}
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
     char text[128];
