@@ -61,6 +61,11 @@ class Prepared {
   virtual int useful_threads() const = 0;
 };
 
+// What the algorithms without a transform compute in; others are converted before they see them.
+inline bool is_direct_dtype(DType dtype) {
+  return dtype == DType::kFloat32 || dtype == DType::kFloat64;
+}
+
 // What needs no filter: backward_filter, which computes it.
 class FilterlessPrepared : public Prepared {
  public:

@@ -1035,8 +1035,7 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   const int64_t taps = backward ? std::max<int64_t>(1, problem.kw / problem.sw) : problem.kw;
   const bool dot =
       result_group <= kMaxDotColumns && source_group * static_cast<double>(taps) >= 2 * lanes;
-  // Vectors that are not full, and k loops too short for their overhead (measured: 3 per tap 75 %,
-  // 64 93 %).
+  // Vectors that are not full, and k loops too short for their overhead.
   const double vectors = std::max(1.0, std::ceil(result_group / lanes));
   const double fill = dot ? 0.8 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   const double k = source_group * static_cast<double>(problem.kw);

@@ -30,6 +30,7 @@
 #include "algorithms/machine_rates.h"
 #include "base/assert.h"
 #include "base/math.h"
+#include "base/range.h"
 #include "kernels/kernel_table.h"
 #include "runtime/phases.h"
 
@@ -80,11 +81,6 @@ bool merges_width(const Problem& p, bool swapped) {
          p.ic <= kMergedChannels && !swapped;
 }
 
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-
 // `count` elements of each of `pixels` pixels to tiles of `rows` of them: to[tile][pixel][tile]. A
 // number of rows known while compiling is moved in registers.
 template <int kRows, class T>
@@ -126,11 +122,6 @@ FullTile full_tile(const GemmKernels<T>& kernels, int64_t rows, int64_t columns)
   const int64_t vectors = std::max<int64_t>(1, ceil_div(columns, kernels.lanes));
   if (rows > most && vectors < wide) return {kernels.tall_rows[vectors], vectors};
   return {most, wide};
-}
-
-// Piece `index` of `count` nearly equal pieces of [0, n).
-Range piece(int64_t n, int64_t index, int64_t count) {
-  return {n * index / count, n * (index + 1) / count};
 }
 
 template <class T>

@@ -7,8 +7,6 @@
 namespace conv3d {
 namespace {
 
-bool is_direct_dtype(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat64; }
-
 class GemmDirect final : public Algorithm {
  public:
   const char* name() const override { return "gemm_direct"; }

@@ -23,6 +23,7 @@
 
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
+#include "base/range.h"
 #include "kernels/kernel_table.h"
 #include "runtime/phases.h"
 
@@ -41,15 +42,6 @@ const PlanarKernels<T>& kernels_of(const KernelTable& table) {
   } else {
     return table.planar.f64;
   }
-}
-
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-
-Range piece(int64_t n, int64_t index, int64_t count) {
-  return {n * index / count, n * (index + 1) / count};
 }
 
 // Output columns at which the one tap along the width meets the input.
@@ -162,7 +154,6 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   const int64_t segments = std::clamp<int64_t>(chunks, 1, segments_);
   double* const all_sums = scratch.get<double>(sums_entry_);
   pool.parallel_for(p.groups * segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
-    const PhaseTimer timer(Phase::kMultiply);
     Thread thread;
     thread.a = scratch.get<const T*>(pointers_entry_, id);
     thread.b = thread.a + chunks_.rows;
@@ -226,6 +217,7 @@ void FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
     const T* a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
     const T* const b = grad_output + r * p.ow + columns.begin;
     if (gathers) {
+      const PhaseTimer timer(Phase::kTransform);
       for (int64_t i = 0; i < icg_; ++i) {
         // Two channels on, while this one is copied.
         const int64_t ahead = i + 2 < icg_ ? 2 * p.input_voxels() : 0;
@@ -254,6 +246,7 @@ void FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   args.columns = ocg_;
   args.sums = sums;
   args.sums_row = ocg_;
+  const PhaseTimer timer(Phase::kMultiply);
   kernels_.products(&args);
 }
 

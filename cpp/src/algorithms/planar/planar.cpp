@@ -6,8 +6,6 @@
 namespace conv3d {
 namespace {
 
-bool is_direct_dtype(DType dtype) { return dtype == DType::kFloat32 || dtype == DType::kFloat64; }
-
 class Planar final : public Algorithm {
  public:
   const char* name() const override { return "planar"; }

@@ -6,8 +6,7 @@
 //   work item   a block of results (planes x rows x a piece of a row) of one group, and a range of
 //               panels of result channels
 //   stage       the source rows that the block reads, a chunk of channels at a time, with zeros
-//   where
-//               they leave the volume; layout in stage.h
+//               where they leave the volume; layout in stage.h
 //                 channels first   [channel][plane][row][line][pixel]
 //                 channels last    [plane][row][line][pixel][channel]
 //               One tap in height and width at stride 1, channels first: no stage, rows are read

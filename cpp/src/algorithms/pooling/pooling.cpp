@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/math.h"
+#include "base/range.h"
 
 namespace conv3d {
 namespace {
@@ -32,11 +33,6 @@ void add_row(const KernelTable& table, T* sum, const T* term, int64_t n) {
     table.gemm.f64.add(sum, term, n);
   }
 }
-
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
 
 // Input cells of window o along axis a.
 Range cells_of(const PoolProblem& p, size_t a, int64_t o) {

@@ -24,6 +24,7 @@
 
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
+#include "base/range.h"
 #include "kernels/kernel_table.h"
 #include "runtime/phases.h"
 
@@ -33,14 +34,6 @@ namespace {
 constexpr int kGroup = kWinogradGroup;
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
-
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-Range piece(int64_t n, int64_t index, int64_t count) {
-  return {n * index / count, n * (index + 1) / count};
-}
 
 // `channels` of each of `pixels` pixels, `step` floats apart, to lines of `line` floats.
 void stage_row(const float* from, ptrdiff_t step, int64_t pixels, int channels, float* to,
