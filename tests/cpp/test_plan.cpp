@@ -61,12 +61,13 @@ size_t result_elements(const Problem& p) {
 // What an algorithm computes, given scratch and a result full of NaN.
 template <class T>
 std::vector<T> compute(const Algorithm& algorithm, const Problem& p, const PlanContext& context,
-                       const Tensors<T>& t, int threads, double* bound = nullptr) {
+                       const Tensors<T>& t, int threads, double* bound = nullptr,
+                       ThreadPool* given = nullptr) {
   Problem sample = p;
   sample.mb = 1;
   const auto prepared = algorithm.prepare(sample, context);
   if (bound != nullptr) *bound = prepared->error_bound();
-  ThreadPool& pool = default_thread_pool();
+  ThreadPool& pool = given != nullptr ? *given : default_thread_pool();
   Workspace packed(prepared->packed_filter_bytes());
   if (packed.data() != nullptr) std::memset(packed.data(), 0xff, prepared->packed_filter_bytes());
   if (p.direction != Direction::kBackwardFilter)
@@ -601,6 +602,54 @@ TEST_CASE("every failing allocation is an error, leaks nothing, and the next cal
     CHECK(result == wanted);
   }
   CHECK(failures >= 1);
+}
+
+// Runs everything on the caller and remembers how finely the work was cut.
+class CountingPool final : public ThreadPool {
+ public:
+  int max_threads() const override { return 64; }
+  void parallel_for(int64_t n, int64_t grain, int, RangeFn fn) override {
+    most_ = std::max(most_, n / std::max<int64_t>(1, grain));
+    if (n > 0) fn(0, n, 0);
+  }
+  int64_t most() const { return most_; }
+
+ private:
+  int64_t most_ = 0;
+};
+
+TEST_CASE("a filter gradient has work for all of the machine's threads") {
+  CpuInfo many = cpu_info();
+  many.usable_threads = 16;
+  for (const char* text : {"mb1_ic3id8ih56iw56_oc64_kd3kh7kw7_sd1sh2sw2_same",
+                           "mb1_ic8id32ih32iw32_oc16_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic64id8ih28iw28_oc64_kd3kh1kw1_sd1sh1sw1_same",
+                           "mb1_ic96id8ih28iw28_oc64_kd1kh1kw1_sd1sh1sw1_same",
+                           "mb1_ic32id16ih28iw28_oc32_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb2_ic24id32ih32iw32_oc48_kd2kh2kw2_sd2sh2sw2_valid"}) {
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      ProblemSpec spec = testing::parse_problem(text);
+      spec.direction = Direction::kBackwardFilter;
+      spec.layout = layout;
+      const Problem p = make_problem(spec);
+      const Tensors<float> t(p);
+      const std::vector<float> wanted =
+          compute<float>(reference_algorithm(), p, {&kernel_table(), &many, 1}, t, 1);
+      const AlgorithmList list = algorithm_list();
+      for (int a = 0; a < list.size; ++a) {
+        const Algorithm& algorithm = *list.items[a];
+        const PlanContext context{&kernel_table(), &many, 16};
+        if (!algorithm.why_not(p, context).empty()) continue;
+        const std::string name = p.to_string() + " by " + algorithm.name();
+        INFO(name);
+        CountingPool pool;
+        double bound = 0;
+        const std::vector<float> got = compute<float>(algorithm, p, context, t, 16, &bound, &pool);
+        CHECK(relative_error(got, wanted) <= std::max(bound, 1e-6));
+        if (&algorithm != &reference_algorithm()) CHECK(pool.most() >= 16);
+      }
+    }
+  }
 }
 
 TEST_CASE("tensors are converted between layouts and dtypes") {

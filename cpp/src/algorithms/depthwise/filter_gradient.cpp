@@ -15,6 +15,7 @@
 
 #include "algorithms/depthwise/depthwise.h"
 #include "algorithms/machine_rates.h"
+#include "algorithms/segments.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 
@@ -23,9 +24,8 @@ namespace {
 
 constexpr int64_t kChunkResults = 256;
 constexpr int64_t kRadix = 8;
-constexpr int kLevels = 5;  // 8^5 chunks; beyond, the last level is a plain sum
-constexpr int64_t kSegments = 16;
-constexpr int64_t kSegmentBytes = 4 << 20;  // of all segments' sums together
+constexpr int kLevels = 5;                  // 8^5 chunks; beyond, the last level is a plain sum
+constexpr int64_t kSegmentBytes = 4 << 20;  // of the sums of the fewest segments together
 constexpr int64_t kBlockChannels = 64;
 
 template <class T>
@@ -52,7 +52,8 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   // One chain per chunk, then the cascade.
   double error_bound() const override {
     const double unit = std::is_same_v<T, float> ? 0x1p-24 : 0x1p-53;
-    return unit * static_cast<double>(chunk_rows_ * chunk_columns_ + kRadix * kLevels + kSegments);
+    return unit *
+           static_cast<double>(chunk_rows_ * chunk_columns_ + kRadix * kLevels + 2 * kMostSegments);
   }
   int useful_threads() const override { return threads_that_pay(seconds_); }
 
@@ -100,7 +101,9 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   chunk_rows_ = ceil_div(rows, row_chunks_);
   row_chunks_ = ceil_div(rows, chunk_rows_);
   const int64_t filter_bytes = p_.filter_elements() * static_cast<int64_t>(sizeof(T));
-  segments_ = std::clamp<int64_t>(kSegmentBytes / std::max<int64_t>(1, filter_bytes), 1, kSegments);
+  segments_ = std::clamp<int64_t>(
+      segment_bytes(kSegmentBytes, *context.cpu) / std::max<int64_t>(1, filter_bytes), 1,
+      2 * most_segments(*context.cpu));
   levels_entry_ = ledger_.book(
       "depthwise.sums",
       checked_bytes({kLevels, taps_, std::min(channels_, kBlockChannels), sizeof(T)}, "sums"),

@@ -13,11 +13,11 @@
 // A tap meets a contiguous range of each output row, so nothing is padded.
 //
 // The filter is cut into portions (taps, input channels, output channels) whose partial sums stay
-// near L2, and the chunks into at most kSegments segments; a work item is one portion of one
+// near L2, and the chunks into segments; a work item is one portion of one
 // segment. Chunks are summed in a cascade: every kRadix sums of one level are one term of the next,
 // so the error grows with the logarithm of the volume. Segments are added pairwise. All of this
-// follows from the problem and the caches' sizes, so the bits do not depend on the number of
-// threads.
+// follows from the problem and the machine's caches and cores, so the bits do not depend on the
+// number of threads.
 //
 // Source: pairwise and cascade summation, Higham, The accuracy of floating point summation, 1993.
 #include "algorithms/implicit_gemm/filter_gradient.h"
@@ -28,6 +28,7 @@
 #include <type_traits>
 
 #include "algorithms/machine_rates.h"
+#include "algorithms/segments.h"
 #include "base/assert.h"
 #include "base/math.h"
 #include "base/range.h"
@@ -43,8 +44,7 @@ constexpr int64_t kChunkPixels = 256;
 constexpr int64_t kRadix = 8;
 constexpr size_t kLineBytes = 64;
 constexpr int kLevels = 5;  // 8^5 chunks of 256 pixels; beyond, the last level is a plain sum
-constexpr int64_t kSegments = 8;
-constexpr int64_t kSegmentBytes = 4 << 20;  // of all segments' sums together
+constexpr int64_t kSegmentBytes = 4 << 20;  // of the sums of the fewest segments together
 // Below this many columns times taps along the width, packing the input costs more than its pixels'
 // distance in memory.
 constexpr int64_t kPackedProducts = 96;
@@ -269,9 +269,12 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
 
   // Of the filter alone: pieces differ from layout to layout.
   const int64_t filter_bytes = p.filter_elements() * static_cast<int64_t>(sizeof(T));
-  segments_ = std::clamp<int64_t>(2 * kSegments * near / std::max<int64_t>(1, p.filter_elements()),
-                                  1, kSegments);
-  segments_ = std::clamp<int64_t>(kSegmentBytes / std::max<int64_t>(1, filter_bytes), 1, segments_);
+  const int64_t most = most_segments(*context.cpu);
+  segments_ =
+      std::clamp<int64_t>(2 * most * near / std::max<int64_t>(1, p.filter_elements()), 1, most);
+  segments_ = std::clamp<int64_t>(
+      segment_bytes(kSegmentBytes, *context.cpu) / std::max<int64_t>(1, filter_bytes), 1,
+      segments_);
 
   const int64_t max_ic = ceil_div(icg_, ic_pieces_), max_oc = ceil_div(ocg_, oc_pieces_);
   choose_tile(swapped_ ? max_oc : merged_ ? p.kw * max_ic : max_ic, swapped_ ? max_ic : max_oc);
@@ -783,7 +786,8 @@ std::string FilterGradientPrepared<T>::detail() const {
 template <class T>
 double FilterGradientPrepared<T>::error_bound() const {
   const double unit = std::is_same_v<T, float> ? 0x1p-24 : 0x1p-53;
-  return unit * static_cast<double>(chunk_rows_ * chunk_columns_ + kRadix * kLevels + kSegments);
+  return unit *
+         static_cast<double>(chunk_rows_ * chunk_columns_ + kRadix * kLevels + kMostSegments);
 }
 
 // The part of an axis' pairs of tap and output that lie inside the input.

@@ -13,7 +13,7 @@
 // and packing voxels (implicit_gemm/filter_gradient.cpp) is the better way.
 //
 // Order of sums: in a chunk each lane is a chain of multiply-adds over runs and pixels, then lanes
-// are added in pairs. Chunks are added in float64, in order, in at most kSegments segments; those
+// are added in pairs. Chunks are added in float64, in order, in segments; those
 // are added pairwise. All of this follows from the problem and the caches' sizes.
 #include "algorithms/planar/filter_gradient.h"
 
@@ -22,6 +22,7 @@
 #include <type_traits>
 
 #include "algorithms/machine_rates.h"
+#include "algorithms/segments.h"
 #include "base/math.h"
 #include "base/range.h"
 #include "kernels/kernel_table.h"
@@ -30,9 +31,9 @@
 namespace conv3d::planar {
 namespace {
 
-constexpr int64_t kSegments = 16;
-constexpr int64_t kSegmentBytes = 8 << 20;  // of all segments' sums together
+constexpr int64_t kSegmentBytes = 8 << 20;  // of the sums of the fewest segments together
 constexpr int64_t kMostPixels = 4096;       // of a chunk
+constexpr int64_t kFewPixels = 256;
 constexpr int64_t kLeastPixels = 64;
 
 template <class T>
@@ -60,9 +61,12 @@ struct Chunks {
 
 Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element) {
   const int64_t channels = std::max<int64_t>(1, (p.ic + p.oc) / p.groups);
+  // Long, but enough of them for the machine's threads.
+  const int64_t longest =
+      std::clamp<int64_t>(p.output_voxels() / context.cpu->usable_threads, kFewPixels, kMostPixels);
   const int64_t pixels =
       std::clamp<int64_t>(static_cast<int64_t>(l2_bytes(*context.cpu)) / 2 / (channels * element),
-                          kLeastPixels, kMostPixels);
+                          kLeastPixels, longest);
   const auto even = [](int64_t n, int64_t most) {
     return std::max<int64_t>(1, ceil_div(n, std::max<int64_t>(1, ceil_div(n, most))));
   };
@@ -130,8 +134,9 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       met_(columns_met(problem)),
       chunks_(make_chunks(problem, context, sizeof(T))) {
   segments_ = std::clamp<int64_t>(
-      kSegmentBytes / std::max<int64_t>(1, problem.filter_elements() * int64_t{sizeof(double)}), 1,
-      kSegments);
+      segment_bytes(kSegmentBytes, *context.cpu) /
+          std::max<int64_t>(1, problem.filter_elements() * int64_t{sizeof(double)}),
+      1, 2 * most_segments(*context.cpu));
   pointers_entry_ = ledger_.book("planar.pointers",
                                  checked_bytes({chunks_.rows, 2 * sizeof(T*)}, "pointers"), true);
   lengths_entry_ =

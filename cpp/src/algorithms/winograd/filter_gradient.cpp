@@ -87,7 +87,7 @@ class GradientPrepared final : public FilterlessPrepared {
     };
     lines_ = book("winograd lines", 1, x_.line_floats, sizeof(float), !b_.shared);
     points_ = book("winograd points", 1, x_.point_floats, sizeof(float), true);
-    sums_ = book("winograd sums", b_.segments, x_.sums_floats, sizeof(float), false);
+    sums_ = book("winograd sums", 1, x_.sums_floats, sizeof(float), !b_.shared);
     wide_ = book("winograd wide sums", b_.segments, x_.sums_floats, sizeof(double), false);
     if (!in_place()) staging_ = book("winograd staging", 1, x_.staging_floats, sizeof(float), true);
   }
@@ -210,17 +210,14 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
   if (!b_.shared) {
     // Segments of a few blocks at least: each costs a pass over all sums.
     const int64_t segments = std::clamp<int64_t>(runs / (2 * b_.runs), 1, b_.segments);
-    const auto sums_of = [&](int64_t s) {
-      return scratch.get<float>(sums_) + s * static_cast<int64_t>(x_.sums_floats);
-    };
     const auto wide_of = [&](int64_t s) {
       return scratch.get<double>(wide_) + s * static_cast<int64_t>(x_.sums_floats);
     };
     const int64_t elements = static_cast<int64_t>(x_.sums_floats);
     pool.parallel_for(segments, 1, threads, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t s = begin; s < end; ++s) {
-        const State state =
-            state_of(buffers, scratch.get<float>(lines_, thread), sums_of(s), wide_of(s));
+        const State state = state_of(buffers, scratch.get<float>(lines_, thread),
+                                     scratch.get<float>(sums_, thread), wide_of(s));
         const auto alone = [&](int64_t n, const auto& fn) { fn(int64_t{0}, n, thread); };
         if (add_runs(state, piece(runs, s, segments), true, scratch, 1, alone)) continue;
         std::fill_n(state.wide, elements, 0.0);
@@ -237,7 +234,7 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
                             kernels_->gemm.f64.add(wide_of(0) + first, wide_of(s) + first, count);
                         });
     }
-    write_taps(state_of(buffers, nullptr, sums_of(0), wide_of(0)), true, filter, pool, threads);
+    write_taps(state_of(buffers, nullptr, nullptr, wide_of(0)), true, filter, pool, threads);
     return;
   }
   State state = state_of(buffers, scratch.get<float>(lines_), scratch.get<float>(sums_),

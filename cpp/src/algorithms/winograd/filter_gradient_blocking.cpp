@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "algorithms/machine_rates.h"
+#include "algorithms/segments.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 
@@ -16,13 +17,12 @@ constexpr int64_t kLineBytes = 64;
 // Longer chains round more; shorter ones spend their time on adding tiles of sums to memory.
 constexpr int64_t kChain = 64;
 constexpr int64_t kWideAfter = 16;
-constexpr int64_t kSegments = 8;
 constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
 // Larger ones pay where a sample has many tiles: a block's lines do not pass from core to core,
 // which costs as much as all the rest where the cores share no cache.
 constexpr int64_t kLargePrivateSumBytes = 1 << 20;
 constexpr int64_t kManyTiles = 1024;
-constexpr int64_t kAllSumBytes = 24 << 20;
+constexpr int64_t kSegmentBytes = 8 << 20, kLargeSegmentBytes = 16 << 20;  // of the fewest
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
@@ -132,10 +132,11 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
       *larger = ceil_div(*larger, 2);
     }
   } else {
-    // Float32 and float64 sums of each. A power of two: as many for each of a few threads.
-    const int64_t all = sum_bytes() > kPrivateSumBytes ? kAllSumBytes : 8 << 20;
-    b.segments = kSegments;
-    while (b.segments > 1 && 3 * sum_bytes() * b.segments > all) b.segments /= 2;
+    // Each has sums in float64.
+    const int64_t all = segment_bytes(
+        sum_bytes() > kPrivateSumBytes ? kLargeSegmentBytes : kSegmentBytes, *context.cpu);
+    b.segments = most_segments(*context.cpu);
+    while (b.segments > 1 && 2 * sum_bytes() * b.segments > all) b.segments /= 2;
   }
   // The points of both operands' parts within three quarters of the L2.
   const int64_t room = std::max<int64_t>(2, l2 * 3 / 4 / kLineBytes / (g.n[2] * b.tiles()));
@@ -155,16 +156,21 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
   const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
+  // Segments are of two blocks at least: too few of those leave threads idle.
+  const auto enough = [&](int64_t tiles) {
+    return g.tiles_per_sample() >= 2 * tiles * context.cpu->usable_threads;
+  };
   if (sums <= kPrivateSumBytes) {
     // What lies between the steps shares the L2 with images, points and sums; fewer tiles make
     // short chains. (1 MiB: half is 10 % faster than all; 512 KiB: all.)
     const int64_t room = std::max<int64_t>(l2 / 2, std::min<int64_t>(l2, 512 << 10));
     const int64_t tiles = std::clamp<int64_t>(room / tile_bytes, 8, 64);
-    return make_gradient_blocking(g, false, tiles, context);
+    if (context.cpu->usable_threads <= 4 || enough(tiles))
+      return make_gradient_blocking(g, false, tiles, context);
   }
   if (sums <= kLargePrivateSumBytes && g.tiles_per_sample() >= kManyTiles) {
     const int64_t tiles = std::clamp<int64_t>(2 * l2 / tile_bytes, 16, 64);
-    return make_gradient_blocking(g, false, tiles, context);
+    if (enough(tiles)) return make_gradient_blocking(g, false, tiles, context);
   }
   // 64 to 96 tiles were best for 32 to 256 channels; more rounds more.
   int64_t tiles = std::clamp<int64_t>(l3 / 2 / tile_bytes, 16, 64);

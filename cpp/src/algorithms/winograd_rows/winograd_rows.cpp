@@ -19,6 +19,7 @@
 #include "algorithms/winograd_rows/filter.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
+#include "runtime/phases.h"
 
 namespace conv3d::winograd_rows {
 namespace {
@@ -101,12 +102,15 @@ class RowsPrepared final : public Prepared {
            lines * row_blocks % threads != 0)
       ++row_blocks;
     const int64_t columns = lines * row_blocks;
-    // Parts of the depth only where threads would be idle: each part transforms its first planes
-    // anew.
-    const int64_t parts =
-        columns >= threads ? 1
-                           : std::clamp<int64_t>(ceil_div(threads, std::max<int64_t>(1, columns)),
-                                                 1, std::max<int64_t>(1, g_.c.d.outputs));
+    // Parts of the depth, each of which transforms its first planes anew: as many as make threads
+    // finish together where that is little, and wherever threads would be idle.
+    const int64_t planes = std::max<int64_t>(1, g_.c.d.outputs);
+    const auto wanted = [&](int64_t items) {
+      return ceil_div(items, std::max<int64_t>(1, columns));
+    };
+    const int64_t cheap = planes / (8 * g_.c.d.taps);
+    const int64_t parts = std::clamp<int64_t>(
+        std::max(std::min(wanted(int64_t{3} * threads), cheap), wanted(threads)), 1, planes);
     pool.parallel_for(columns * parts, 1, threads, [&](int64_t begin, int64_t end, int thread) {
       Thread t;
       t.ring = scratch.get<float>(ring_, thread);
@@ -210,6 +214,7 @@ class RowsPrepared final : public Prepared {
   }
 
   void transform(const Call& call, const Item& item, int64_t plane, Thread* t) const {
+    const PhaseTimer timer(Phase::kTransform);
     const implicit_gemm::AxisTaps &h = g_.c.h, &w = g_.c.w;
     float* const ring = ring_plane(t, plane);
     RowsInputArgs a{};
@@ -278,6 +283,7 @@ class RowsPrepared final : public Prepared {
   }
 
   void multiply(const Item& item, const Part& part, Thread* t) const {
+    const PhaseTimer timer(Phase::kMultiply);
     const int lanes = kernels_->gemm.f32.lanes;
     const int64_t chunks = static_cast<int64_t>(g_.chunks.size()), k = g_.k();
     const int64_t whole = (g_.lattices - 1) * item.tiles + ceil_div(item.tiles, lanes) * lanes;
@@ -347,6 +353,7 @@ class RowsPrepared final : public Prepared {
 
   void output_channels(const Call& call, const Item& item, int64_t o, const Part& part,
                        Thread* t) const {
+    const PhaseTimer timer(Phase::kInverse);
     const int lanes = kernels_->gemm.f32.lanes;
     RowsOutputArgs a = output_args(item);
     for (int64_t row = part.row; row < part.row_end; ++row) {
@@ -380,6 +387,7 @@ class RowsPrepared final : public Prepared {
 
   void output_tiles(const Call& call, const Item& item, int64_t o, const Part& part,
                     Thread* t) const {
+    const PhaseTimer timer(Phase::kInverse);
     RowsOutputArgs a = output_args(item);
     a.row_stride = b_.stage_pixels;
     const int64_t first = part.panel * b_.width,

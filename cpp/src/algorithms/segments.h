@@ -1,0 +1,28 @@
+// Filter gradients that add up a volume in segments, each with sums of its own: how many segments,
+// and what they may take. They are the work items, so there must be enough of them for the
+// machine's threads; each costs a pass over the sums. Neither depends on how many threads a call
+// is given, because the order of the sums follows from them.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+
+#include "runtime/cpu_info.h"
+
+namespace conv3d {
+
+inline constexpr int64_t kFewestSegments = 8, kMostSegments = 32;
+
+// A power of two, so that a power of two of threads get as many each.
+inline int64_t most_segments(const CpuInfo& cpu) {
+  const auto threads = static_cast<uint64_t>(std::max(1, cpu.usable_threads));
+  return std::clamp(static_cast<int64_t>(std::bit_ceil(threads)), kFewestSegments, kMostSegments);
+}
+
+// `bytes` for the fewest, in proportion.
+inline int64_t segment_bytes(int64_t bytes, const CpuInfo& cpu) {
+  return bytes * (most_segments(cpu) / kFewestSegments);
+}
+
+}  // namespace conv3d
