@@ -1,6 +1,6 @@
-// algorithms/winograd/filter_gradient and kernels/winograd_gradient: the algorithm against float64
-// in all forms, its stated accuracy over few and many tiles, and the same bits whatever the
-// threads, layout and alignment.
+// algorithms/winograd/filter_gradient, algorithms/winograd_rows/filter_gradient and their kernels:
+// the algorithms against float64 in all forms, its stated accuracy over few and many tiles, and the
+// same bits whatever the threads, layout and alignment.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -14,7 +14,9 @@
 #include "algorithms/machine_rates.h"
 #include "algorithms/reference/reference.h"
 #include "algorithms/winograd/filter_gradient.h"
+#include "algorithms/winograd_rows/filter_gradient.h"
 #include "emulation/tables.h"
+#include "guarded.h"
 #include "kernels/dispatch.h"
 #include "problem_sets.h"
 #include "run_algorithm.h"
@@ -59,6 +61,17 @@ Problem gradient_problem(const std::string& text, Layout layout = Layout::kChann
   spec.direction = Direction::kBackwardFilter;
   spec.layout = layout;
   return make_problem(spec);
+}
+
+std::vector<const Algorithm*> entries(const AlgorithmList& list) {
+  return {list.items, list.items + list.size};
+}
+// In three dimensions and along the width.
+std::vector<const Algorithm*> all_gradients() {
+  std::vector<const Algorithm*> all = entries(winograd_gradient_algorithms());
+  for (const Algorithm* algorithm : entries(winograd_rows_gradient_algorithms()))
+    all.push_back(algorithm);
+  return all;
 }
 
 std::vector<float> run_prepared(const Prepared& prepared, const Problem& p,
@@ -194,13 +207,13 @@ TEST_CASE("winograd gradient: the same bits for any threads, layout and alignmen
   for (const char* text : {"mb2_ic20id9ih10iw45_oc24_kd3kh3kw3_sd1sh1sw1_same",
                            "mb1_ic130id7ih6iw9_oc50_kd3kh3kw3_sd1sh1sw1_valid",
                            "mb2_ic20id9ih10iw45_oc24_kd3kh3kw3_sd2sh2sw2_same",
-                           "mb5_ic8id8ih9iw10_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh1dw1_same"}) {
+                           "mb5_ic8id8ih9iw10_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh1dw1_same",
+                           "mb2_ic3id9ih31iw45_oc40_kd3kh7kw7_sd1sh2sw2_same"}) {
     const Problem p = gradient_problem(text),
                   first = gradient_problem(text, Layout::kChannelsFirst);
     const Tensors<float> tensors(p, 9, false), turned = channels_first(p, tensors);
-    const AlgorithmList list = winograd_gradient_algorithms();
-    for (int i = 0; i < list.size; ++i) {
-      const Algorithm& algorithm = *list.items[i];
+    for (const Algorithm* entry : all_gradients()) {
+      const Algorithm& algorithm = *entry;
       if (!algorithm.why_not(p, context).empty()) continue;
       CAPTURE(text);
       CAPTURE(algorithm.name());
@@ -288,6 +301,132 @@ TEST_CASE("winograd gradient: the workspace does not grow with the volume or the
       CHECK(static_cast<double>(shared[1]) < 1.3 * static_cast<double>(shared[0]));
       CHECK(static_cast<double>(thread[1]) < 1.3 * static_cast<double>(thread[0]));
     }
+}
+
+// Every form of tile, border, dilation and block edge.
+const char* const kRowsProblems[] = {
+    "mb2_ic3id5ih9iw19_oc20_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic1id4ih6iw37_oc8_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic3id9ih21iw45_oc64_kd7kh7kw7_sd2sh2sw2_same",
+    "mb3_ic3id6ih18iw50_oc8_kd5kh7kw7_sd1sh2sw2_same",
+    "mb1_ic17id6ih6iw13_oc19_kd3kh3kw3_sd2sh2sw2_same",
+    "mb1_ic2id3ih11iw140_oc5_kd1kh2kw5_sd1sh3sw1_valid",
+    "mb1_ic20id3ih7iw33_oc33_kd2kh1kw3_sd1sh1sw1_pd2ph1pw0_qd0qh1qw2",
+    "mb1_ic4id1ih1iw1_oc3_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6",
+    "mb1_ic6id9ih10iw41_oc10_kd3kh3kw3_sd1sh1sw1_dd2dh3dw2_same",
+    "mb1_ic6id7ih10iw61_oc17_kd2kh3kw3_sd1sh1sw1_dd2dh1dw4_same",
+    "mb1_ic3id5ih12iw70_oc9_kd3kh2kw4_sd2sh3sw3_same",
+    "mb1_ic2id3ih5iw60_oc6_kd1kh1kw11_sd1sh1sw1_same",
+    "mb1_ic4id2ih3iw50_oc120_kd2kh2kw2_sd1sh1sw1_valid",
+    "mb1_ic40id4ih3iw30_oc16_kd3kh7kw3_sd1sh1sw1_same",
+};
+
+TEST_CASE("winograd_rows gradient: every tile against float64, in both layouts, on every ISA") {
+  int served = 0;
+  for (const char* text : kRowsProblems)
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      const Problem p = gradient_problem(text, layout);
+      const Tensors<float> tensors(p, 11, false);
+      const std::vector<double> want = exact_result(p, tensors);
+      for (const KernelTable* table : runnable_tables())
+        for (const Algorithm* algorithm : entries(winograd_rows_gradient_algorithms())) {
+          const PlanContext context = context_of(*table);
+          if (!algorithm->why_not(p, context).empty()) continue;
+          ++served;
+          CAPTURE(p.to_string());
+          CAPTURE(table->name);
+          const std::unique_ptr<Prepared> prepared = algorithm->prepare(p, context);
+          CAPTURE(prepared->detail());
+          const std::vector<float> got = run_prepared(*prepared, p, tensors, 2);
+          CHECK(relative_error(got, want, spread_of(p)) <= prepared->error_bound());
+        }
+    }
+  CHECK(served > 60);
+}
+
+TEST_CASE("winograd_rows gradient: the stated error bound, over few and many tiles") {
+  const PlanContext context = context_of(kernel_table());
+  for (const char* text : {"mb1_ic1id2ih3iw40_oc8_kd1kh1kw5_sd1sh1sw1_same",
+                           "mb1_ic3id16ih56iw56_oc16_kd3kh7kw7_sd1sh2sw2_same",
+                           "mb4_ic2id24ih40iw64_oc8_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb2_ic3id32ih64iw96_oc8_kd1kh5kw4_sd1sh1sw1_same",
+                           "mb1_ic3id20ih48iw64_oc8_kd3kh3kw3_sd2sh2sw2_same"})
+    for (bool relu : {false, true}) {
+      const Problem p = gradient_problem(text);
+      Tensors<float> tensors(p, 21, false);
+      if (relu)
+        for (float& x : tensors.input) x = std::max(x, 0.0f);
+      const std::vector<double> want = exact_result(p, tensors);
+      for (const Algorithm* algorithm : entries(winograd_rows_gradient_algorithms())) {
+        const std::unique_ptr<Prepared> prepared = algorithm->prepare(p, context);
+        CAPTURE(p.to_string());
+        CAPTURE(relu);
+        CAPTURE(prepared->detail());
+        const double bound = prepared->error_bound(),
+                     error = relative_error(run_prepared(*prepared, p, tensors, 2), want, 0);
+        CHECK(error <= bound);
+        CHECK(error >= bound / 60);  // a bound that nothing comes near states nothing
+      }
+    }
+}
+
+TEST_CASE("winograd_rows gradient: reads and writes nothing beyond its buffers") {
+  for (const char* text : {"mb1_ic3id3ih5iw21_oc8_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic5id2ih5iw18_oc19_kd2kh3kw7_sd1sh2sw2_same",
+                           "mb1_ic33id2ih3iw14_oc16_kd1kh1kw3_sd1sh1sw1_dd1dh1dw2_same"})
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst})
+      for (const KernelTable* table : runnable_tables())
+        for (const Algorithm* algorithm : entries(winograd_rows_gradient_algorithms()))
+          for (testing::Wall wall : {testing::Wall::kAfter, testing::Wall::kBefore}) {
+            const Problem p = gradient_problem(text, layout);
+            const PlanContext context = context_of(*table);
+            if (!algorithm->why_not(p, context).empty()) continue;
+            const Tensors<float> tensors(p, 5, false);
+            const std::unique_ptr<Prepared> prepared = algorithm->prepare(p, context);
+            const std::vector<float> want = run_prepared(*prepared, p, tensors, 1);
+            testing::Guarded input(tensors.input.size() * sizeof(float), sizeof(float), wall),
+                gradient(tensors.grad_output.size() * sizeof(float), sizeof(float), wall),
+                scratch(prepared->ledger().total_bytes(1), kScratchAlignment, wall),
+                result(want.size() * sizeof(float), sizeof(float), wall);
+            std::memcpy(input.data(), tensors.input.data(), input.bytes());
+            std::memcpy(gradient.data(), tensors.grad_output.data(), gradient.bytes());
+            Buffers buffers;
+            buffers.input = input.data();
+            buffers.grad_output = gradient.data();
+            buffers.result = result.data();
+            buffers.batch = 1;
+            prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()),
+                              default_thread_pool(), 1);
+            CAPTURE(p.to_string());
+            CAPTURE(table->name);
+            CHECK(result.intact());
+            CHECK(scratch.intact());
+            CHECK(std::memcmp(want.data(), result.data(), result.bytes()) == 0);
+          }
+}
+
+TEST_CASE("winograd_rows gradient: says what it does not compute") {
+  const PlanContext context = context_of(kernel_table());
+  const auto reason = [&](const char* text, auto&& change) {
+    ProblemSpec spec = testing::parse_problem(text);
+    spec.direction = Direction::kBackwardFilter;
+    change(spec);
+    return winograd_rows_gradient_algorithms().items[0]->why_not(make_problem(spec), context);
+  };
+  const auto same = [](ProblemSpec&) {};
+  const auto says = [&](const std::string& text, const char* word) {
+    return text.find(word) != std::string::npos;
+  };
+  const char* plain = "mb1_ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same";
+  CHECK(reason(plain, same).empty());
+  CHECK(says(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw1_sd1sh1sw1_same", same), "one tap"));
+  CHECK(says(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same), "ungrouped"));
+  CHECK(says(reason("mb1_ic4096id8ih8iw64_oc8_kd3kh3kw3_sd1sh1sw1_same", same), "channels"));
+  CHECK(says(reason(plain, [](ProblemSpec& s) { s.direction = Direction::kForward; }),
+             "backward_filter"));
+  CHECK(says(reason(plain, [](ProblemSpec& s) { s.accuracy = Accuracy::kStrict; }), "strict"));
+  CHECK(says(reason(plain, [](ProblemSpec& s) { s.dtype = DType::kFloat64; }), "float32"));
 }
 
 TEST_CASE("winograd gradient: says what it does not compute") {

@@ -9,6 +9,7 @@
 #include "algorithms/reference/reference.h"
 #include "algorithms/winograd/filter_gradient.h"
 #include "algorithms/winograd/winograd.h"
+#include "algorithms/winograd_rows/filter_gradient.h"
 #include "algorithms/winograd_rows/winograd_rows.h"
 
 namespace conv3d {
@@ -28,6 +29,8 @@ AlgorithmList algorithm_list() {
     list.insert(list.end(), gradients.items, gradients.items + gradients.size);
     const AlgorithmList rows = winograd_rows_algorithms();
     list.insert(list.end(), rows.items, rows.items + rows.size);
+    const AlgorithmList rows_gradients = winograd_rows_gradient_algorithms();
+    list.insert(list.end(), rows_gradients.items, rows_gradients.items + rows_gradients.size);
     list.push_back(&reference_algorithm());
     return list;
   }();

@@ -4,11 +4,13 @@
 //             transposition -> B^T, tiles side by side in vectors -> u[point][channel][tile]
 //   multiply  the micro-kernel `plane`; either operand may be the one that is broadcast
 //   output    A^T, bias, activation
+//   gradient  A of a row of grad_output; its products with u are the strided micro-kernel's
 //
 // A product's sum has one order of k whatever lies along the lanes, and the transforms' arithmetic
 // is the same for both, so the choice of lanes never changes a bit.
 //
-// Included by isa_*.cpp after winograd_transform.inl, whose one-dimensional transforms it uses.
+// Included by isa_*.cpp after winograd_transform.inl and winograd_gradient.inl, whose
+// one-dimensional transforms it uses.
 
 #include "kernels/winograd_rows_table.h"
 
@@ -362,6 +364,67 @@ static void rows_output_tiles(const RowsOutputArgs* a) {
   }
 }
 
+// --- grad_output ---------------------------------------------------------------------------------
+
+// A of one segment: M pixels to its points.
+template <int N, int M>
+static CONV3D_ALWAYS_INLINE void rows_gradient_segment(const VecF* d, float* v,
+                                                       ptrdiff_t point_stride) {
+  VecF o[N];
+  gradient_line<N, M, kSplitNone>(d, o);
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) vstore(v + i * point_stride, o[i]);
+}
+
+template <int M>
+static CONV3D_ALWAYS_INLINE void rows_gradient_tile(const RowsGradientArgs* a, const VecF* d,
+                                                    float* v) {
+  for (int g = 0; g < a->segments; ++g) {
+    const RowsSegment& segment = a->segment[g];
+    float* const to = v + segment.point * a->point_stride;
+    switch (segment.taps) {
+      case 1:
+#pragma GCC unroll 8
+        for (int i = 0; i < M; ++i) vstore(to + i * a->point_stride, d[i]);
+        break;
+      case 2: rows_gradient_segment<M + 1, M>(d, to, a->point_stride); break;
+      case 3: rows_gradient_segment<M + 2, M>(d, to, a->point_stride); break;
+      case 4: rows_gradient_segment<M + 3, M>(d, to, a->point_stride); break;
+      default: rows_gradient_segment<M + 4, M>(d, to, a->point_stride); break;
+    }
+  }
+}
+
+template <int M>
+static void rows_gradient_of(const RowsGradientArgs* a) {
+  const ptrdiff_t step = a->lattices * a->pixel_stride;
+  const int64_t width = int64_t{a->vectors} * kLanesF;
+  for (int r = 0; r < a->lattices; ++r) {
+    float* to = a->v + r * int64_t{a->tiles} * width;
+    for (int64_t t = 0; t < a->tiles; ++t, to += width) {
+      const int64_t at = t * M * a->lattices + r;
+      const int64_t left = at < a->pixels ? (a->pixels - at + a->lattices - 1) / a->lattices : 0;
+      const float* const from = a->source + at * a->pixel_stride;
+      for (int c = 0; c < a->vectors * kLanesF; c += kLanesF) {
+        const int lanes = a->channels - c;
+        VecF d[M];
+#pragma GCC unroll 8
+        for (int i = 0; i < M; ++i)
+          d[i] = i >= left || lanes <= 0 ? vzero() : load_lanes(from + i * step + c, lanes);
+        rows_gradient_tile<M>(a, d, to + c);
+      }
+    }
+  }
+}
+
+static void rows_gradient(const RowsGradientArgs* a) {
+  if (a->outputs == 2) {
+    rows_gradient_of<2>(a);
+  } else {
+    rows_gradient_of<4>(a);
+  }
+}
+
 // n floats, past the caches where `stream`: what is not whole aligned vectors goes the usual way.
 static void rows_copy(const float* src, float* dst, int64_t n, int stream) {
   if (!stream) {
@@ -382,7 +445,8 @@ static void rows_copy(const float* src, float* dst, int64_t n, int stream) {
 }
 
 static constexpr WinogradRowsTable kWinogradRowsTable = {
-    kRowsVectors,        kRowsPanelRows,       rows_input,        rows_multiply_channels,
-    rows_multiply_tiles, rows_output_channels, rows_output_tiles, rows_copy};
+    kRowsVectors,           kRowsPanelRows,      rows_input,
+    rows_multiply_channels, rows_multiply_tiles, rows_output_channels,
+    rows_output_tiles,      rows_gradient,       rows_copy};
 
 }  // namespace conv3d::CONV3D_ISA

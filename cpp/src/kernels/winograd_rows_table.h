@@ -1,5 +1,6 @@
-// Kernels of Winograd along the width: the transform of one row of the source, the product of one
-// point and row, the inverse transform of one row of results. Plain data; see winograd_rows.inl.
+// Kernels of Winograd along the width: the transform of one row of the source or of grad_output,
+// the product of one point and row, the inverse transform of one row of results. Plain data; see
+// winograd_rows.inl.
 //
 // A row of results is cut into tiles of `outputs` (m) results. With a dilation a row falls into
 // `lattices` (e) interleaved ones: result (t e m + i e + r) is output i of tile t of lattice r. The
@@ -78,6 +79,21 @@ struct RowsOutputArgs {
   int stream;              // lanes along the channels: write past the caches; whole aligned vectors
 };
 
+// v[point][tile][channel] = A of the tiles of a row of grad_output, pixels beyond the row as zeros,
+// and zeros beyond the channels: the filter gradient's second operand.
+struct RowsGradientArgs {
+  const float* source;  // pixel 0, first channel of the panel
+  ptrdiff_t pixel_stride;
+  int64_t pixels;
+  int outputs, lattices, tiles;  // 2 or 4 outputs; tiles of each lattice
+  int segments;
+  const RowsSegment* segment;
+  int channels;  // 1..vectors * lanes
+  int vectors;   // of the panel, 1..WinogradRowsTable::vectors
+  float* v;
+  ptrdiff_t point_stride;
+};
+
 struct WinogradRowsTable {
   int vectors;            // most vectors of result channels in a panel
   const int* panel_rows;  // [vectors + 1]: tiles of a full product by vectors
@@ -86,6 +102,7 @@ struct WinogradRowsTable {
   void (*multiply_tiles)(const RowsMultiplyArgs* args);     // rows are 1..plane_rows channels
   void (*output_channels)(const RowsOutputArgs* args);
   void (*output_tiles)(const RowsOutputArgs* args);
+  void (*gradient)(const RowsGradientArgs* args);
   void (*copy)(const float* src, float* dst, int64_t n, int stream);
 };
 

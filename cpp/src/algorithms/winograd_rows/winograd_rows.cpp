@@ -12,19 +12,16 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <limits>
-#include <numeric>
 
 #include "algorithms/machine_rates.h"
 #include "algorithms/winograd_rows/filter.h"
+#include "algorithms/winograd_rows/ring.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 #include "runtime/phases.h"
 
 namespace conv3d::winograd_rows {
 namespace {
-
-int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 
 // The taps of one chunk that one row of results meets.
 struct Sum {
@@ -162,94 +159,28 @@ class RowsPrepared final : public Prepared {
         name, checked_bytes({static_cast<int64_t>(floats), sizeof(float)}, "scratch"), true);
   }
 
-  // Results whose planes lie on one lattice of the source follow each other, so that each plane of
-  // the lattice is transformed once.
   void run(const Call& call, const Item& item, Thread* t) const {
-    const implicit_gemm::AxisTaps& d = g_.c.d;
-    const int64_t classes = d.dilation / std::gcd(d.stride, d.dilation);
-    for (int64_t first = item.depth; first < std::min(item.depth + classes, item.depth_end);
-         ++first) {
-      int64_t newest = std::numeric_limits<int64_t>::min();
-      for (int64_t o = first; o < item.depth_end; o += classes) {
-        const int64_t tap_begin = d.tap_begin(o), tap_end = d.tap_end(o);
-        for (int64_t tap = tap_begin; tap < tap_end; ++tap) {
-          const int64_t plane = o * d.stride + d.origin + tap * d.dilation;
-          if (floor_div(plane, d.dilation) <= newest) continue;
-          newest = floor_div(plane, d.dilation);
-          transform(call, item, plane, t);
-        }
-        find_sums(call, item, o, tap_begin, tap_end, t);
-        for (int64_t row = 0; row < item.rows; row += b_.c_rows)
-          for (int64_t panel = 0; panel < b_.panels; panel += b_.group) {
-            const Part part{row, std::min(item.rows, row + b_.c_rows), panel,
-                            std::min(b_.panels, panel + b_.group)};
-            multiply(item, part, t);
-            if (b_.lanes_along_tiles) {
-              output_tiles(call, item, o, part, t);
-            } else {
-              output_channels(call, item, o, part, t);
+    walk_depth(
+        g_, item.depth, item.depth_end, [&](int64_t plane) { transform(call, item, plane, t); },
+        [&](int64_t o, int64_t tap_begin, int64_t tap_end) {
+          find_sums(call, item, o, tap_begin, tap_end, t);
+          for (int64_t row = 0; row < item.rows; row += b_.c_rows)
+            for (int64_t panel = 0; panel < b_.panels; panel += b_.group) {
+              const Part part{row, std::min(item.rows, row + b_.c_rows), panel,
+                              std::min(b_.panels, panel + b_.group)};
+              multiply(item, part, t);
+              if (b_.lanes_along_tiles) {
+                output_tiles(call, item, o, part, t);
+              } else {
+                output_channels(call, item, o, part, t);
+              }
             }
-          }
-      }
-    }
-  }
-
-  float* ring_plane(Thread* t, int64_t plane) const {
-    const int64_t at = floor_div(plane, g_.c.d.dilation), taps = g_.c.d.taps;
-    return t->ring + (at - floor_div(at, taps) * taps) * b_.plane_stride;
-  }
-  // Rows of one residue modulo the dilation lie next to each other: height taps are consecutive.
-  int64_t ring_row(int64_t row) const {
-    const int64_t dilation = g_.c.h.dilation;
-    return row % dilation * (b_.source_rows / dilation) + row / dilation;
-  }
-  bool is_read(int64_t row, int64_t rows) const {
-    const implicit_gemm::AxisTaps& h = g_.c.h;
-    if (h.stride == 1 && h.dilation == 1) return true;
-    for (int64_t tap = 0; tap < h.taps; ++tap) {
-      const int64_t at = row - tap * h.dilation;
-      if (at >= 0 && at % h.stride == 0 && at / h.stride < rows) return true;
-    }
-    return false;
+        });
   }
 
   void transform(const Call& call, const Item& item, int64_t plane, Thread* t) const {
-    const PhaseTimer timer(Phase::kTransform);
-    const implicit_gemm::AxisTaps &h = g_.c.h, &w = g_.c.w;
-    float* const ring = ring_plane(t, plane);
-    RowsInputArgs a{};
-    a.pixel_stride = g_.channels_first ? 1 : g_.ci;
-    a.channel_stride = g_.channels_first ? g_.source_voxels : 1;
-    a.pixels = w.inputs;
-    a.origin = item.column * w.stride + w.origin;
-    a.outputs = g_.m;
-    a.lattices = g_.lattices;
-    a.tiles = static_cast<int>(item.tiles);
-    a.stride = static_cast<int>(w.stride);
-    a.dilation = static_cast<int>(w.dilation);
-    a.step = g_.step;
-    a.segments = static_cast<int>(g_.segments.size());
-    a.segment = g_.segments.data();
-    a.reach = g_.reach;
-    a.scratch = t->scratch;
-    a.point_stride = b_.point_stride;
-    a.channel_stride_u = b_.padded_tiles;
-    const int64_t first = item.row * h.stride + h.origin;
-    const int64_t rows = (item.rows - 1) * h.stride + (h.taps - 1) * h.dilation + 1;
-    for (int64_t row = std::max<int64_t>(0, -first); row < std::min(rows, h.inputs - first);
-         ++row) {
-      if (!is_read(row, item.rows)) continue;
-      const float* source =
-          call.source + item.sample * g_.source_voxels * g_.ci +
-          (plane * g_.source_plane + (first + row) * g_.source_row) * a.pixel_stride;
-      float* const u = ring + ring_row(row) * g_.ci * b_.padded_tiles;
-      for (int64_t ci = 0; ci < g_.ci; ci += kRowsChannels) {
-        a.channels = static_cast<int>(std::min<int64_t>(kRowsChannels, g_.ci - ci));
-        a.source = source + ci * a.channel_stride;
-        a.u = u + ci * b_.padded_tiles;
-        kernels_->winograd_rows.input(&a);
-      }
-    }
+    transform_plane(g_, b_, *kernels_, call.source + item.sample * g_.source_voxels * g_.ci, plane,
+                    {item.row, item.rows, item.column, item.tiles}, t->ring, t->scratch);
   }
 
   void find_sums(const Call& call, const Item& item, int64_t o, int64_t depth_begin,
@@ -267,9 +198,10 @@ class RowsPrepared final : public Prepared {
         if (first < last) {
           for (int64_t td = std::max(chunk.depth, depth_begin);
                td < std::min(chunk.depth_end, depth_end); ++td, ++next, ++sum->groups) {
-            t->u[next] = ring_plane(t, o * d.stride + d.origin + td * d.dilation) +
-                         (ring_row(row * h.stride + first * h.dilation) * g_.ci + chunk.ci) *
-                             b_.padded_tiles;
+            t->u[next] =
+                t->ring + ring_plane(g_, b_, o * d.stride + d.origin + td * d.dilation) +
+                (ring_row(g_, b_, row * h.stride + first * h.dilation) * g_.ci + chunk.ci) *
+                    b_.padded_tiles;
             t->w[next] = call.packed + ((td * h.taps + first) * g_.ci + chunk.ci) * b_.width;
           }
         }
