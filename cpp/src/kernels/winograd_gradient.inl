@@ -155,6 +155,8 @@ static ColumnsHeightFn columns_height_fn(int points, int pixels, int split) {
 static void winograd_columns(const WinogradColumnsArgs* a) {
   constexpr int kMax = kWinogradMaxPoints;
   alignas(64) float half[kMax * kMax * kWinogradGroup];  // [points_d][pixels_h][16]
+  alignas(64) float some[kMax * kWinogradGroup];
+  const int begin = a->position_begin, end = a->position_end;
   const int nd = a->points_d, nh = a->points_h, rows = a->pixels_h;
   const int vectors = (a->channels + kLanesF - 1) / kLanesF;
   ColumnClip clip;
@@ -172,14 +174,29 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   float* lines = a->lines;
   for (int64_t i = 0, w = a->origin_w; i < a->columns; ++i, ++w, lines += kWinogradGroup) {
     if (empty || w < 0 || w >= a->extent_w) {
-      for (int p = 0; p < nd * nh; ++p)
+      for (int p = begin; p < end; ++p)
         for (int v = 0; v < kWinogradGroup; v += kLanesF)
           vstore(lines + p * a->position_stride + v, vzero());
       continue;
     }
     along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels,
             a->stride_w, half);
-    along_h(half, nd, vectors, lines, a->position_stride);
+    for (int plane = begin / nh; plane * nh < end;) {
+      const float* const from = half + plane * rows * kWinogradGroup;
+      const int first = plane * nh;
+      if (first < begin || first + nh > end) {  // a part of a plane
+        along_h(from, 1, vectors, some, kWinogradGroup);
+        for (int p = first < begin ? begin : first; p < end && p < first + nh; ++p)
+          for (int v = 0; v < vectors * kLanesF; v += kLanesF)
+            vstore(lines + p * a->position_stride + v,
+                   vload(some + (p - first) * kWinogradGroup + v));
+        ++plane;
+        continue;
+      }
+      const int planes = (end - first) / nh;
+      along_h(from, planes, vectors, lines + first * a->position_stride, a->position_stride);
+      plane += planes;
+    }
   }
 }
 

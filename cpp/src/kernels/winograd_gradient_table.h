@@ -21,7 +21,8 @@ struct WinogradColumnsArgs {
   int64_t columns;
   int channels;  // 1..16; rounded up to a vector, with zeros beyond; further lanes stay as they are
   float* lines;  // aligned to 64 bytes
-  ptrdiff_t position_stride;  // floats, a multiple of 16
+  ptrdiff_t position_stride;         // floats, a multiple of 16
+  int position_begin, position_end;  // those that are written, of points_d * points_h
 };
 
 // The third axis of a run of tiles: u[point * position_stride + tile * 16 + channel] from columns

@@ -112,7 +112,8 @@ class GradientPrepared final : public FilterlessPrepared {
     Operand input, gradient;
     float* sums;
     double* wide;
-    Range ci, co;  // groups of channels whose sums are made
+    Range ci, co;     // groups of channels whose sums are made
+    Range positions;  // of the lines, that are made
   };
 
   // Rows of the image lie a power of two apart, often, where the pixels of a window push each other
@@ -132,7 +133,7 @@ class GradientPrepared final : public FilterlessPrepared {
   bool add_runs(const State& state, Range runs, bool transform, const Scratch& scratch, int threads,
                 const ForEach& for_each) const;
   void transform_run(const Operand& operand, const Run& run, int64_t slot, int64_t group,
-                     float* staging) const;
+                     const Range& positions, float* staging) const;
   void multiply(const State& state, Range runs, int position, Range co, bool accumulate,
                 float* points) const;
   void widths(const Operand& operand, Range runs, int position, int64_t group, float* points,
@@ -194,6 +195,7 @@ GradientPrepared::State GradientPrepared::state_of(const Buffers& buffers, float
   s.wide = wide;
   s.ci = {0, groups_of(g_.ci)};
   s.co = {0, groups_of(g_.co)};
+  s.positions = {0, g_.positions()};
   return s;
 }
 
@@ -239,20 +241,36 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
   }
   State state = state_of(buffers, scratch.get<float>(lines_), scratch.get<float>(sums_),
                          scratch.get<double>(wide_));
-  const auto together = [&](int64_t n, const auto& fn) { pool.parallel_for(n, 1, threads, fn); };
   // One block keeps the lines of all channels; more than one is transformed again for other sums.
   const bool once = runs <= b_.runs;
-  bool first = true;
-  for (int64_t co = 0; co < groups_of(g_.co); co += b_.co_sums)
-    for (int64_t ci = 0; ci < groups_of(g_.ci); ci += b_.ci_sums, first = false) {
-      if (once && first) {
-        state.ci = {0, groups_of(g_.ci)};
-        state.co = {0, groups_of(g_.co)};
-        transform_block(state, {0, runs}, scratch, together);
+  const int64_t owners = g_.positions() >= 2 * threads && threads <= kMostOwners ? threads : 1;
+  // f(state, for_each): all threads share the positions, or each has its own.
+  const auto for_positions = [&](const auto& f) {
+    if (owners == 1) {
+      f(state, threads, [&](int64_t n, const auto& fn) { pool.parallel_for(n, 1, threads, fn); });
+      return;
+    }
+    pool.parallel_for(owners, 1, threads, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t owner = begin; owner < end; ++owner) {
+        State own = state;
+        own.positions = piece(g_.positions(), owner, owners);
+        f(own, 1, [&](int64_t n, const auto& fn) { fn(int64_t{0}, n, thread); });
       }
+    });
+  };
+  if (once) {
+    for_positions([&](const State& own, int, const auto& for_each) {
+      transform_block(own, {0, runs}, scratch, for_each);
+    });
+  }
+  const bool wide = ceil_div(runs, b_.runs) >= b_.wide_after;
+  for (int64_t co = 0; co < groups_of(g_.co); co += b_.co_sums)
+    for (int64_t ci = 0; ci < groups_of(g_.ci); ci += b_.ci_sums) {
       state.ci = {ci, std::min(groups_of(g_.ci), ci + b_.ci_sums)};
       state.co = {co, std::min(groups_of(g_.co), co + b_.co_sums)};
-      const bool wide = add_runs(state, {0, runs}, !once, scratch, threads, together);
+      for_positions([&](const State& own, int sharing, const auto& for_each) {
+        add_runs(own, {0, runs}, !once, scratch, sharing, for_each);
+      });
       write_taps(state, wide, filter, pool, threads);
     }
 }
@@ -268,9 +286,10 @@ void GradientPrepared::transform_block(const State& state, Range runs, const Scr
       const int64_t slot = i / groups, group = i % groups;
       const Run run = run_at(runs.begin + slot);
       if (group < state.ci.size()) {
-        transform_run(state.input, run, slot, state.ci.begin + group, staging);
+        transform_run(state.input, run, slot, state.ci.begin + group, state.positions, staging);
       } else {
-        transform_run(state.gradient, run, slot, state.co.begin + group - state.ci.size(), staging);
+        transform_run(state.gradient, run, slot, state.co.begin + group - state.ci.size(),
+                      state.positions, staging);
       }
     }
   });
@@ -281,14 +300,17 @@ template <class ForEach>
 bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
                                 const Scratch& scratch, int threads,
                                 const ForEach& for_each) const {
-  const int64_t elements = static_cast<int64_t>(x_.sums_floats), co = state.co.size();
+  const int64_t co = state.co.size(), of_position = g_.n[2] * x_.sums_point,
+                first_sum = state.positions.begin * of_position,
+                sums = state.positions.size() * of_position;
   // Work items: one position and some groups of output channels.
-  const int64_t parts = std::clamp<int64_t>(ceil_div(int64_t{4} * threads, g_.positions()),
+  const int64_t parts = std::clamp<int64_t>(ceil_div(int64_t{4} * threads, state.positions.size()),
                                             ceil_div(co, b_.co_part), co);
   const auto widen = [&](bool first) {
     constexpr int64_t kBlock = 16384;
-    for_each(ceil_div(elements, kBlock), [&](int64_t begin, int64_t end, int) {
-      const int64_t at = begin * kBlock, count = std::min(elements, end * kBlock) - at;
+    for_each(ceil_div(sums, kBlock), [&](int64_t begin, int64_t end, int) {
+      const int64_t count = std::min(sums, end * kBlock) - begin * kBlock,
+                    at = first_sum + begin * kBlock;
       if (first) std::fill_n(state.wide + at, count, 0.0);
       kernels_->winograd_gradient.add_wide(state.wide + at, state.sums + at, count);
     });
@@ -298,10 +320,10 @@ bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
   for (int64_t i = runs.begin; i < runs.end; i += b_.runs) {
     const Range block{i, std::min(runs.end, i + b_.runs)};
     if (transform) transform_block(state, block, scratch, for_each);
-    for_each(g_.positions() * parts, [&](int64_t begin, int64_t end, int thread) {
+    for_each(state.positions.size() * parts, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t item = begin; item < end; ++item) {
         const Range part = piece(co, item % parts, parts);
-        multiply(state, block, static_cast<int>(item / parts),
+        multiply(state, block, static_cast<int>(state.positions.begin + item / parts),
                  {state.co.begin + part.begin, state.co.begin + part.end}, added > 0,
                  scratch.get<float>(points_, thread));
       }
@@ -317,7 +339,7 @@ bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
 }
 
 void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t slot, int64_t group,
-                                     float* staging) const {
+                                     const Range& positions, float* staging) const {
   const PhaseTimer timer(Phase::kTransform);
   WinogradColumnsArgs a{};
   a.points_d = g_.n[0];
@@ -329,6 +351,8 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
   a.columns = x.step[2] * (run.tiles - 1) + x.pixels[2];
   a.channels = static_cast<int>(std::min<int64_t>(kGroup, x.channels - group * kGroup));
   a.position_stride = x.position;
+  a.position_begin = static_cast<int>(positions.begin);
+  a.position_end = static_cast<int>(positions.end);
   a.lines = x.lines + (group * b_.runs + slot) * x.columns * kGroup;
   // Lattice `a` of an axis starts at pixel a + first: residue and index within its own lattice.
   int64_t offset[3], extent[3], origin[3];

@@ -225,9 +225,14 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
       blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.co), b.co_sums));
   const double gradient_passes =
       blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.ci), b.ci_sums));
-  // With a stride the points of some taps are copies.
-  const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0;
-  const double transform = tiles * kTransformCycles * (strided ? 0.75 : 1.0) *
+  // With a stride the points of some taps are copies; windows of seven pixels spill registers and
+  // reach over many rows (measured: 2.4 times as long).
+  const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0,
+             wide = g.n[0] > 6 || g.n[1] > 6 || g.n[2] > 6;
+  const double transform = tiles * kTransformCycles *
+                           (strided && wide ? 1.6
+                            : strided       ? 0.75
+                                            : 1.0) *
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
   // The way back to the taps, 16 channels at a time in float64.
@@ -258,9 +263,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
       static_cast<double>(g.n[0]) * g.n[1] / (static_cast<double>(g.step[0]) * g.step[1]);
   seconds += stream_seconds(input_bytes * overlap, input_bytes, cpu) +
              stream_seconds(gradient_bytes, gradient_bytes, cpu);
-  // Shared lines and sums pass from core to core: nothing where those share a cache, the same again
-  // or more where they do not.
-  return (b.shared ? 1.25 : 1.0) * seconds + 3 * kCallSeconds;
+  // Shared lines and sums pass from core to core, which costs nothing where those share a cache and
+  // the same again or more where they do not. Owners read all of the images instead.
+  const double shared = context.cpu->usable_threads <= kMostOwners ? 1.0 : 1.25;
+  return (b.shared ? shared : 1.0) * seconds + 3 * kCallSeconds;
 }
 
 }  // namespace conv3d::winograd

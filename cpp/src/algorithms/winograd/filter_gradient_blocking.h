@@ -40,9 +40,14 @@ GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape)
 
 // Two ways to share the work:
 // shared:   all threads transform a block of tiles into lines in the shared cache, then share its
-//           products by position. One set of sums.
+//           products by position. One set of sums. Up to kMostOwners threads have positions of
+//           their own through both steps: each reads all of the images and makes the first axis
+//           anew, but no line passes from core to core, which takes as long as all the rest where
+//           the cores have different L3s.
 // private:  few channels. Each thread takes a segment of the tiles through both steps within its
 //           own L2; every segment has sums of its own, added in order at the end.
+inline constexpr int kMostOwners = 4;
+
 struct GradientBlocking {
   bool shared;
   int64_t run;               // most tiles of a run, along the width

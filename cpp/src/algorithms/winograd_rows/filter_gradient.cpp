@@ -123,7 +123,7 @@ double estimate_gradient_seconds(const Geometry& g, const GradientBlocking& x,
       static_cast<double>(g.c.d.taps * g.c.d.dilation) / std::max(planes, 1.0);
   const double input = static_cast<double>(b.source_rows) * planes_new *
                        static_cast<double>(g.ci * x.parts) * std::ceil(all / lanes) *
-                       (3.0 * g.points + 4.0 * static_cast<double>(g.period) / g.lattices);
+                       (5.0 * g.points + 6.0 * static_cast<double>(g.period) / g.lattices);
   const double sums = static_cast<double>(x.panel_elements * b.panels) / lanes *
                       (planes * windows / kWideAfter + static_cast<double>(x.segments)) * 4;
   const double cycles = planes * windows * (products + gradient + input) + sums;
