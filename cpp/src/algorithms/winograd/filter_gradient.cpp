@@ -390,17 +390,19 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
     begin[axis] = std::clamp<int64_t>(origin[axis], 0, extent[axis]);
     size[axis] = std::clamp<int64_t>(origin[axis] + span, begin[axis], extent[axis]) - begin[axis];
   }
-  const int64_t line = staged_line(x);
+  // Channels first, whole pieces of rows are turned: pixels of one lattice lie its dilation apart.
+  const int64_t line = staged_line(x), apart = g_.channels_first ? g_.dilation[2] : 1;
+  const int64_t span = size[2] == 0 ? 0 : (size[2] - 1) * apart + 1;
   float* to = staging;
   for (int64_t d = 0; d < size[0]; ++d)
-    for (int64_t h = 0; h < size[1]; ++h, to += size[2] * line) {
+    for (int64_t h = 0; h < size[1]; ++h, to += span * line) {
       const int64_t at_d = offset[0] + (begin[0] + d) * g_.dilation[0],
                     at_h = offset[1] + (begin[1] + h) * g_.dilation[1],
                     at_w = offset[2] + begin[2] * g_.dilation[2];
       const int64_t pixel = (at_d * x.extent[1] + at_h) * x.extent[2] + at_w;
       if (g_.channels_first) {
         const TransposeArgs<float> t = {
-            sample + group * kGroup * voxels + pixel, voxels, to, line, a.channels, size[2]};
+            sample + group * kGroup * voxels + pixel, voxels, to, line, a.channels, span};
         kernels_->gemm.f32.transpose(&t);
       } else {
         stage_row(sample + pixel * x.channels + group * kGroup, x.channels * g_.dilation[2],
@@ -408,8 +410,8 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
       }
     }
   a.source = staging;
-  a.stride_w = line;
-  a.stride_h = size[2] * line;
+  a.stride_w = apart * line;
+  a.stride_h = span * line;
   a.stride_d = size[1] * a.stride_h;
   a.extent_d = size[0];
   a.extent_h = size[1];

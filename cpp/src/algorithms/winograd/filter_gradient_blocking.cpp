@@ -17,6 +17,8 @@ constexpr int64_t kLineBytes = 64;
 // Longer chains round more; shorter ones spend their time on adding tiles of sums to memory.
 constexpr int64_t kChain = 64;
 constexpr int64_t kWideAfter = 16;
+// Channels first, every lattice turns the pixels of all.
+constexpr int64_t kTurnedDilation = 4;
 constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
 // Larger ones pay where a sample has many tiles: a block's lines do not pass from core to core,
 // which costs as much as all the rest where the cores share no cache.
@@ -50,8 +52,8 @@ std::string why_not_gradient(const Problem& problem, TileShape shape) {
     transforms = transforms || kernel[a] > 1;
   }
   if (!transforms) return "a kernel of one tap has nothing to transform";
-  if (problem.layout == Layout::kChannelsFirst && problem.kw > 1 && problem.dw > 1)
-    return "needs dilation 1 along the width when channels are first";
+  if (problem.layout == Layout::kChannelsFirst && problem.kw > 1 && problem.dw > kTurnedDilation)
+    return "needs a smaller dilation along the width when channels are first";
   return {};
 }
 
@@ -100,7 +102,7 @@ GradientLayout gradient_layout(const GradientGeometry& g, const GradientBlocking
   x.sums_floats = checked_bytes({g.points(), x.sums_point}, what);
   x.staging_floats = static_cast<size_t>(int64_t{g.n[0]} * g.n[1] *
                                          std::max(x.input_columns, x.gradient_columns)) *
-                     kGroup;
+                     kGroup * (g.channels_first ? static_cast<size_t>(g.dilation[2]) : 1);
   return x;
 }
 
