@@ -90,13 +90,13 @@ static CONV3D_ALWAYS_INLINE auto with_axis(int points, int pixels, int split, co
 // floats apart. kWhole: all pixels inside and whole vectors of channels.
 template <int N, int P, int kSplit, bool kWhole>
 static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
-                            const ColumnClip& clip, int channels, ptrdiff_t stride_w, float* dst) {
+                            const ColumnClip& clip, int channels, ptrdiff_t ahead, float* dst) {
   const int vectors = (channels + kLanesF - 1) / kLanesF;
   for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
     const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
     if constexpr (kWhole) {
 #pragma GCC unroll 8
-      for (int i = 0; i < P; ++i) prefetch_line(src + i * stride_d + stride_w);
+      for (int i = 0; i < P; ++i) prefetch_line(src + i * stride_d + ahead);
     }
     for (int v = 0; v < vectors; ++v) {
       VecF d[P], o[N];
@@ -172,6 +172,8 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   const ColumnsHeightFn along_h = columns_height_fn(nh, a->pixels_h, a->split_h);
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   float* lines = a->lines;
+  // To the pixels that are asked for: columns of one row are soon done.
+  const ptrdiff_t ahead = (rows == 1 ? 8 : 1) * a->stride_w;
   for (int64_t i = 0, w = a->origin_w; i < a->columns; ++i, ++w, lines += kWinogradGroup) {
     if (empty || w < 0 || w >= a->extent_w) {
       for (int p = begin; p < end; ++p)
@@ -179,8 +181,8 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
           vstore(lines + p * a->position_stride + v, vzero());
       continue;
     }
-    along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels,
-            a->stride_w, half);
+    along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels, ahead,
+            half);
     for (int plane = begin / nh; plane * nh < end;) {
       const float* const from = half + plane * rows * kWinogradGroup;
       const int first = plane * nh;

@@ -21,6 +21,7 @@
 #include "algorithms/machine_rates.h"
 #include "algorithms/segments.h"
 #include "algorithms/winograd_rows/ring.h"
+#include "base/assert.h"
 #include "base/math.h"
 #include "base/range.h"
 #include "kernels/kernel_table.h"
@@ -34,6 +35,7 @@ constexpr int64_t kFewRows = 4, kMostRows = 16;  // of a unit's plane
 constexpr int64_t kChain = 160;     // tiles: a panel of V for one point stays in half of an L1
 constexpr int64_t kWideAfter = 16;  // planes whose sums are added in float32
 constexpr int64_t kPartBytes = 512 << 10;    // of a part's sums
+constexpr int64_t kMostWidth = 64;           // of a panel
 constexpr int64_t kSegmentBytes = 16 << 20;  // of the sums of the fewest segments together
 
 Problem as_forward(const Problem& problem) {
@@ -124,14 +126,16 @@ double estimate_gradient_seconds(const Geometry& g, const GradientBlocking& x,
   const double input = static_cast<double>(b.source_rows) * planes_new *
                        static_cast<double>(g.ci * x.parts) * std::ceil(all / lanes) *
                        (5.0 * g.points + 6.0 * static_cast<double>(g.period) / g.lattices);
-  const double sums = static_cast<double>(x.panel_elements * b.panels) / lanes *
-                      (planes * windows / kWideAfter + static_cast<double>(x.segments)) * 4;
-  const double cycles = planes * windows * (products + gradient + input) + sums;
+  // Sums are cleared, widened and added by segment, and go to memory and back; then G^T.
+  const double elements = static_cast<double>(x.panel_elements * b.panels);
+  const double sums = elements * (5.0 * static_cast<double>(x.segments) +
+                                  2.0 * planes * windows / kWideAfter + 2.0);
+  const double cycles = planes * windows * (products + gradient + input);
   const double source = static_cast<double>(g.source_voxels * g.ci) * 4,
                result = static_cast<double>(g.result_voxels * g.co) * 4;
   const double idle = std::max(1.0, static_cast<double>(context.cpu->usable_threads) /
                                         static_cast<double>(x.segments * x.parts));
-  return idle * cycles / clock +
+  return idle * (cycles / clock + sums / kClock) +
          stream_seconds(source * static_cast<double>(x.parts), source, *context.cpu) +
          stream_seconds(result, result, *context.cpu) + 3 * kCallSeconds;
 }
@@ -217,10 +221,20 @@ void RowsGradientPrepared::execute(const Buffers& buffers, const Scratch& scratc
   const int64_t tile_blocks = ceil_div(g_.tiles(), b.tiles),
                 row_blocks = ceil_div(g_.c.h.outputs, b.rows),
                 windows = buffers.batch * tile_blocks * row_blocks;
-  // Parts of the depth transform their first planes anew: only for segments of two units or so.
-  const int64_t depths =
-      std::clamp<int64_t>(ceil_div(2 * x_.segments, std::max<int64_t>(1, windows)), 1,
-                          std::max<int64_t>(1, g_.c.d.outputs));
+  // Parts of the depth transform their first planes anew: only for segments of two units or so, and
+  // for as many units in each.
+  const auto parts_of = [&](int64_t wanted) {
+    return std::clamp<int64_t>(ceil_div(wanted, std::max<int64_t>(1, windows)), 1,
+                               std::max<int64_t>(1, g_.c.d.outputs));
+  };
+  int64_t depths = parts_of(2 * x_.segments);
+  const auto unevenness = [&](int64_t parts) {
+    const int64_t count = std::max<int64_t>(1, windows * parts);
+    return static_cast<double>(ceil_div(count, x_.segments) * x_.segments) /
+           static_cast<double>(count);
+  };
+  for (int64_t more = depths; more <= parts_of(4 * x_.segments); ++more)
+    if (unevenness(more) < unevenness(depths) - 0.1) depths = more;
   const int64_t units = g_.result_voxels == 0 ? 0 : windows * depths;
   int64_t segments = 1;
   while (segments * 2 <= std::min(x_.segments, units)) segments *= 2;
@@ -380,6 +394,7 @@ void RowsGradientPrepared::widen(int64_t elements, Thread* t) const {
 void RowsGradientPrepared::write_taps(const double* sums, float* filter, ThreadPool& pool,
                                       int threads) const {
   const int64_t width = x_.b.width, rows = rows_of_product(g_), taps = g_.c.w.taps;
+  CONV3D_ASSERT(width <= kMostWidth);
   const int64_t point = g_.c.d.taps * rows * width;
   pool.parallel_for(g_.c.d.taps * rows, 4, threads, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
@@ -389,13 +404,17 @@ void RowsGradientPrepared::write_taps(const double* sums, float* filter, ThreadP
         const double* const matrix = s.taps == 1 ? nullptr : filter_matrix(g_.m, s.taps);
         for (int tap = 0; tap < s.taps; ++tap) {
           float* const of_tap = to + (s.first + tap * g_.step) * g_.ci * g_.co;
-          for (int64_t co = 0; co < g_.co; ++co) {
+          for (int64_t panel = 0; panel < x_.b.panels; ++panel) {
             const double* const from =
-                sums + co / width * x_.panel_elements + s.point * point + i * width + co % width;
-            double sum = 0;
-            for (int p = 0; p < s.points; ++p)
-              sum += (matrix == nullptr ? 1.0 : matrix[p * s.taps + tap]) * from[p * point];
-            of_tap[co] = static_cast<float>(sum);
+                sums + panel * x_.panel_elements + s.point * point + i * width;
+            double sum[kMostWidth] = {};
+            for (int p = 0; p < s.points; ++p) {
+              const double weight = matrix == nullptr ? 1.0 : matrix[p * s.taps + tap];
+              for (int64_t c = 0; c < width; ++c) sum[c] += weight * from[p * point + c];
+            }
+            const int64_t channels = std::min(width, g_.co - panel * width);
+            for (int64_t c = 0; c < channels; ++c)
+              of_tap[panel * width + c] = static_cast<float>(sum[c]);
           }
         }
       }
