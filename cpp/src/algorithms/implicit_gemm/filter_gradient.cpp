@@ -436,7 +436,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   });
   if (segments == 1) return;
   const int64_t block = 4096;
-  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 18) / (block * segments), threads,
+  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 16) / (block * segments), threads,
                     [&](int64_t begin, int64_t end, int) {
                       const int64_t first = begin * block,
                                     count = std::min(elements, end * block) - first;

@@ -228,7 +228,7 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
     });
     constexpr int64_t kBlock = 4096;
     if (segments > 1) {
-      pool.parallel_for(ceil_div(elements, kBlock), 1 + (1 << 17) / (kBlock * segments), threads,
+      pool.parallel_for(ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
                         [&](int64_t begin, int64_t end, int) {
                           const int64_t first = begin * kBlock,
                                         count = std::min(elements, end * kBlock) - first;
