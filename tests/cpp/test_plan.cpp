@@ -652,6 +652,35 @@ TEST_CASE("a filter gradient has work for all of the machine's threads") {
   }
 }
 
+TEST_CASE("a filter gradient has the same bits on one core and on eight") {
+  CpuInfo one = cpu_info(), eight = cpu_info();
+  one.usable_threads = 1;
+  eight.usable_threads = 8;
+  for (const char* text : {"mb1_ic3id8ih28iw28_oc24_kd3kh7kw7_sd1sh2sw2_same",
+                           "mb2_ic20id9ih16iw16_oc24_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic40id8ih14iw14_oc33_kd1kh1kw1_sd1sh1sw1_same",
+                           "mb1_g12ic12id8ih14iw14_oc12_kd3kh3kw3_sd1sh1sw1_same"}) {
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      ProblemSpec spec = testing::parse_problem(text);
+      spec.direction = Direction::kBackwardFilter;
+      spec.layout = layout;
+      const Problem p = make_problem(spec);
+      Tensors<float> t(p);
+      for (float& x : t.input) x *= 0.37f;  // sums that round
+      const AlgorithmList list = algorithm_list();
+      for (int a = 0; a < list.size; ++a) {
+        const Algorithm& algorithm = *list.items[a];
+        const PlanContext few{&kernel_table(), &one, 1}, more{&kernel_table(), &eight, 1};
+        if (!algorithm.why_not(p, few).empty()) continue;
+        const std::string name = p.to_string() + " by " + algorithm.name();
+        INFO(name);
+        CHECK(algorithm.cost(p, few) == algorithm.cost(p, more));
+        CHECK(compute<float>(algorithm, p, few, t, 1) == compute<float>(algorithm, p, more, t, 3));
+      }
+    }
+  }
+}
+
 TEST_CASE("tensors are converted between layouts and dtypes") {
   const int64_t batch = 2, voxels = 37, channels = 70;
   std::vector<float> from(static_cast<size_t>(batch * voxels * channels));

@@ -221,7 +221,7 @@ TEST_CASE("winograd gradient: the same bits for any threads, layout and alignmen
       const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context),
                                       other = algorithm.prepare(first, context);
       const std::vector<float> want = run_prepared(*prepared, p, tensors, 1);
-      for (int threads : {2, 3, 7}) CHECK(run_prepared(*prepared, p, tensors, threads) == want);
+      for (int threads : {2, 3, 4, 7}) CHECK(run_prepared(*prepared, p, tensors, threads) == want);
       CHECK(run_prepared(*other, first, turned, 2) == want);
       Block input((tensors.input.size() + 1) * sizeof(float)),
           gradient((tensors.grad_output.size() + 3) * sizeof(float)),
@@ -424,6 +424,9 @@ TEST_CASE("winograd_rows gradient: says what it does not compute") {
   CHECK(says(reason("mb1_ic8id8ih8iw8_oc8_kd3kh3kw1_sd1sh1sw1_same", same), "one tap"));
   CHECK(says(reason("mb1_g2ic8id8ih8iw8_oc8_kd3kh3kw3_sd1sh1sw1_same", same), "ungrouped"));
   CHECK(says(reason("mb1_ic4096id8ih8iw64_oc8_kd3kh3kw3_sd1sh1sw1_same", same), "channels"));
+  // Sizes that memory cannot hold are refused, not computed with.
+  CHECK(says(reason("mb1_ic144115188075855872id1ih1iw4_oc1_kd1kh1kw3_sd1sh1sw1_same", same),
+             "channels"));
   CHECK(says(reason(plain, [](ProblemSpec& s) { s.direction = Direction::kForward; }),
              "backward_filter"));
   CHECK(says(reason(plain, [](ProblemSpec& s) { s.accuracy = Accuracy::kStrict; }), "strict"));

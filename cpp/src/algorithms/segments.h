@@ -1,7 +1,7 @@
 // Filter gradients that add up a volume in segments, each with sums of its own: how many segments,
 // and what they may take. They are the work items, so there must be enough of them for the
 // machine's threads; each costs a pass over the sums. Neither depends on how many threads a call
-// is given, because the order of the sums follows from them.
+// is given, because the order of the sums follows from them, and up to eight cores not on those.
 #pragma once
 
 #include <algorithm>
@@ -23,6 +23,13 @@ inline int64_t most_segments(const CpuInfo& cpu) {
 // `bytes` for the fewest, in proportion.
 inline int64_t segment_bytes(int64_t bytes, const CpuInfo& cpu) {
   return bytes * (most_segments(cpu) / kFewestSegments);
+}
+
+// Segment 0 += all others, pairwise: add(s, t) adds the sums of segment t to those of s.
+template <class Add>
+void add_segments(int64_t segments, const Add& add) {
+  for (int64_t step = 1; step < segments; step *= 2)
+    for (int64_t s = 0; s + step < segments; s += 2 * step) add(s, s + step);
 }
 
 }  // namespace conv3d

@@ -45,17 +45,17 @@ inline void pause_briefly() {
 // against a scheduler's time slice and a container's quota.
 constexpr std::chrono::microseconds kSpinTime{200};
 
-// Until done(), for kSpinTime at most.
+using Clock = std::chrono::steady_clock;
+// Until done(), or until `end`.
 template <class Done>
-void spin_until(const Done& done) {
+void spin_until(Clock::time_point end, const Done& done) {
   constexpr int kPauses = 64;  // between looks at the clock
-  const auto end = std::chrono::steady_clock::now() + kSpinTime;
   do {
     for (int i = 0; i < kPauses; ++i) {
       if (done()) return;
       pause_briefly();
     }
-  } while (std::chrono::steady_clock::now() < end);
+  } while (Clock::now() < end);
 }
 
 // One parallel_for in flight; lives on its caller's stack.
@@ -118,6 +118,7 @@ void unlink(State* state, Job* job) {
 void worker_main(State* state) {
   t_inside = true;
   unsigned seen = 0;
+  Clock::time_point awake{};  // until when it looks for work
   std::unique_lock<std::mutex> lock(state->mutex);
   while (true) {
     Job* job = state->jobs;
@@ -130,6 +131,7 @@ void worker_main(State* state) {
         FloatEnvironment environment(job->mode);
         job->work(thread);
       }
+      awake = Clock::now() + kSpinTime;
       lock.lock();
       // The last touch of *job: its owner may return as soon as it sees zero under the mutex.
       if (job->joined < job->threads) unlink(state, job);  // out of chunks: nobody else need look
@@ -139,9 +141,11 @@ void worker_main(State* state) {
     }
     seen = state->epoch.load(std::memory_order_relaxed);
     lock.unlock();
-    spin_until([&] { return state->epoch.load(std::memory_order_relaxed) != seen; });
+    spin_until(awake, [&] { return state->epoch.load(std::memory_order_relaxed) != seen; });
     lock.lock();
     if (state->jobs != nullptr) continue;
+    // A job that others have finished already does not send a worker to sleep.
+    if (state->epoch.load(std::memory_order_relaxed) != seen && Clock::now() < awake) continue;
     ++state->sleeping;
     state->work_available.wait(lock, [state] { return state->jobs != nullptr; });
     --state->sleeping;
@@ -262,7 +266,8 @@ class OwnPool final : public ThreadPool {
       unlink(state, &job);
       job.joined = job.threads;
     }
-    spin_until([&] { return job.working.load(std::memory_order_relaxed) == 0; });
+    spin_until(Clock::now() + kSpinTime,
+               [&] { return job.working.load(std::memory_order_relaxed) == 0; });
     {
       std::unique_lock<std::mutex> lock(state->mutex);
       state->job_done.wait(lock,

@@ -8,8 +8,8 @@
 //
 // A tap meets a range of each row's results, so nothing is padded. Chunks are summed in a cascade,
 // every kRadix sums of one level are one term of the next, and segments pairwise, so the error
-// grows with the logarithm of the volume. All of this follows from the problem, so the bits do not
-// depend on the number of threads.
+// grows with the logarithm of the volume. All of this follows from the problem and the machine, so
+// the bits do not depend on the number of threads.
 #include <algorithm>
 #include <type_traits>
 
@@ -227,8 +227,15 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
         std::copy(from, from + channels, to);
     }
   });
-  for (int64_t step = 1; step < segments; step *= 2)
-    for (int64_t s = 0; s + step < segments; s += 2 * step) add_(slot(s), slot(s + step), elements);
+  constexpr int64_t kBlock = 4096;
+  pool.parallel_for(ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
+                    [&](int64_t begin, int64_t end, int) {
+                      const int64_t first = begin * kBlock,
+                                    count = std::min(elements, end * kBlock) - first;
+                      add_segments(segments, [&](int64_t s, int64_t t) {
+                        add_(slot(s) + first, slot(t) + first, count);
+                      });
+                    });
 }
 
 }  // namespace

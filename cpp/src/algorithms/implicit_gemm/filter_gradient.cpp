@@ -231,7 +231,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                                    kLevels / static_cast<int64_t>(sizeof(T)));
   // Wide filters: each portion packs all of grad_output again, while a sum is touched once a chunk
   // and may lie in the shared cache, as long as there are portions for all threads.
-  const int64_t cores = context.cpu->usable_threads;
+  const int64_t cores = most_segments(*context.cpu) / 4;
   const int64_t far = static_cast<int64_t>(l3_bytes(*context.cpu)) / (4 * cores) / kLevels /
                       static_cast<int64_t>(sizeof(T));
   const int64_t room = std::max(near, std::min(far, p.filter_elements() / (4 * cores)));
@@ -443,9 +443,9 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
                       const auto slot = [&](int64_t s) {
                         return (s == 0 ? result : others + (s - 1) * elements) + first;
                       };
-                      for (int64_t step = 1; step < segments; step *= 2)
-                        for (int64_t s = 0; s + step < segments; s += 2 * step)
-                          kernels_.add(slot(s), slot(s + step), count);
+                      add_segments(segments, [&](int64_t s, int64_t t) {
+                        kernels_.add(slot(s), slot(t), count);
+                      });
                     });
 }
 

@@ -14,7 +14,7 @@
 //
 // Order of sums: in a chunk each lane is a chain of multiply-adds over runs and pixels, then lanes
 // are added in pairs. Chunks are added in float64, in order, in segments; those
-// are added pairwise. All of this follows from the problem and the caches' sizes.
+// are added pairwise. All of this follows from the problem and the machine.
 #include "algorithms/planar/filter_gradient.h"
 
 #include <algorithm>
@@ -63,7 +63,7 @@ Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element
   const int64_t channels = std::max<int64_t>(1, (p.ic + p.oc) / p.groups);
   // Long, but enough of them for the machine's threads.
   const int64_t longest =
-      std::clamp<int64_t>(p.output_voxels() / context.cpu->usable_threads, kFewPixels, kMostPixels);
+      std::clamp<int64_t>(p.output_voxels() / most_segments(*context.cpu), kFewPixels, kMostPixels);
   const int64_t pixels =
       std::clamp<int64_t>(static_cast<int64_t>(l2_bytes(*context.cpu)) / 2 / (channels * element),
                           kLeastPixels, longest);
@@ -194,12 +194,11 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
                         const int64_t group = index / (taps() * icg_);
                         T* const to = filter + index % (taps() * icg_) * p.oc + group * ocg_;
                         double* const sums = all_sums + index * ocg_;
-                        for (int64_t step = 1; step < segments; step *= 2)
-                          for (int64_t s = 0; s + step < segments; s += 2 * step) {
-                            double* const sum = sums + s * elements;
-                            const double* const term = sums + (s + step) * elements;
-                            for (int64_t c = 0; c < ocg_; ++c) sum[c] += term[c];
-                          }
+                        add_segments(segments, [&](int64_t s, int64_t t) {
+                          double* const sum = sums + s * elements;
+                          const double* const term = sums + t * elements;
+                          for (int64_t c = 0; c < ocg_; ++c) sum[c] += term[c];
+                        });
                         for (int64_t c = 0; c < ocg_; ++c) to[c] = static_cast<T>(sums[c]);
                       }
                     });

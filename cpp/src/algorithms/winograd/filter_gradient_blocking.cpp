@@ -113,7 +113,8 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
   const int64_t ci = groups_of(g.ci), co = groups_of(g.co);
   GradientBlocking b{};
   b.shared = shared;
-  // A run's window of one group of channels fits a quarter of the L2, where channels first put it.
+  // A run's window of one group of channels fits a quarter of the L2, where channels first put it
+  // (and all lattices of a dilation).
   const int64_t lines = l2 / 4 / kLineBytes, rows = g.positions();
   int64_t run = std::clamp<int64_t>((lines / rows - g.n[2] + g.step[2]) / g.step[2], 1, 64);
   run = std::min(run, tiles);
@@ -158,17 +159,17 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
   const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
-  // Segments are of two blocks at least: too few of those leave threads idle.
+  // Segments are of two blocks at least: too few of those leave many threads idle.
+  const bool many = most_segments(*context.cpu) > kFewestSegments;
   const auto enough = [&](int64_t tiles) {
-    return g.tiles_per_sample() >= 2 * tiles * context.cpu->usable_threads;
+    return !many || g.tiles_per_sample() >= 2 * tiles * most_segments(*context.cpu);
   };
   if (sums <= kPrivateSumBytes) {
     // What lies between the steps shares the L2 with images, points and sums; fewer tiles make
     // short chains. (1 MiB: half is 10 % faster than all; 512 KiB: all.)
     const int64_t room = std::max<int64_t>(l2 / 2, std::min<int64_t>(l2, 512 << 10));
     const int64_t tiles = std::clamp<int64_t>(room / tile_bytes, 8, 64);
-    if (context.cpu->usable_threads <= 4 || enough(tiles))
-      return make_gradient_blocking(g, false, tiles, context);
+    if (enough(tiles)) return make_gradient_blocking(g, false, tiles, context);
   }
   if (sums <= kLargePrivateSumBytes && g.tiles_per_sample() >= kManyTiles) {
     const int64_t tiles = std::clamp<int64_t>(2 * l2 / tile_bytes, 16, 64);
@@ -265,9 +266,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
       static_cast<double>(g.n[0]) * g.n[1] / (static_cast<double>(g.step[0]) * g.step[1]);
   seconds += stream_seconds(input_bytes * overlap, input_bytes, cpu) +
              stream_seconds(gradient_bytes, gradient_bytes, cpu);
+  // By the machine, because a choice must not follow from a call's threads.
   // Shared lines and sums pass from core to core, which costs nothing where those share a cache and
   // the same again or more where they do not. Owners read all of the images instead.
-  const double shared = context.cpu->usable_threads <= kMostOwners ? 1.0 : 1.25;
+  const double shared = most_segments(*context.cpu) > kFewestSegments ? 1.25 : 1.0;
   return (b.shared ? shared : 1.0) * seconds + 3 * kCallSeconds;
 }
 

@@ -2,7 +2,7 @@
 // of them pass together, and where their sums lie.
 //
 // Everything that decides the order of a sum (runs, blocks, chains, segments) follows from the
-// problem and the caches' sizes, never from the layout or the number of threads.
+// problem and the machine (caches' sizes, cores), never from the layout or a call's threads.
 #pragma once
 
 #include <cstddef>
@@ -75,7 +75,7 @@ struct GradientLayout {
   size_t point_floats;  // of a part, both operands
   ptrdiff_t sums_point;
   size_t sums_floats;
-  size_t staging_floats;  // of a run of one group, channels first
+  size_t staging_floats;  // of a run of one group; channels first, of all lattices
 };
 GradientLayout gradient_layout(const GradientGeometry& geometry, const GradientBlocking& blocking);
 

@@ -32,7 +32,7 @@ namespace {
 
 constexpr int64_t kTiles = 32;                   // of a unit's row
 constexpr int64_t kFewRows = 4, kMostRows = 16;  // of a unit's plane
-constexpr int64_t kChain = 160;     // tiles: a panel of V for one point stays in half of an L1
+constexpr int64_t kChain = 160;     // tiles: a panel of V for one point takes 10 or 20 KB of an L1
 constexpr int64_t kWideAfter = 16;  // planes whose sums are added in float32
 constexpr int64_t kPartBytes = 512 << 10;    // of a part's sums
 constexpr int64_t kMostWidth = 64;           // of a panel
@@ -54,6 +54,10 @@ struct GradientBlocking {
 
 int64_t rows_of_product(const Geometry& g) { return g.c.h.taps * g.ci; }
 
+bool fits(const Blocking& b, const PlanContext& context) {
+  return b.ring_floats <= l2_bytes(*context.cpu) / sizeof(float);
+}
+
 GradientBlocking choose_gradient_blocking(const Geometry& g, const PlanContext& context) {
   GradientBlocking x{};
   const int64_t all = std::max<int64_t>(1, g.tiles());
@@ -72,17 +76,19 @@ GradientBlocking choose_gradient_blocking(const Geometry& g, const PlanContext& 
   rows = ceil_div(outputs, ceil_div(outputs, rows));
   // Enough windows for all threads.
   const int64_t planes = std::max<int64_t>(1, g.c.d.outputs) * ceil_div(all, tiles);
-  while (rows > kFewRows && ceil_div(outputs, rows) * planes < 2 * context.cpu->usable_threads)
+  while (rows > kFewRows && ceil_div(outputs, rows) * planes < 2 * most_segments(*context.cpu))
     --rows;
   x.b = make();
   x.v_point = v_point(x.b);
-  x.panel_elements = checked_product({g.points, g.c.d.taps, rows_of_product(g), x.b.width},
-                                     "the Winograd workspace");
+  x.parts = x.segments = 1;
+  if (!fits(x.b, context)) return x;  // nor need anything below fit 64 bits
+  x.panel_elements = g.points * g.c.d.taps * rows_of_product(g) * x.b.width;
   const int64_t panel_bytes = x.panel_elements * int64_t{sizeof(float)};
   x.parts = ceil_div(x.b.panels, std::max<int64_t>(1, kPartBytes / panel_bytes));
-  const int64_t sums = 2 * panel_bytes * x.b.panels;
+  const double sums = 2.0 * static_cast<double>(panel_bytes) * static_cast<double>(x.b.panels);
   x.segments = most_segments(*context.cpu);
-  while (x.segments > 1 && sums * x.segments > segment_bytes(kSegmentBytes, *context.cpu))
+  while (x.segments > 1 && sums * static_cast<double>(x.segments) >
+                               static_cast<double>(segment_bytes(kSegmentBytes, *context.cpu)))
     x.segments /= 2;
   return x;
 }
@@ -127,14 +133,14 @@ double estimate_gradient_seconds(const Geometry& g, const GradientBlocking& x,
                        static_cast<double>(g.ci * x.parts) * std::ceil(all / lanes) *
                        (5.0 * g.points + 6.0 * static_cast<double>(g.period) / g.lattices);
   // Sums are cleared, widened and added by segment, and go to memory and back; then G^T.
-  const double elements = static_cast<double>(x.panel_elements * b.panels);
+  const double elements = static_cast<double>(x.panel_elements) * static_cast<double>(b.panels);
   const double sums = elements * (5.0 * static_cast<double>(x.segments) +
                                   2.0 * planes * windows / kWideAfter + 2.0);
   const double cycles = planes * windows * (products + gradient + input);
   const double source = static_cast<double>(g.source_voxels * g.ci) * 4,
                result = static_cast<double>(g.result_voxels * g.co) * 4;
-  const double idle = std::max(1.0, static_cast<double>(context.cpu->usable_threads) /
-                                        static_cast<double>(x.segments * x.parts));
+  // Few items leave threads idle, of which there are some.
+  const double idle = std::max(1.0, 4.0 / static_cast<double>(x.segments * x.parts));
   return idle * (cycles / clock + sums / kClock) +
          stream_seconds(source * static_cast<double>(x.parts), source, *context.cpu) +
          stream_seconds(result, result, *context.cpu) + 3 * kCallSeconds;
@@ -171,12 +177,8 @@ class RowsGradientPrepared final : public FilterlessPrepared {
 
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
-    std::string text = "winograd_rows_gradient";
-    for (const RowsSegment& s : g_.segments)
-      text += (&s == g_.segments.data() ? " F(" : " + F(") + std::to_string(g_.m) + ", " +
-              std::to_string(s.taps) + ")";
-    return text + ", blocks of " + std::to_string(x_.b.rows) + " rows of " +
-           std::to_string(x_.b.tiles * g_.lattices) + " tiles";
+    return "winograd_rows_gradient" + g_.tile_names() + ", blocks of " + std::to_string(x_.b.rows) +
+           " rows of " + std::to_string(x_.b.tiles * g_.lattices) + " tiles";
   }
   double error_bound() const override { return gradient_error_bound(g_, x_); }
   int useful_threads() const override { return threads_that_pay(seconds_); }
@@ -277,15 +279,14 @@ void RowsGradientPrepared::execute(const Buffers& buffers, const Scratch& scratc
   });
   constexpr int64_t kBlock = 4096;
   if (segments > 1) {
-    pool.parallel_for(ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
-                      [&](int64_t begin, int64_t end, int) {
-                        const int64_t first = begin * kBlock,
-                                      count = std::min(elements, end * kBlock) - first;
-                        for (int64_t step = 1; step < segments; step *= 2)
-                          for (int64_t s = 0; s + step < segments; s += 2 * step)
-                            kernels_->gemm.f64.add(wide + s * elements + first,
-                                                   wide + (s + step) * elements + first, count);
-                      });
+    pool.parallel_for(
+        ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
+        [&](int64_t begin, int64_t end, int) {
+          const int64_t first = begin * kBlock, count = std::min(elements, end * kBlock) - first;
+          add_segments(segments, [&](int64_t s, int64_t t) {
+            kernels_->gemm.f64.add(wide + s * elements + first, wide + t * elements + first, count);
+          });
+        });
   }
   write_taps(wide, static_cast<float*>(buffers.result), pool, threads);
 }
@@ -435,8 +436,7 @@ class RowsGradientAlgorithm final : public Algorithm {
     if (!reason.empty()) return reason;
     const Geometry g = make_geometry(as_forward(problem), m_);
     const GradientBlocking x = choose_gradient_blocking(g, context);
-    if (x.b.ring_floats * sizeof(float) > l2_bytes(*context.cpu))
-      return "has more channels than a core's cache holds rows of";
+    if (!fits(x.b, context)) return "has more channels than a core's cache holds rows of";
     return {};
   }
   double cost(const Problem& problem, const PlanContext& context) const override {

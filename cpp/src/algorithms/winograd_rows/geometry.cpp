@@ -17,6 +17,9 @@ constexpr int64_t kChain = 256;
 // Most pixels of a tile's period: what the scratch of the transform and 32-bit arithmetic allow.
 constexpr int64_t kMaxPeriod = 256;
 
+// Chunks of a sum are listed one by one.
+constexpr int64_t kMaxChannels = int64_t{1} << 20;
+
 template <int M, int R>
 struct FilterMatrix {
   double g[M + R - 1][R];
@@ -95,6 +98,14 @@ const double* filter_matrix(int m, int r) {
 
 int64_t Geometry::tiles() const { return ceil_div(c.w.outputs, int64_t{m} * lattices); }
 
+std::string Geometry::tile_names() const {
+  std::string text;
+  for (const RowsSegment& s : segments)
+    text += (&s == segments.data() ? " F(" : " + F(") + std::to_string(m) + ", " +
+            std::to_string(s.taps) + ")";
+  return text;
+}
+
 std::string why_not_geometry(const Problem& problem, int m) {
   if (problem.direction == Direction::kBackwardFilter)
     return "computes forward and backward_input only";
@@ -103,6 +114,7 @@ std::string why_not_geometry(const Problem& problem, int m) {
   const implicit_gemm::CorrelationProblem whole = implicit_gemm::make_correlations(problem);
   if (whole.parts.size() != 1 || !whole.complete)
     return "computes gradients of the input with stride 1 only";
+  if (whole.source_channels > kMaxChannels) return "has more channels than a sum is cut for";
   const implicit_gemm::AxisTaps& w = whole.parts[0].w;
   if (w.taps < 2) return "a kernel of one tap along the width has nothing to transform";
   const int64_t common = std::gcd(w.stride, w.dilation), step = w.stride / common,

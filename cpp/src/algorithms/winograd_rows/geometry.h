@@ -1,4 +1,4 @@
-// What Winograd along the width computes, in one form for both directions: how the taps of a row
+// What Winograd along the width computes, in one form for all directions: how the taps of a row
 // fall into segments F(m, r), how a row of results falls into tiles, and in which chunks the sum
 // over depth taps, height taps and source channels is added up.
 #pragma once
@@ -35,7 +35,8 @@ struct Geometry {
   std::vector<Chunk> chunks;
   int64_t chain;  // terms of the longest chunk
   int64_t k() const { return c.d.taps * c.h.taps * ci; }
-  int64_t tiles() const;  // of each lattice of a row
+  int64_t tiles() const;           // of each lattice of a row
+  std::string tile_names() const;  // " F(4, 4) + F(4, 3)"
 };
 
 // Empty if tiles of m outputs can compute the problem, else the reason.

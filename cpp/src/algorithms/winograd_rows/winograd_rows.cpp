@@ -71,15 +71,11 @@ class RowsPrepared final : public Prepared {
   }
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
-    std::string text = "winograd_rows";
-    for (const RowsSegment& s : g_.segments)
-      text += (&s == g_.segments.data() ? " F(" : " + F(") + std::to_string(g_.m) + ", " +
-              std::to_string(s.taps) + ")";
     char sizes[96];
     std::snprintf(sizes, sizeof sizes, ", blocks of %lld rows of %lld tiles, lanes along the %s",
                   static_cast<long long>(b_.rows), static_cast<long long>(b_.tiles * g_.lattices),
                   b_.lanes_along_tiles ? "tiles" : "channels");
-    return text + sizes;
+    return "winograd_rows" + g_.tile_names() + sizes;
   }
   double error_bound() const override { return winograd_rows::error_bound(g_); }
   int useful_threads() const override { return threads_that_pay(seconds_); }
