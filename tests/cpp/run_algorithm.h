@@ -3,12 +3,15 @@
 #pragma once
 
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "algorithms/algorithm.h"
+#include "guarded.h"
 #include "problem/problem.h"
 #include "runtime/thread_pool.h"
 
@@ -92,6 +95,31 @@ std::vector<T> run_algorithm(const Algorithm& algorithm, const Problem& p,
   if (!packed.intact() || !scratch.intact() || !result.intact())
     throw std::runtime_error("written beyond a buffer");
   return std::vector<T>(result.as<T>(), result.as<T>() + result_elements(p));
+}
+
+// A filter gradient between pages that nobody may touch. Throws std::runtime_error if what lies
+// between a buffer and its page was written.
+inline std::vector<float> run_gradient_guarded(const Prepared& prepared, const Problem& p,
+                                               const Tensors<float>& tensors, int threads,
+                                               Wall wall) {
+  const Guarded input(tensors.input.size() * sizeof(float), sizeof(float), wall);
+  const Guarded gradient(tensors.grad_output.size() * sizeof(float), sizeof(float), wall);
+  const Guarded result(static_cast<size_t>(p.filter_elements()) * sizeof(float), sizeof(float),
+                       wall);
+  const Guarded scratch(prepared.ledger().total_bytes(threads), kScratchAlignment, wall);
+  std::memcpy(input.data(), tensors.input.data(), input.bytes());
+  std::memcpy(gradient.data(), tensors.grad_output.data(), gradient.bytes());
+  Buffers buffers;
+  buffers.input = input.data();
+  buffers.grad_output = gradient.data();
+  buffers.result = result.data();
+  buffers.batch = p.mb;
+  prepared.execute(buffers, Scratch(prepared.ledger(), scratch.data()), default_thread_pool(),
+                   threads);
+  if (!result.intact() || !scratch.intact()) throw std::runtime_error("wrote beyond a buffer");
+  std::vector<float> out(static_cast<size_t>(p.filter_elements()));
+  std::memcpy(out.data(), result.data(), result.bytes());
+  return out;
 }
 
 }  // namespace conv3d::testing

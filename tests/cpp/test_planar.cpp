@@ -319,21 +319,7 @@ TEST_CASE("filter gradients from rows in place are exact and end where the tenso
         const auto prepared = planar_filter_gradient_algorithm().prepare(p, context);
         INFO(text, " ", table->name, " ", prepared->detail());
         for (Wall wall : {Wall::kAfter, Wall::kBefore}) {
-          const Guarded input(tensors.input.size() * sizeof(float), sizeof(float), wall);
-          const Guarded grad(tensors.grad_output.size() * sizeof(float), sizeof(float), wall);
-          const Guarded result(expected.size() * sizeof(float), sizeof(float), wall);
-          const Guarded scratch(prepared->ledger().total_bytes(3), kScratchAlignment, wall);
-          std::memcpy(input.data(), tensors.input.data(), input.bytes());
-          std::memcpy(grad.data(), tensors.grad_output.data(), grad.bytes());
-          Buffers buffers;
-          buffers.input = input.data();
-          buffers.grad_output = grad.data();
-          buffers.result = result.data();
-          buffers.batch = p.mb;
-          prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()),
-                            default_thread_pool(), 3);
-          CHECK(std::memcmp(result.data(), expected.data(), result.bytes()) == 0);
-          CHECK((result.intact() && scratch.intact()));
+          CHECK(testing::run_gradient_guarded(*prepared, p, tensors, 3, wall) == expected);
         }
       }
     }

@@ -243,7 +243,8 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
                          scratch.get<double>(wide_));
   // One block keeps the lines of all channels; more than one is transformed again for other sums.
   const bool once = runs <= b_.runs;
-  const int64_t owners = g_.positions() >= 2 * threads && threads <= kMostOwners ? threads : 1;
+  const int64_t owners =
+      g_.positions() >= 2 * threads && threads <= kMostOwners ? std::max(1, threads) : 1;
   // f(state, for_each): all threads share the positions, or each has its own.
   const auto for_positions = [&](const auto& f) {
     if (owners == 1) {

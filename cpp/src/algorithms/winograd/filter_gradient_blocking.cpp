@@ -159,21 +159,24 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
   const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
-  // Segments are of two blocks at least: too few of those leave many threads idle.
+  // Segments are of two blocks at least: for many threads, of which three quarters must have one.
   const bool many = most_segments(*context.cpu) > kFewestSegments;
-  const auto enough = [&](int64_t tiles) {
-    return !many || g.tiles_per_sample() >= 2 * tiles * most_segments(*context.cpu);
+  const auto enough = [&](const GradientBlocking& b) {
+    const int64_t runs = g.lattices[0] * g.lattices[1] * g.lattices[2] * g.tiles[0] * g.tiles[1] *
+                         ceil_div(g.tiles[2], b.run);
+    return !many || 4 * (runs / (2 * b.runs)) >= 3 * most_segments(*context.cpu);
   };
   if (sums <= kPrivateSumBytes) {
     // What lies between the steps shares the L2 with images, points and sums; fewer tiles make
     // short chains. (1 MiB: half is 10 % faster than all; 512 KiB: all.)
     const int64_t room = std::max<int64_t>(l2 / 2, std::min<int64_t>(l2, 512 << 10));
-    const int64_t tiles = std::clamp<int64_t>(room / tile_bytes, 8, 64);
-    if (enough(tiles)) return make_gradient_blocking(g, false, tiles, context);
-  }
-  if (sums <= kLargePrivateSumBytes && g.tiles_per_sample() >= kManyTiles) {
-    const int64_t tiles = std::clamp<int64_t>(2 * l2 / tile_bytes, 16, 64);
-    if (enough(tiles)) return make_gradient_blocking(g, false, tiles, context);
+    const GradientBlocking b =
+        make_gradient_blocking(g, false, std::clamp<int64_t>(room / tile_bytes, 8, 64), context);
+    if (enough(b)) return b;
+  } else if (sums <= kLargePrivateSumBytes && g.tiles_per_sample() >= kManyTiles) {
+    const GradientBlocking b =
+        make_gradient_blocking(g, false, std::clamp<int64_t>(2 * l2 / tile_bytes, 16, 64), context);
+    if (enough(b)) return b;
   }
   // 64 to 96 tiles were best for 32 to 256 channels; more rounds more.
   int64_t tiles = std::clamp<int64_t>(l3 / 2 / tile_bytes, 16, 64);
