@@ -81,6 +81,9 @@ class Algorithm {
       const = 0;  // "winograd_f4x4x4"; what CONV3D_ALGORITHM and explain() use
   virtual const char* family()
       const = 0;  // "reference", "gemm", "planar", "winograd": what callers may also force
+  // Every result is a plain sum of products. Others round more, are held to the promised bound and
+  // left out by accuracy "strict".
+  virtual bool direct() const { return true; }
   // Empty string if this algorithm can run the problem, else the reason, for explain()
   // and for errors.
   virtual std::string why_not(const Problem& problem, const PlanContext& context) const = 0;

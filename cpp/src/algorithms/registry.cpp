@@ -7,6 +7,8 @@
 #include "algorithms/implicit_gemm/implicit_gemm.h"
 #include "algorithms/planar/planar.h"
 #include "algorithms/reference/reference.h"
+#include "algorithms/strassen/filter_gradient.h"
+#include "algorithms/strassen/strassen.h"
 #include "algorithms/winograd/filter_gradient.h"
 #include "algorithms/winograd/winograd.h"
 #include "algorithms/winograd_rows/filter_gradient.h"
@@ -23,6 +25,8 @@ AlgorithmList algorithm_list() {
     list.push_back(&gemm_filter_gradient_algorithm());
     list.push_back(&planar_algorithm());
     list.push_back(&planar_filter_gradient_algorithm());
+    list.push_back(&strassen_algorithm());
+    list.push_back(&strassen_gradient_algorithm());
     const AlgorithmList winograd = winograd_algorithms();
     list.insert(list.end(), winograd.items, winograd.items + winograd.size);
     const AlgorithmList gradients = winograd_gradient_algorithms();

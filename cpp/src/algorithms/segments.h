@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "runtime/cpu_info.h"
+#include "runtime/thread_pool.h"
 
 namespace conv3d {
 
@@ -30,6 +31,23 @@ template <class Add>
 void add_segments(int64_t segments, const Add& add) {
   for (int64_t step = 1; step < segments; step *= 2)
     for (int64_t s = 0; s + step < segments; s += 2 * step) add(s, s + step);
+}
+
+// The same for arrays of `elements` numbers, slot(s) of each segment, block by block on all threads;
+// add(sum, term, n) adds n of them.
+template <class T, class Slot>
+void sum_segments(int64_t elements, int64_t segments, ThreadPool& pool, int threads,
+                  const Slot& slot, void (*add)(T* sum, const T* term, int64_t n)) {
+  if (segments == 1) return;
+  constexpr int64_t kBlock = 4096, kGrain = 1 << 16;  // numbers read
+  pool.parallel_for((elements - 1) / kBlock + 1, 1 + kGrain / (kBlock * segments), threads,
+                    [&](int64_t begin, int64_t end, int) {
+                      const int64_t first = begin * kBlock,
+                                    count = std::min(elements, end * kBlock) - first;
+                      add_segments(segments, [&](int64_t s, int64_t t) {
+                        add(slot(s) + first, slot(t) + first, count);
+                      });
+                    });
 }
 
 }  // namespace conv3d

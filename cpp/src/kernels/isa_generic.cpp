@@ -14,6 +14,7 @@
 #include "kernels/elementwise.inl"
 #include "kernels/gemm_fill.inl"
 #include "kernels/planar.inl"
+#include "kernels/strassen.inl"
 #include "kernels/winograd_transform.inl"
 
 #include "kernels/winograd_gradient.inl"
@@ -31,6 +32,7 @@ const KernelTable kKernelTable = {"generic",
                                   kPoolingTable,
                                   kDepthwiseTable,
                                   kPlanarTable,
+                                  kStrassenTable,
                                   kElementwiseTable,
                                   fma_loop};
 

@@ -9,6 +9,7 @@
 #include "kernels/gemm_table.h"
 #include "kernels/planar_table.h"
 #include "kernels/pooling_table.h"
+#include "kernels/strassen_table.h"
 #include "kernels/winograd_gradient_table.h"
 #include "kernels/winograd_rows_table.h"
 #include "kernels/winograd_table.h"
@@ -25,6 +26,7 @@ struct KernelTable {
   PoolingTable pooling;
   DepthwiseTable depthwise;
   PlanarTable planar;
+  StrassenTable strassen;
   ElementwiseTable elementwise;
   // `rounds` rounds of independent float FMAs; returns the operations done. `sink`
   // takes one vector.

@@ -163,8 +163,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
     std::unique_ptr<Prepared> prepared =
         option.algorithm->prepare(option.inner, single(option.kernels));
     // Direct summation is what accuracy "strict" is, so nothing better could take its place.
-    const std::string family = option.algorithm->family();
-    const bool bounded = option.inner.dtype == DType::kFloat32 && family.starts_with("winograd");
+    const bool bounded = option.inner.dtype == DType::kFloat32 && !option.algorithm->direct();
     if (bounded && prepared->error_bound() > kDefaultErrorBound) {
       char text[96];
       std::snprintf(text, sizeof text, "its error bound %.2g is above the promised %.2g",

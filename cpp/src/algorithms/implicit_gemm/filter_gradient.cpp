@@ -434,19 +434,8 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
                     segment == 0 ? result : others + (segment - 1) * elements);
     }
   });
-  if (segments == 1) return;
-  const int64_t block = 4096;
-  pool.parallel_for(ceil_div(elements, block), 1 + (1 << 16) / (block * segments), threads,
-                    [&](int64_t begin, int64_t end, int) {
-                      const int64_t first = begin * block,
-                                    count = std::min(elements, end * block) - first;
-                      const auto slot = [&](int64_t s) {
-                        return (s == 0 ? result : others + (s - 1) * elements) + first;
-                      };
-                      add_segments(segments, [&](int64_t s, int64_t t) {
-                        kernels_.add(slot(s), slot(t), count);
-                      });
-                    });
+  const auto slot = [&](int64_t s) { return s == 0 ? result : others + (s - 1) * elements; };
+  sum_segments(elements, segments, pool, threads, slot, kernels_.add);
 }
 
 // The chunk's grad_output, channels of the portion: [panel][pixel][width].

@@ -469,6 +469,7 @@ class WinogradAlgorithm final : public Algorithm {
   WinogradAlgorithm(const char* name, TileShape shape) : name_(name), shape_(shape) {}
   const char* name() const override { return name_; }
   const char* family() const override { return "winograd"; }
+  bool direct() const override { return false; }
   std::string why_not(const Problem& problem, const PlanContext& context) const override {
     if (problem.accuracy == Accuracy::kStrict)
       return "accuracy is 'strict': Winograd rounds more than the direct sum";

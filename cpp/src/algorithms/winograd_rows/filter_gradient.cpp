@@ -428,6 +428,7 @@ class RowsGradientAlgorithm final : public Algorithm {
   RowsGradientAlgorithm(const char* name, int m) : name_(name), m_(m) {}
   const char* name() const override { return name_; }
   const char* family() const override { return "winograd_rows"; }
+  bool direct() const override { return false; }
   std::string why_not(const Problem& problem, const PlanContext& context) const override {
     if (problem.direction != Direction::kBackwardFilter) return "computes backward_filter only";
     if (problem.accuracy == Accuracy::kStrict)

@@ -359,6 +359,7 @@ class RowsAlgorithm final : public Algorithm {
   RowsAlgorithm(const char* name, int m) : name_(name), m_(m) {}
   const char* name() const override { return name_; }
   const char* family() const override { return "winograd_rows"; }
+  bool direct() const override { return false; }
   std::string why_not(const Problem& problem, const PlanContext&) const override {
     if (problem.accuracy == Accuracy::kStrict)
       return "accuracy is 'strict': Winograd rounds more than the direct sum";

@@ -1,0 +1,61 @@
+#include "algorithms/strassen/operands.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/math.h"
+#include "base/range.h"
+
+namespace conv3d::strassen {
+
+std::string why_not_halves(const Problem& p) {
+  constexpr int64_t kFewest = 32;  // channels that are worth halving
+  if (p.accuracy == Accuracy::kStrict)
+    return "accuracy is 'strict': Strassen's scheme rounds more than the direct sum";
+  if (p.dtype != DType::kFloat32) return "computes in float32";
+  if (p.kd != 1 || p.kh != 1 || p.kw != 1) return "the filter must be 1x1x1";
+  if (p.sd != 1 || p.sh != 1 || p.sw != 1) return "strides must be 1";
+  if (p.id != p.od || p.ih != p.oh || p.iw != p.ow || p.pd + p.ph + p.pw != 0)
+    return "knows no padding";
+  if (p.groups != 1) return "knows no groups";
+  if (p.ic % 2 != 0 || p.oc % 2 != 0 || p.ic < kFewest || p.oc < kFewest)
+    return "halves the channels: both must be even, and at least 32";
+  return "";
+}
+
+int cut_into_tiles(int64_t rows, const StrassenTable& kernels, int* tiles) {
+  const int64_t pairs = ceil_div(rows, 2), count = ceil_div(pairs, kernels.tile_rows / 2);
+  for (int64_t i = 0; i < count; ++i)
+    tiles[i] = static_cast<int>(2 * piece(pairs, i, count).size());
+  return static_cast<int>(count);
+}
+
+std::vector<int> tiles_of(int64_t rows, const StrassenTable& kernels) {
+  std::vector<int> tiles(static_cast<size_t>(ceil_div(rows, 2)));
+  tiles.resize(static_cast<size_t>(cut_into_tiles(rows, kernels, tiles.data())));
+  return tiles;
+}
+
+void sum_turned(const StrassenTable& kernels, const GemmKernels<float>& gemm, StrassenSumsArgs args,
+                ptrdiff_t step) {
+  constexpr int64_t kRows = 32, kMostWidth = 64;
+  const int64_t width = args.to_columns, rows = args.to_rows;
+  CONV3D_ASSERT(width <= kMostWidth);
+  alignas(64) float turned[kStrassenQuarters][kRows * kMostWidth];
+  const StrassenSumsArgs all = args;
+  args.from_row = width;
+  for (int64_t first = 0; first < rows; first += kRows) {
+    args.to_rows = std::min(kRows, rows - first);
+    for (int i = 0; i < kStrassenQuarters; ++i) {
+      args.rows[i] = std::clamp<int64_t>(all.rows[i] - first, 0, args.to_rows);
+      const TransposeArgs<float> move = {all.from[i] + first, step,           turned[i],
+                                         width,               all.columns[i], args.rows[i]};
+      gemm.transpose(&move);
+      args.from[i] = turned[i];
+    }
+    kernels.sums(&args);
+    args.to += args.to_rows * args.to_row;
+  }
+}
+
+}  // namespace conv3d::strassen

@@ -1,0 +1,32 @@
+// What forward, backward_input and backward_filter of a 1x1x1 filter share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/gemm_table.h"
+#include "kernels/strassen_table.h"
+#include "problem/problem.h"
+
+namespace conv3d::strassen {
+
+// Empty if `problem` multiplies each pixel of its input with one filter, whose channels halve, and
+// may round a little more than the direct sum.
+std::string why_not_halves(const Problem& problem);
+
+// `rows` in tiles of at most the kernels' rows, each even and as even with each other as that
+// allows; `tiles` has room for (rows + 1) / 2. Returns their number.
+int cut_into_tiles(int64_t rows, const StrassenTable& kernels, int* tiles);
+std::vector<int> tiles_of(int64_t rows, const StrassenTable& kernels);
+
+// k of the left operand in lines, rounded up.
+inline int64_t whole_lines(int64_t k) {
+  return (k + kStrassenLine - 1) / kStrassenLine * kStrassenLine;
+}
+
+// kernels.sums of panels whose rows lie along memory: quarter i holds from[i][column * step + row].
+void sum_turned(const StrassenTable& kernels, const GemmKernels<float>& gemm, StrassenSumsArgs args,
+                ptrdiff_t step);
+
+}  // namespace conv3d::strassen

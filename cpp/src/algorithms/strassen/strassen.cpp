@@ -1,0 +1,364 @@
+// Y = X W for the pixels X [pixel][source channel] of a sample and the filter W [source channel]
+// [result channel]; backward_input has W transposed. README.md tells the scheme.
+//
+//   work item   a block of up to 64 pixels x a range of result channels, of one sample
+//   halves      of the pixels of a block, of the source's channels, of the result's
+//   W           packed once: [chunk of source channels][panel or tile of result channels][product]
+//               [source channel][channel of the panel or tile]
+//   X           its sums in scratch: channels last in tiles of pixels, in lines; channels first in
+//               panels of pixels
+//   Y           in place; chunks after the first add to it
+//
+// Order of sums: chunks of source channels; each product of a chunk one chain of multiply-adds; the
+// products as in kernels/strassen_table.h. Both layouts have the same, and so the same bits.
+// Blocks and chunks depend on the sample's size and the filter only.
+#include "algorithms/strassen/strassen.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "algorithms/machine_rates.h"
+#include "algorithms/strassen/operands.h"
+#include "base/math.h"
+#include "base/range.h"
+#include "kernels/kernel_table.h"
+#include "runtime/phases.h"
+
+namespace conv3d::strassen {
+namespace {
+
+double cost(const Problem& problem, const PlanContext& context);
+
+constexpr int64_t kBlockPixels = 64, kPixelUnit = 32;
+// Source channels of a product: its panel of 256 x 32 and the sums of 64 x 256 pixels stay in 1 MB
+// of L2 (measured: blocks of 128 pixels and chunks of 128 are 1 to 5 % slower).
+constexpr int64_t kMostChunk = 256;
+constexpr int64_t kMostPixelTiles = kBlockPixels / 2;
+constexpr int64_t kSplitChannels = 64;  // an item of fewer sums up as long as it multiplies
+
+class StrassenPrepared final : public Prepared {
+ public:
+  StrassenPrepared(const Problem& problem, const PlanContext& context);
+
+  size_t packed_filter_bytes() const override {
+    return checked_bytes({kStrassenProducts, source_half_, padded_half_, sizeof(float)},
+                         "the packed filter");
+  }
+  std::string packed_filter_format() const override {
+    return std::string("strassen_") + (first_ ? "tiles" : "panels") +
+           (backward_ ? "_transposed" : "");
+  }
+  void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override;
+  const ScratchLedger& ledger() const override { return ledger_; }
+  void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+               int threads) const override;
+  std::string detail() const override {
+    return "strassen, blocks of " + std::to_string(std::min(voxels_, kBlockPixels)) + " pixels, " +
+           std::to_string(chunks_) + " channel chunks";
+  }
+  double error_bound() const override;
+  int useful_threads() const override { return useful_threads_; }
+
+ private:
+  struct Item {
+    int64_t sample;
+    Range pixels, units;  // units of result channels: tiles (channels first) or panels
+  };
+  Range chunk_at(int64_t index) const { return piece(source_half_, index, chunks_); }
+  Range block_at(int64_t index) const {
+    const Range units = piece(ceil_div(voxels_, kPixelUnit), index, blocks_);
+    return {units.begin * kPixelUnit, std::min(voxels_, units.end * kPixelUnit)};
+  }
+  int64_t units() const { return static_cast<int64_t>(unit_first_.size()) - 1; }
+  // The first source channel of an item's first pixel.
+  const float* source_of(const Buffers& buffers, const Item& item) const {
+    return static_cast<const float*>(backward_ ? buffers.grad_output : buffers.input) +
+           item.sample * voxels_ * source_ + item.pixels.begin * (first_ ? 1 : source_);
+  }
+  void sum_pixels(const Item& item, const Buffers& buffers, Range k, const StrassenArgs& product,
+                  float* sums) const;
+  // `next` is what the thread does then, or null.
+  void run_item(const Item& item, const Item* next, const Buffers& buffers, float* sums) const;
+
+  Problem problem_;
+  const StrassenTable& kernels_;
+  const GemmKernels<float>& gemm_;
+  bool first_, backward_;  // channels first; backward_input
+  int64_t voxels_, source_, result_;
+  int64_t source_half_, result_half_, padded_half_;  // padded: to whole units
+  int64_t chunks_, blocks_, l3_bytes_;
+  std::vector<int> channel_tiles_;   // channels first
+  std::vector<int64_t> unit_first_;  // [units + 1]: first channel
+  int useful_threads_;
+  ScratchLedger ledger_;
+  int sums_entry_;
+};
+
+StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& context)
+    : problem_(problem),
+      kernels_(context.kernels->strassen),
+      gemm_(context.kernels->gemm.f32),
+      first_(problem.layout == Layout::kChannelsFirst),
+      backward_(problem.direction == Direction::kBackwardInput),
+      voxels_(problem.input_voxels()),
+      source_(backward_ ? problem.oc : problem.ic),
+      result_(backward_ ? problem.ic : problem.oc),
+      source_half_(source_ / 2),
+      result_half_(result_ / 2),
+      chunks_(ceil_div(source_half_, kMostChunk)),
+      blocks_(ceil_div(ceil_div(voxels_, kPixelUnit), kBlockPixels / kPixelUnit)),
+      l3_bytes_(static_cast<int64_t>(l3_bytes(*context.cpu))),
+      useful_threads_(threads_that_pay(strassen::cost(problem, context))) {
+  unit_first_ = {0};
+  if (first_) {
+    channel_tiles_ = tiles_of(result_half_, kernels_);
+    for (const int rows : channel_tiles_) unit_first_.push_back(unit_first_.back() + rows);
+  } else {
+    const int64_t panel = kernels_.panel_vectors * kernels_.lanes,
+                  columns = ceil_div(result_half_, kernels_.lanes) * kernels_.lanes;
+    while (unit_first_.back() < columns)
+      unit_first_.push_back(std::min(columns, unit_first_.back() + panel));
+  }
+  padded_half_ = unit_first_.back();
+  sums_entry_ = ledger_.book("strassen.sums",
+                             checked_bytes({kStrassenProducts, kBlockPixels / 2,
+                                            whole_lines(ceil_div(source_half_, chunks_)),
+                                            sizeof(float)},
+                                           "sums"),
+                             true);
+}
+
+// Rows are source channels, columns result channels.
+void StrassenPrepared::pack_filter(const void* filter, void* packed, ThreadPool& pool,
+                                   int threads) const {
+  const float* const w = static_cast<const float*>(filter);
+  const int64_t k_step = backward_ ? 1 : problem_.oc, n_step = backward_ ? problem_.oc : 1;
+  pool.parallel_for(units() * chunks_, 1, threads, [&](int64_t begin, int64_t end, int) {
+    for (int64_t index = begin; index < end; ++index) {
+      const auto unit = static_cast<size_t>(index % units());
+      const Range k = chunk_at(index / units());
+      const int64_t n = unit_first_[unit], width = unit_first_[unit + 1] - n,
+                    columns = std::min(width, result_half_ - n);
+      StrassenSumsArgs s{};
+          s.right = 1;
+      for (int i = 0; i < kStrassenQuarters; ++i) {
+        s.from[i] = w + (k.begin + i / 2 * source_half_) * k_step +
+                    (n + i % 2 * result_half_) * n_step;
+        s.rows[i] = k.size();
+        s.columns[i] = columns;
+      }
+      s.from_row = k_step;
+      s.to = static_cast<float*>(packed) +
+             kStrassenProducts * (k.begin * padded_half_ + n * k.size());
+      s.to_product = k.size() * width;
+      s.to_row = width;
+      s.to_line = kStrassenLine;
+      s.to_rows = k.size();
+      s.to_columns = width;
+      if (backward_) {
+        sum_turned(kernels_, gemm_, s, problem_.oc);
+      } else {
+        kernels_.sums(&s);
+      }
+    }
+  });
+}
+
+// The pixels of a block as the operand of `product`.
+void StrassenPrepared::sum_pixels(const Item& item, const Buffers& buffers, Range k,
+                                  const StrassenArgs& product, float* sums) const {
+  const PhaseTimer timer(Phase::kTransform);
+  const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
+  const int64_t pixel = first_ ? 1 : source_, channel = first_ ? voxels_ : 1;
+  const float* const from = source_of(buffers, item) + k.begin * channel;
+  StrassenSumsArgs s{};
+  for (int i = 0; i < kStrassenQuarters; ++i)
+    s.from[i] = from + i / 2 * pixels[0] * pixel + i % 2 * source_half_ * channel;
+  s.to = sums;
+  if (first_) {
+    // Panels of pixels, a row for each source channel.
+    const int64_t columns = product.vectors * kernels_.lanes,
+                  panel = kernels_.panel_vectors * kernels_.lanes;
+    s.from_row = voxels_;
+    s.to_rows = k.size();
+    s.to_line = kStrassenLine;
+    std::fill(s.rows, s.rows + kStrassenQuarters, k.size());
+    for (int64_t at = 0; at < columns; at += panel) {
+      s.to_row = s.to_columns = std::min(panel, columns - at);
+      s.to_product = s.to_row * k.size();
+      for (int i = 0; i < kStrassenQuarters; ++i)
+        s.columns[i] = std::min(s.to_row, pixels[i / 2] - at);
+      kernels_.sums(&s);
+      for (const float*& p : s.from) p += s.to_row;
+      s.to += kStrassenProducts * s.to_product;
+    }
+    return;
+  }
+  // Tiles of pixels, a row each.
+  s.from_row = source_;
+  s.to_row = kStrassenLine;
+  s.to_columns = whole_lines(k.size());
+  std::fill(s.columns, s.columns + kStrassenQuarters, k.size());
+  int64_t at = 0;
+  for (int tile = 0; tile < product.tiles; ++tile) {
+    s.to_rows = product.tile_rows[tile];
+    s.to_line = s.to_rows * kStrassenLine;
+    s.to_product = s.to_rows * s.to_columns;
+    for (int i = 0; i < kStrassenQuarters; ++i)
+      s.rows[i] = std::min(s.to_rows, pixels[i / 2] - at);
+    kernels_.sums(&s);
+    for (const float*& p : s.from) p += s.to_rows * source_;
+    s.to += kStrassenProducts * s.to_product;
+    at += s.to_rows;
+  }
+}
+
+void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffers& buffers,
+                                float* sums) const {
+  const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
+  float* const result = static_cast<float*>(buffers.result) + item.sample * voxels_ * result_;
+  const int64_t pixel = first_ ? 1 : result_, channel = first_ ? voxels_ : 1;
+  const int64_t n = unit_first_[static_cast<size_t>(item.units.begin)],
+                n_end = unit_first_[static_cast<size_t>(item.units.end)];
+  StrassenArgs args{};
+  args.activation = static_cast<int>(problem_.activation);
+  args.alpha = static_cast<float>(problem_.leaky_relu_alpha);
+  args.c_row = first_ ? voxels_ : result_;
+  int64_t* const of_pixels = first_ ? args.columns : args.rows;
+  int64_t* const of_channels = first_ ? args.rows : args.columns;
+  for (int64_t g = 0; g < 2; ++g) {  // half of the pixels, and of the channels
+    of_pixels[g] = pixels[g];
+    of_channels[g] = std::min(n_end, result_half_) - n;
+    if (problem_.with_bias)
+      args.bias[g] = static_cast<const float*>(buffers.bias) + g * result_half_ + n;
+    for (int64_t h = 0; h < 2; ++h)
+      args.c[first_ ? h * 2 + g : g * 2 + h] = result +
+                                               (item.pixels.begin + g * pixels[0]) * pixel +
+                                               (n + h * result_half_) * channel;
+  }
+  int pixel_tiles[kMostPixelTiles];
+  if (first_) {
+    args.transposed = args.row_outer = 1;
+    args.tile_rows = channel_tiles_.data() + item.units.begin;
+    args.tiles = static_cast<int>(item.units.size());
+    args.vectors = ceil_div(pixels[0], kernels_.lanes);
+  } else {
+    args.tiles = cut_into_tiles(pixels[0], kernels_, pixel_tiles);
+    args.tile_rows = pixel_tiles;
+    args.a_lines = 1;
+    args.vectors = (n_end - n) / kernels_.lanes;
+  }
+  const bool past_caches =
+      buffers.batch * voxels_ * result_ * static_cast<int64_t>(sizeof(float)) > l3_bytes_ / 3;
+  args.stream = past_caches && chunks_ == 1;
+  for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
+    const Range k = chunk_at(chunk);
+    sum_pixels(item, buffers, k, args, sums);
+    const PhaseTimer timer(Phase::kMultiply);
+    const float* const w = static_cast<const float*>(buffers.packed_filter) +
+                           kStrassenProducts * (k.begin * padded_half_ + n * k.size());
+    args.k = k.size();
+    args.a = first_ ? w : sums;
+    args.b = first_ ? sums : w;
+    args.last = chunk == chunks_ - 1;
+    args.load_c = chunk > 0;
+    const Item* const then = args.last ? next : &item;
+    args.ahead[0] = args.ahead[1] = {};
+    if (then != nullptr) {
+      const Range then_k = chunk_at(args.last ? 0 : chunk + 1);
+      const int64_t rows = first_ ? then_k.size() : then->pixels.size(),
+                    columns = first_ ? then->pixels.size() : then_k.size();
+      for (int64_t h = 0; h < 2; ++h)
+        args.ahead[h] = {source_of(buffers, *then) +
+                             (then_k.begin + h * source_half_) * (first_ ? voxels_ : 1),
+                         first_ ? voxels_ : source_, rows,
+                         columns * static_cast<int64_t>(sizeof(float))};
+    }
+    kernels_.multiply(&args);
+  }
+}
+
+void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
+                               int threads) const {
+  const int64_t whole = buffers.batch * blocks_;
+  const int64_t wanted = threads > 1 ? 4 * int64_t{threads} : 1;
+  const int64_t splits =
+      std::clamp<int64_t>(std::min(ceil_div(wanted, whole), result_ / kSplitChannels), 1, units());
+  pool.parallel_for(whole * splits, 1, threads, [&](int64_t begin, int64_t end, int id) {
+    const auto item_at = [&](int64_t index) {
+      const int64_t block = index / splits;
+      return Item{block / blocks_, block_at(block % blocks_),
+                  piece(units(), index % splits, splits)};
+    };
+    for (int64_t index = begin; index < end; ++index) {
+      const Item next = item_at(std::min(index + 1, end - 1));
+      run_item(item_at(index), index + 1 < end ? &next : nullptr, buffers,
+               scratch.get<float>(sums_entry_, id));
+    }
+  });
+}
+
+// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, in practice by its square
+// root; the sums of quarters by some times as much (README.md).
+double StrassenPrepared::error_bound() const {
+  const double length = static_cast<double>(ceil_div(source_half_, chunks_));
+  return 0x1p-24 * (3 * std::min(length, 8 + 2 * std::max(1.0, length / 16)) +
+                    static_cast<double>(chunks_));
+}
+
+double cost(const Problem& p, const PlanContext& context) {
+  const bool backward = p.direction == Direction::kBackwardInput;
+  const double source = static_cast<double>(backward ? p.oc : p.ic),
+               result = static_cast<double>(backward ? p.ic : p.oc),
+               pixels = static_cast<double>(p.input_voxels());
+  // Tiles of 32 registers hide the loads better than those of 16.
+  const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.94 : 0.9;
+  // Lanes and tiles that are not full; what a tile costs beside its products.
+  const int64_t lanes = context.kernels->strassen.lanes;
+  const double half = p.layout == Layout::kChannelsFirst ? kBlockPixels / 2 : result / 2,
+               fill = half / (std::ceil(half / static_cast<double>(lanes)) * static_cast<double>(lanes));
+  const double chain = std::min<double>(source / 2, kMostChunk);
+  const double arithmetic = p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) *
+                            (chain + 2) / chain;
+  // Cycles for each number of the source, summed up, and of the result.
+  const double sums = pixels *
+                      ((p.layout == Layout::kChannelsFirst ? 1.3 : 1.0) * source + 0.75 * result) /
+                      kClock;
+  const double filter = sizeof(float) * source * result;
+  const double packing =
+      backward ? packing_seconds(filter, filter * 1.75, *context.cpu) : 0.0;
+  return kCallSeconds + packing +
+         overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu));
+}
+
+class Strassen final : public Algorithm {
+ public:
+  const char* name() const override { return "strassen"; }
+  const char* family() const override { return "strassen"; }
+  bool direct() const override { return false; }
+  std::string why_not(const Problem& problem, const PlanContext&) const override {
+    if (problem.direction == Direction::kBackwardFilter)
+      return "computes forward and backward_input";
+    return why_not_halves(problem);
+  }
+  double cost(const Problem& problem, const PlanContext& context) const override {
+    return strassen::cost(problem, context);
+  }
+  std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                    const PlanContext& context) const override {
+    return std::make_unique<StrassenPrepared>(problem, context);
+  }
+};
+
+}  // namespace
+}  // namespace conv3d::strassen
+
+namespace conv3d {
+
+const Algorithm& strassen_algorithm() {
+  static const strassen::Strassen algorithm;
+  return algorithm;
+}
+
+}  // namespace conv3d
