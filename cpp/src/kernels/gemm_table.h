@@ -47,6 +47,7 @@ struct GemmTapArgs {
   T* c0;
   ptrdiff_t c_row;
   GemmFinish<T> finish;
+  int ahead;  // strided form, one group and tap: the next tile's rows of A are asked for
 };
 
 // B packed as [g][t][column][k padded with zeros to whole vectors]; lanes run along k. Few columns,

@@ -175,13 +175,26 @@ static void gemm_taps(const GemmTapArgs<T>* p) {
 
 // --- rows a constant apart -----------------------------------------------------------------------
 
-template <class T, int MR, int NV>
+// kAhead: one group, one tap; the rows after these come from memory, too many short ones for the
+// hardware to foresee.
+template <class T, int MR, int NV, bool kAhead = false>
 static void strided_tile(const GemmTapArgs<T>* p, int64_t row) {
   constexpr int kNr = NV * VecOf<T>::kLanes;
   Vec<T> acc[MR][NV];
   clear<T, MR, NV>(acc);
   const ptrdiff_t step = p->a_row, offset = p->a_offset + row * step;
-  for (int g = 0; g < p->groups; ++g) {
+  if constexpr (kAhead) {
+    constexpr int64_t kOfLine = 64 / sizeof(T);
+    const T *a = p->a[0] + offset, *b = p->b + p->b_group[0];
+    for (const T* const end = a + p->k; a != end;) {
+#pragma GCC unroll 16
+      for (int m = 0; m < MR; ++m) prefetch_line(a + (m + MR) * step);
+      const T* const line_end = end - a < kOfLine ? end : a + kOfLine;
+      for (; a != line_end; ++a, b += kNr)
+        rank_one<T, MR, NV>(acc, [&](int m) { return a[m * step]; }, b);
+    }
+  }
+  for (int g = kAhead ? p->groups : 0; g < p->groups; ++g) {
     const T* a_of_tap = p->a[g] + offset;
     const T* b_of_tap = p->b + p->b_group[g];
     for (int t = 0; t < p->taps; ++t, a_of_tap += p->a_tap, b_of_tap += p->b_tap) {
@@ -215,7 +228,9 @@ static void strided_panel(const GemmTapArgs<T>* p) {
   int64_t row = 0, tiles = (p->rows + kRows - 1) / kRows;
   for (; tiles > 0; --tiles) {
     const int rows = static_cast<int>((p->rows - row + tiles - 1) / tiles);
-    if (rows == kRows) {
+    if (rows == kRows && p->ahead) {
+      strided_tile<T, kRows, NV, true>(p, row);
+    } else if (rows == kRows) {
       strided_tile<T, kRows, NV>(p, row);
     } else {
       StridedTiles<T, NV, kRows>::of(rows)(p, row);

@@ -182,6 +182,7 @@ class CorrelationPrepared final : public Prepared {
   std::vector<Part> parts_;
   std::vector<Panel> panels_;  // of one group's result channels
   bool channels_first_;
+  bool far_source_;                      // beyond the L2
   bool deep_ = false;                    // any part has several taps along the depth
   bool dot_;                             // lanes along k instead of along channels
   int64_t source_group_, result_group_;  // channels of a group
@@ -221,6 +222,9 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
       kernels_(kernels_of<T>(*context.kernels)),
       correlation_(make_correlations(problem)) {
   channels_first_ = problem.layout == Layout::kChannelsFirst;
+  far_source_ = correlation_.source_voxels * correlation_.source_channels *
+                    static_cast<int64_t>(sizeof(T)) >
+                static_cast<int64_t>(context.cpu->l2_bytes);
   source_group_ = correlation_.source_channels / correlation_.groups;
   result_group_ = correlation_.result_channels / correlation_.groups;
   const int64_t l1 = static_cast<int64_t>(context.cpu->l1d_bytes) / static_cast<int64_t>(sizeof(T));
@@ -966,6 +970,7 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
     args.a = thread->group_rows;
     args.a_row = c.w.stride * correlation_.source_channels;
     args.c_row = c.w.step * correlation_.result_channels;
+    const bool ahead = far_source_ && part.groups * c.w.taps == 1 && panel_index == item.panel;
     for (int64_t index = 0; index < thread->row_count; ++index) {
       const Row& row = thread->rows[index];
       int groups = 0;
@@ -981,6 +986,7 @@ void CorrelationPrepared<T>::run_rows(const Item& item, const Buffers& buffers, 
         thread->b_groups[groups++] = g * b_step;
       }
       args.groups = groups;
+      args.ahead = ahead && groups == 1 ? 1 : 0;
       args.c0 = row.result + run.taps.begin * args.c_row;
       kernels_.taps_strided(&args);
     }
