@@ -313,9 +313,8 @@ TEST_CASE(
       if (&algorithm == &reference_algorithm() || !algorithm.why_not(sample, context).empty())
         continue;
       ++served;
-      const double bound = std::string(algorithm.family()).starts_with("winograd")
-                               ? algorithm.prepare(sample, context)->error_bound()
-                               : 0;
+      const double bound =
+          algorithm.direct() ? 0 : algorithm.prepare(sample, context)->error_bound();
       const int threads = static_cast<int>(r.pick(2, 3));
       Tensor one(r, p.dtype, result_elements(p)), many(r, p.dtype, result_elements(p));
       INFO(text, " ", std::string(algorithm.name()), " problem ", i, " threads ", threads);
@@ -364,8 +363,7 @@ TEST_CASE("plans of random problems in every dtype equal the reference, between 
     }
     plan.execute(b, pool, static_cast<int>(r.pick(1, 3)));
     CHECK(got.memory.intact());
-    CHECK(wrong(p, got, wanted,
-                plan.facts().family.starts_with("winograd") ? plan.facts().error_bound : 0) == 0);
+    CHECK(wrong(p, got, wanted, plan.facts().direct ? 0 : plan.facts().error_bound) == 0);
   }
 }
 

@@ -57,6 +57,7 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
   facts_.detail = prepared_->detail();
   facts_.why = std::move(selection.why);
   facts_.isa = facts_.family == "reference" ? "generic" : selection.kernels->name;
+  facts_.direct = selection.algorithm->direct();
   facts_.error_bound = prepared_->error_bound();
   if (problem_.dtype == DType::kFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-11);
   if (problem_.dtype == DType::kBFloat16) facts_.error_bound = std::max(facts_.error_bound, 0x1p-8);

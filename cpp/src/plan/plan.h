@@ -42,6 +42,7 @@ struct PlanBuffers {
 // For explain().
 struct PlanFacts {
   std::string algorithm, family, detail, why, isa;
+  bool direct = true;  // every result is a plain sum of products
   double error_bound;
   std::vector<Candidate> candidates;
 };

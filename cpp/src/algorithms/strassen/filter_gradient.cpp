@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "algorithms/machine_rates.h"
-#include "algorithms/strassen/operands.h"
 #include "algorithms/segments.h"
+#include "algorithms/strassen/operands.h"
 #include "base/math.h"
 #include "base/range.h"
 #include "kernels/kernel_table.h"
@@ -31,9 +31,9 @@ namespace {
 
 double cost(const Problem& problem, const PlanContext& context);
 
-constexpr int64_t kChain = 128;      // most pixels of a product
-constexpr int64_t kPixelUnit = 32;   // chunks are cut at multiples
-constexpr int kGroupTiles = 4;       // of rows, for which a panel of columns comes from L2 once
+constexpr int64_t kChain = 128;     // most pixels of a product
+constexpr int64_t kPixelUnit = 32;  // chunks are cut at multiples
+constexpr int kGroupTiles = 4;      // of rows, for which a panel of columns comes from L2 once
 constexpr int64_t kLevels = 2, kOneLevel = 8;
 constexpr int64_t kSegmentBytes = 4 << 20;  // of the sums of the fewest segments together
 
@@ -83,7 +83,7 @@ class StrassenFilterGradient final : public FilterlessPrepared {
   void add_chunk(const Chunk& chunk, const Chunk* next, Range tiles, const Buffers& buffers,
                  bool first, const Sums& sums, const Thread& thread) const;
   StrassenRegion region(const float* matrix, const Chunk& chunk, int64_t all, Range channels,
-                         Range share, int64_t shares) const;
+                        Range share, int64_t shares) const;
   void write_piece(Range tiles, const float* sums, float* filter) const;
   int64_t piece_rows(Range tiles) const {  // of a half
     return std::min(row_half_, tile_first_[static_cast<size_t>(tiles.end)]) -
@@ -110,8 +110,7 @@ class StrassenFilterGradient final : public FilterlessPrepared {
   int left_entry_, right_entry_, levels_entry_, segments_entry_;
 };
 
-StrassenFilterGradient::StrassenFilterGradient(const Problem& problem,
-                                                 const PlanContext& context)
+StrassenFilterGradient::StrassenFilterGradient(const Problem& problem, const PlanContext& context)
     : problem_(problem),
       kernels_(context.kernels->strassen),
       gemm_(context.kernels->gemm.f32),
@@ -130,20 +129,19 @@ StrassenFilterGradient::StrassenFilterGradient(const Problem& problem,
   for (const int rows : tiles_) tile_first_.push_back(tile_first_.back() + rows);
   const auto size = static_cast<int64_t>(sizeof(float));
   const int64_t filter_bytes = checked_product({rows_, columns_, size}, "the filter gradient");
-  most_segments_ =
-      std::clamp<int64_t>(segment_bytes(kSegmentBytes, *context.cpu) / filter_bytes, 1,
-                          most_segments(*context.cpu));
+  most_segments_ = std::clamp<int64_t>(segment_bytes(kSegmentBytes, *context.cpu) / filter_bytes, 1,
+                                       most_segments(*context.cpu));
   const int64_t room = 2 * static_cast<int64_t>(l2_bytes(*context.cpu)) / kLevels;
   const auto tiles = static_cast<int64_t>(tiles_.size());
   pieces_ = std::clamp<int64_t>(ceil_div(filter_bytes, room), 1, tiles);
   const int64_t most_rows = ceil_div(tiles, pieces_) * kernels_.tile_rows;
   levels_entry_ = ledger_.book(
-      "strassen.levels", checked_bytes({kLevels, 2, most_rows, columns_, size}, "sums"),
-      true);
+      "strassen.levels", checked_bytes({kLevels, 2, most_rows, columns_, size}, "sums"), true);
   const int64_t chain = whole_lines(ceil_div(ceil_div(voxels_, chunks_), 2) + kPixelUnit);
   left_entry_ = ledger_.book(
       "strassen.rows",
-      checked_bytes({kStrassenProducts, kGroupTiles * kernels_.tile_rows, chain, size}, "rows"), true);
+      checked_bytes({kStrassenProducts, kGroupTiles * kernels_.tile_rows, chain, size}, "rows"),
+      true);
   right_entry_ = ledger_.book(
       "strassen.columns",
       checked_bytes({kStrassenProducts, vectors_ * kernels_.lanes, chain, size}, "columns"), true);
@@ -161,7 +159,7 @@ StrassenFilterGradient::Chunk StrassenFilterGradient::chunk_at(int64_t index) co
 
 // Rows of the chunk in the order in which tiles are multiplied; see StrassenArgs::a.
 void StrassenFilterGradient::sum_left(const Chunk& chunk, const Group& group, const float* matrix,
-                                       float* to) const {
+                                      float* to) const {
   const PhaseTimer timer(Phase::kTransform);
   const int64_t pixel = first_ ? 1 : rows_, channel = first_ ? voxels_ : 1;
   const float* const sample = matrix + chunk.sample * voxels_ * rows_ + chunk.begin * pixel;
@@ -197,8 +195,8 @@ void StrassenFilterGradient::sum_left(const Chunk& chunk, const Group& group, co
 void StrassenFilterGradient::sum_right(const Chunk& chunk, const float* matrix, float* to) const {
   const PhaseTimer timer(Phase::kTransform);
   const int64_t pixel = first_ ? 1 : columns_, channel = first_ ? voxels_ : 1;
-  const int64_t panel = kernels_.panel_vectors * kernels_.lanes,
-                padded = vectors_ * kernels_.lanes, k = chunk.pixels[0];
+  const int64_t panel = kernels_.panel_vectors * kernels_.lanes, padded = vectors_ * kernels_.lanes,
+                k = chunk.pixels[0];
   const float* const sample = matrix + chunk.sample * voxels_ * columns_ + chunk.begin * pixel;
   StrassenSumsArgs s{};
   s.right = 1;
@@ -211,8 +209,8 @@ void StrassenFilterGradient::sum_right(const Chunk& chunk, const float* matrix, 
     s.to_row = s.to_columns = width;
     s.to_product = k * width;
     for (int i = 0; i < kStrassenQuarters; ++i) {  // [half of the pixels][half of the columns]
-      s.from[i] = sample + i / 2 * chunk.pixels[0] * pixel +
-                  (i % 2 * column_half_ + column) * channel;
+      s.from[i] =
+          sample + i / 2 * chunk.pixels[0] * pixel + (i % 2 * column_half_ + column) * channel;
       s.rows[i] = chunk.pixels[i / 2];
       s.columns[i] = std::min(width, column_half_ - column);
     }
@@ -226,8 +224,8 @@ void StrassenFilterGradient::sum_right(const Chunk& chunk, const float* matrix, 
 
 // Adds a chunk to the sums, or begins them.
 void StrassenFilterGradient::add_chunk(const Chunk& chunk, const Chunk* next, Range tiles,
-                                        const Buffers& buffers, bool first, const Sums& sums,
-                                        const Thread& thread) const {
+                                       const Buffers& buffers, bool first, const Sums& sums,
+                                       const Thread& thread) const {
   sum_right(chunk, right_of(buffers), thread.right);
   const int64_t first_row = tile_first_[static_cast<size_t>(tiles.begin)];
   StrassenArgs args{};
@@ -261,15 +259,15 @@ void StrassenFilterGradient::add_chunk(const Chunk& chunk, const Chunk* next, Ra
     if (more || next != nullptr) {
       const Group rows = group_at(more ? tile + kGroupTiles : tiles.begin);
       for (int64_t h = 0; h < 2; ++h)
-        args.ahead[h] = region(left_of(buffers), more ? chunk : *next, rows_,
-                               {h * row_half_ + rows.first, h * row_half_ + rows.first + rows.rows},
-                               {0, 1}, 1);
+        args.ahead[h] =
+            region(left_of(buffers), more ? chunk : *next, rows_,
+                   {h * row_half_ + rows.first, h * row_half_ + rows.first + rows.rows}, {0, 1}, 1);
     }
     if (next != nullptr) {
       const int64_t share = (tile - tiles.begin) / kGroupTiles,
                     shares = ceil_div(tiles.size(), kGroupTiles);
-      args.ahead[2] = region(right_of(buffers), *next, columns_, {0, columns_},
-                             {share, share + 1}, shares);
+      args.ahead[2] =
+          region(right_of(buffers), *next, columns_, {0, columns_}, {share, share + 1}, shares);
     }
     kernels_.multiply(&args);
   }
@@ -277,9 +275,8 @@ void StrassenFilterGradient::add_chunk(const Chunk& chunk, const Chunk* next, Ra
 
 // Channels of a chunk's pixels in a matrix of `all` channels, as rows of memory; of those rows the
 // part from share.begin / shares to share.end / shares.
-StrassenRegion StrassenFilterGradient::region(const float* matrix, const Chunk& chunk,
-                                                int64_t all, Range channels, Range share,
-                                                int64_t shares) const {
+StrassenRegion StrassenFilterGradient::region(const float* matrix, const Chunk& chunk, int64_t all,
+                                              Range channels, Range share, int64_t shares) const {
   const int64_t pixels = chunk.pixels[0] + chunk.pixels[1];
   const int64_t rows = first_ ? channels.size() : pixels,
                 columns = first_ ? pixels : channels.size(), step = first_ ? voxels_ : all;
@@ -303,9 +300,11 @@ void StrassenFilterGradient::write_piece(Range tiles, const float* sums, float* 
 }
 
 void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scratch,
-                                      ThreadPool& pool, int threads) const {
+                                     ThreadPool& pool, int threads) const {
   float* const result = static_cast<float*>(buffers.result);
   const int64_t elements = rows_ * columns_, chunks = buffers.batch * chunks_;
+  if (chunks == 0) std::fill(result, result + elements, 0.0f);
+  if (chunks == 0) return;
   // A power of two, so that threads get as much each.
   int64_t segments = 1;
   while (segments * 2 <= most_segments_ && segments * 4 <= chunks) segments *= 2;
@@ -313,8 +312,8 @@ void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scra
   const auto slot = [&](int64_t s) { return s == 0 ? result : others + (s - 1) * elements; };
   // Rows are independent: more pieces of them where segments alone leave threads without work.
   const auto tiles = static_cast<int64_t>(tiles_.size());
-  const int64_t pieces =
-      std::clamp<int64_t>(ceil_div(2 * int64_t{threads}, segments), pieces_, std::max(pieces_, tiles / kGroupTiles));
+  const int64_t pieces = std::clamp<int64_t>(ceil_div(2 * int64_t{threads}, segments), pieces_,
+                                             std::max(pieces_, tiles / kGroupTiles));
   pool.parallel_for(pieces * segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
     const Thread thread{scratch.get<float>(left_entry_, id), scratch.get<float>(right_entry_, id)};
     float* const levels = scratch.get<float>(levels_entry_, id);
@@ -326,9 +325,8 @@ void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scra
       // A few chunks need no second level, nor a place of their own.
       const bool two_levels = range.size() > kOneLevel;
       const int64_t radix =
-          two_levels
-              ? static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(range.size()))))
-              : kOneLevel;
+          two_levels ? static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(range.size()))))
+                     : kOneLevel;
       const bool in_place = !two_levels && !swapped_;
       const Sums sums =
           in_place ? Sums{slot(segment) + tile_first_[static_cast<size_t>(rows.begin)] * columns_,
@@ -359,9 +357,9 @@ std::string StrassenFilterGradient::detail() const {
          std::to_string(most_segments_) + " segments";
 }
 
-// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, in practice by its square
-// root; the sums of quarters by some times as much (README.md). Then chunks in two levels and
-// segments.
+// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, in practice by its
+// square root; the sums of quarters by some times as much (README.md). Then chunks in two levels
+// and segments.
 double StrassenFilterGradient::error_bound() const {
   const double length = static_cast<double>(std::min(voxels_, kChain)),
                chain = std::min(length, 8 + 2 * std::max(1.0, length / 16));
@@ -378,14 +376,13 @@ double cost(const Problem& p, const PlanContext& context) {
   const double chain = std::max(1.0, std::min(pixels / 2, static_cast<double>(kChain)));
   const double fill = filled((swapped ? p.ic : p.oc) / 2, lanes);
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.88 : 0.84;
-  const double arithmetic = p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) *
-                            (chain + 4) / chain;
+  const double arithmetic =
+      p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 4) / chain;
   // Cycles for each number that is summed up. Channels last, rows come from memory in slices, and
   // arrive in time only if the products of those before take a while.
   const double products = columns * 0.875 / static_cast<double>(lanes);
   const double late = first ? 0.0 : 0.4 * std::max(0.0, 8 - products);
-  const double sums =
-      pixels * ((0.7 + late) * rows + (first ? 2.0 : 1.0) * columns) / kClock;
+  const double sums = pixels * ((0.7 + late) * rows + (first ? 2.0 : 1.0) * columns) / kClock;
   const double filter = sizeof(float) * static_cast<double>(p.filter_elements());
   return kCallSeconds + 2 * filter / kSharedCacheBytes +
          overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu));

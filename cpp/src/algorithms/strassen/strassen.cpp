@@ -121,12 +121,12 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
       unit_first_.push_back(std::min(columns, unit_first_.back() + panel));
   }
   padded_half_ = unit_first_.back();
-  sums_entry_ = ledger_.book("strassen.sums",
-                             checked_bytes({kStrassenProducts, kBlockPixels / 2,
-                                            whole_lines(ceil_div(source_half_, chunks_)),
-                                            sizeof(float)},
-                                           "sums"),
-                             true);
+  sums_entry_ =
+      ledger_.book("strassen.sums",
+                   checked_bytes({kStrassenProducts, kBlockPixels / 2,
+                                  whole_lines(ceil_div(source_half_, chunks_)), sizeof(float)},
+                                 "sums"),
+                   true);
 }
 
 // Rows are source channels, columns result channels.
@@ -141,16 +141,16 @@ void StrassenPrepared::pack_filter(const void* filter, void* packed, ThreadPool&
       const int64_t n = unit_first_[unit], width = unit_first_[unit + 1] - n,
                     columns = std::min(width, result_half_ - n);
       StrassenSumsArgs s{};
-          s.right = 1;
+      s.right = 1;
       for (int i = 0; i < kStrassenQuarters; ++i) {
-        s.from[i] = w + (k.begin + i / 2 * source_half_) * k_step +
-                    (n + i % 2 * result_half_) * n_step;
+        s.from[i] =
+            w + (k.begin + i / 2 * source_half_) * k_step + (n + i % 2 * result_half_) * n_step;
         s.rows[i] = k.size();
         s.columns[i] = columns;
       }
       s.from_row = k_step;
-      s.to = static_cast<float*>(packed) +
-             kStrassenProducts * (k.begin * padded_half_ + n * k.size());
+      s.to =
+          static_cast<float*>(packed) + kStrassenProducts * (k.begin * padded_half_ + n * k.size());
       s.to_product = k.size() * width;
       s.to_row = width;
       s.to_line = kStrassenLine;
@@ -205,8 +205,7 @@ void StrassenPrepared::sum_pixels(const Item& item, const Buffers& buffers, Rang
     s.to_rows = product.tile_rows[tile];
     s.to_line = s.to_rows * kStrassenLine;
     s.to_product = s.to_rows * s.to_columns;
-    for (int i = 0; i < kStrassenQuarters; ++i)
-      s.rows[i] = std::min(s.to_rows, pixels[i / 2] - at);
+    for (int i = 0; i < kStrassenQuarters; ++i) s.rows[i] = std::min(s.to_rows, pixels[i / 2] - at);
     kernels_.sums(&s);
     for (const float*& p : s.from) p += s.to_rows * source_;
     s.to += kStrassenProducts * s.to_product;
@@ -233,9 +232,8 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
     if (problem_.with_bias)
       args.bias[g] = static_cast<const float*>(buffers.bias) + g * result_half_ + n;
     for (int64_t h = 0; h < 2; ++h)
-      args.c[first_ ? h * 2 + g : g * 2 + h] = result +
-                                               (item.pixels.begin + g * pixels[0]) * pixel +
-                                               (n + h * result_half_) * channel;
+      args.c[first_ ? h * 2 + g : g * 2 + h] =
+          result + (item.pixels.begin + g * pixels[0]) * pixel + (n + h * result_half_) * channel;
   }
   int pixel_tiles[kMostPixelTiles];
   if (first_) {
@@ -270,10 +268,9 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
       const int64_t rows = first_ ? then_k.size() : then->pixels.size(),
                     columns = first_ ? then->pixels.size() : then_k.size();
       for (int64_t h = 0; h < 2; ++h)
-        args.ahead[h] = {source_of(buffers, *then) +
-                             (then_k.begin + h * source_half_) * (first_ ? voxels_ : 1),
-                         first_ ? voxels_ : source_, rows,
-                         columns * static_cast<int64_t>(sizeof(float))};
+        args.ahead[h] = {
+            source_of(buffers, *then) + (then_k.begin + h * source_half_) * (first_ ? voxels_ : 1),
+            first_ ? voxels_ : source_, rows, columns * static_cast<int64_t>(sizeof(float))};
     }
     kernels_.multiply(&args);
   }
@@ -282,6 +279,7 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
 void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                                int threads) const {
   const int64_t whole = buffers.batch * blocks_;
+  if (whole == 0) return;
   const int64_t wanted = threads > 1 ? 4 * int64_t{threads} : 1;
   const int64_t splits =
       std::clamp<int64_t>(std::min(ceil_div(wanted, whole), result_ / kSplitChannels), 1, units());
@@ -299,12 +297,12 @@ void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
   });
 }
 
-// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, in practice by its square
-// root; the sums of quarters by some times as much (README.md).
+// A chain of n multiply-adds errs by at most n u of the sum of magnitudes, in practice by its
+// square root; the sums of quarters by some times as much (README.md).
 double StrassenPrepared::error_bound() const {
   const double length = static_cast<double>(ceil_div(source_half_, chunks_));
-  return 0x1p-24 * (3 * std::min(length, 8 + 2 * std::max(1.0, length / 16)) +
-                    static_cast<double>(chunks_));
+  return 0x1p-24 *
+         (3 * std::min(length, 8 + 2 * std::max(1.0, length / 16)) + static_cast<double>(chunks_));
 }
 
 double cost(const Problem& p, const PlanContext& context) {
@@ -317,17 +315,15 @@ double cost(const Problem& p, const PlanContext& context) {
   // Lanes and tiles that are not full; what a tile costs beside its products.
   const int64_t lanes = context.kernels->strassen.lanes;
   const double half = p.layout == Layout::kChannelsFirst ? kBlockPixels / 2 : result / 2,
-               fill = half / (std::ceil(half / static_cast<double>(lanes)) * static_cast<double>(lanes));
+               fill = half /
+                      (std::ceil(half / static_cast<double>(lanes)) * static_cast<double>(lanes));
   const double chain = std::min<double>(source / 2, kMostChunk);
-  const double arithmetic = p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) *
-                            (chain + 2) / chain;
+  const double arithmetic =
+      p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 2) / chain;
   // Cycles for each number of the source, summed up, and of the result.
-  const double sums = pixels *
-                      ((p.layout == Layout::kChannelsFirst ? 1.3 : 1.0) * source + 0.75 * result) /
-                      kClock;
+  const double sums = pixels * (source + 0.75 * result) / kClock;
   const double filter = sizeof(float) * source * result;
-  const double packing =
-      backward ? packing_seconds(filter, filter * 1.75, *context.cpu) : 0.0;
+  const double packing = backward ? packing_seconds(filter, filter * 1.75, *context.cpu) : 0.0;
   return kCallSeconds + packing +
          overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu));
 }
