@@ -1,6 +1,6 @@
-// Strassen's scheme in Winograd's form (seven products, fifteen sums) over packed operands. A tile of
-// MR rows x NV vectors is taken through all seven products at its place, so that the sums between
-// them stay in registers or in L1 and every quarter of C is written once.
+// Strassen's scheme in Winograd's form (seven products, fifteen sums) over packed operands. A tile
+// of MR rows x NV vectors is taken through all seven products at its place, so that the sums
+// between them stay in registers or in L1 and every quarter of C is written once.
 //
 // Assumptions: C aliases neither A nor B; B is padded with zeros to whole vectors; A has all rows
 // of its tiles, whatever rows of C are written.
@@ -30,7 +30,7 @@ struct StrassenTarget {
 // after.
 template <int NV>
 static void strassen_write(const StrassenArgs* p, const float* tile, int rows,
-                            const StrassenTarget& to) {
+                           const StrassenTarget& to) {
   constexpr int kNr = NV * kLanesF;
   const int64_t columns = to.columns < kNr ? to.columns : kNr;
   if (columns <= 0) return;
@@ -108,7 +108,7 @@ struct StrassenAhead {
 // The tile at `row` and `column` of the halves.
 template <int MR, int NV, bool kLines>
 static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t row,
-                           int64_t column) {
+                          int64_t column) {
   constexpr int kNr = NV * kLanesF;
   // B comes from L2: asked for so many k before, two lines or less at a time.
   constexpr int kAheadOfB = 24;
@@ -130,8 +130,7 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 8
-      for (int n = 0; n < NV; ++n)
-        acc[m][n] = vadd(acc[m][n], vload(term + m * kNr + n * kLanesF));
+      for (int n = 0; n < NV; ++n) acc[m][n] = vadd(acc[m][n], vload(term + m * kNr + n * kLanesF));
   };
   // Quarter [i][j] of the product that is not transposed.
   const auto write = [&](int i, int j, const float* sums) {
@@ -139,8 +138,8 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
     const float* bias = p->bias[j];
     if (bias != nullptr) bias += p->transposed ? row : column;
     strassen_write<NV>(p, sums, MR,
-                        {p->c[2 * lower + right] + row * p->c_row + column, p->rows[lower] - row,
-                         p->columns[right] - column, bias});
+                       {p->c[2 * lower + right] + row * p->c_row + column, p->rows[lower] - row,
+                        p->columns[right] - column, bias});
   };
   // What will be added to, long before.
   const auto ask = [&](int i, int j) {
@@ -149,11 +148,9 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
     const float* const c = p->c[quarter] + row * p->c_row + column;
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
-      for (int line = 0; line < kNr; line += kStrassenLine)
-        prefetch_line(c + m * p->c_row + line);
+      for (int line = 0; line < kNr; line += kStrassenLine) prefetch_line(c + m * p->c_row + line);
   };
-  const int64_t k_of_a =
-      kLines ? (p->k + kStrassenLine - 1) / kStrassenLine * kStrassenLine : p->k;
+  const int64_t k_of_a = kLines ? (p->k + kStrassenLine - 1) / kStrassenLine * kStrassenLine : p->k;
   const float* a = p->a + row * k_of_a * kStrassenProducts;
   const float* b = p->b + column * p->k * kStrassenProducts;
   const auto step = [&](const float* x, ptrdiff_t apart) {
@@ -178,9 +175,7 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
       for (int64_t k = p->k; k > 0; --k, a += MR) step(a, 1);
     }
     switch (product) {
-      case 0:
-        store(u);
-        break;
+      case 0: store(u); break;
       case 1:
         store(t);
         write(0, 0, t);
@@ -210,8 +205,8 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
 }
 
 template <int MR, int NV, bool kLines>
-static CONV3D_ALWAYS_INLINE void strassen_any(const StrassenArgs* p, StrassenAhead* ahead,
-                                               int rows, int64_t row, int64_t column) {
+static CONV3D_ALWAYS_INLINE void strassen_any(const StrassenArgs* p, StrassenAhead* ahead, int rows,
+                                              int64_t row, int64_t column) {
   if constexpr (MR > 2) {
     if (rows < MR) return strassen_any<MR - 2, NV, kLines>(p, ahead, rows, row, column);
   }
@@ -219,8 +214,8 @@ static CONV3D_ALWAYS_INLINE void strassen_any(const StrassenArgs* p, StrassenAhe
 }
 
 template <int NV>
-static CONV3D_ALWAYS_INLINE void strassen_at(const StrassenArgs* p, StrassenAhead* ahead,
-                                              int rows, int64_t row, int64_t column) {
+static CONV3D_ALWAYS_INLINE void strassen_at(const StrassenArgs* p, StrassenAhead* ahead, int rows,
+                                             int64_t row, int64_t column) {
   if constexpr (NV > 1) {
     if (p->vectors * kLanesF - column < NV * kLanesF)
       return strassen_at<NV - 1>(p, ahead, rows, row, column);
@@ -263,8 +258,7 @@ static void strassen_sums(const StrassenSumsArgs* p) {
   };
   for (int64_t i = 0; i < p->to_rows; ++i) {
     for (int64_t j = 0; j < p->to_columns; j += kLanesF) {
-      float* const to =
-          p->to + i * p->to_row + j / kStrassenLine * p->to_line + j % kStrassenLine;
+      float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + j % kStrassenLine;
       const int64_t left = p->to_columns - j;
       const auto put = [&](int n, VecF x) {
         float* const at = to + n * product;
@@ -300,6 +294,6 @@ static void strassen_sums(const StrassenSumsArgs* p) {
 }
 
 static constexpr StrassenTable kStrassenTable = {kLanesF, kStrassenNv, kStrassenRows,
-                                                   strassen_multiply, strassen_sums};
+                                                 strassen_multiply, strassen_sums};
 
 }  // namespace conv3d::CONV3D_ISA

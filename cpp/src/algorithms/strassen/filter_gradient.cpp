@@ -103,6 +103,7 @@ class StrassenFilterGradient final : public FilterlessPrepared {
   int64_t voxels_, rows_, columns_, row_half_, column_half_, vectors_;
   int64_t chunks_;  // of a sample
   int64_t most_segments_, pieces_;
+  bool cores_want_segments_;  // more than the fewest
   std::vector<int> tiles_;
   std::vector<int64_t> tile_first_;  // [tiles + 1]
   int useful_threads_;
@@ -131,6 +132,7 @@ StrassenFilterGradient::StrassenFilterGradient(const Problem& problem, const Pla
   const int64_t filter_bytes = checked_product({rows_, columns_, size}, "the filter gradient");
   most_segments_ = std::clamp<int64_t>(segment_bytes(kSegmentBytes, *context.cpu) / filter_bytes, 1,
                                        most_segments(*context.cpu));
+  cores_want_segments_ = most_segments(*context.cpu) > kFewestSegments;
   const int64_t room = 2 * static_cast<int64_t>(l2_bytes(*context.cpu)) / kLevels;
   const auto tiles = static_cast<int64_t>(tiles_.size());
   pieces_ = std::clamp<int64_t>(ceil_div(filter_bytes, room), 1, tiles);
@@ -305,15 +307,17 @@ void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scra
   const int64_t elements = rows_ * columns_, chunks = buffers.batch * chunks_;
   if (chunks == 0) std::fill(result, result + elements, 0.0f);
   if (chunks == 0) return;
-  // A power of two, so that threads get as much each.
+  // A power of two, so that threads get as much each; of two chunks at least, unless the machine
+  // has cores for more: each costs some passes over the filter.
+  const int64_t fewest = cores_want_segments_ ? 1 : 2;
   int64_t segments = 1;
-  while (segments * 2 <= most_segments_ && segments * 4 <= chunks) segments *= 2;
+  while (segments * 2 <= most_segments_ && segments * 2 * fewest <= chunks) segments *= 2;
   float* const others = scratch.get<float>(segments_entry_);
   const auto slot = [&](int64_t s) { return s == 0 ? result : others + (s - 1) * elements; };
   // Rows are independent: more pieces of them where segments alone leave threads without work.
   const auto tiles = static_cast<int64_t>(tiles_.size());
   const int64_t pieces = std::clamp<int64_t>(ceil_div(2 * int64_t{threads}, segments), pieces_,
-                                             std::max(pieces_, tiles / kGroupTiles));
+                                             std::max(pieces_, tiles / 2));
   pool.parallel_for(pieces * segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
     const Thread thread{scratch.get<float>(left_entry_, id), scratch.get<float>(right_entry_, id)};
     float* const levels = scratch.get<float>(levels_entry_, id);

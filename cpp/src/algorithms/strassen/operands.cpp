@@ -48,8 +48,8 @@ void sum_turned(const StrassenTable& kernels, const GemmKernels<float>& gemm, St
     args.to_rows = std::min(kRows, rows - first);
     for (int i = 0; i < kStrassenQuarters; ++i) {
       args.rows[i] = std::clamp<int64_t>(all.rows[i] - first, 0, args.to_rows);
-      const TransposeArgs<float> move = {all.from[i] + first, step,           turned[i],
-                                         width,               all.columns[i], args.rows[i]};
+      const TransposeArgs<float> move = {all.from[i] + first, step,        turned[i], width,
+                                         all.columns[i],      args.rows[i]};
       gemm.transpose(&move);
       args.from[i] = turned[i];
     }
