@@ -349,7 +349,7 @@ def forward(
         the sum with the bias.
       out: an array for the result: its shape and dtype, C-contiguous, overlapping no input.
       algorithm: `"auto"`, `"reference"`, `"gemm"`, `"planar"`, `"depthwise"`, `"winograd"`,
-        `"winograd_rows"` or a finer name that `explain` reports.
+        `"winograd_rows"`, `"strassen"` or a finer name that `explain` reports.
       accuracy: `"strict"` (direct summation), `"default"` (max error at most 1e-5 of max |output|
         in float32), `"fast"`
         (as default, until there is a path for bfloat16 hardware).

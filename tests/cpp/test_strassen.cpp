@@ -57,6 +57,7 @@ Tensors<float> turned(const Problem& p, const Tensors<float>& tensors) {
 
 // Blocks and chunks that are full, ragged, odd and single; channels that fill vectors and tiles and
 // that do not; several chunks of channels and of pixels; more output channels and more input ones.
+// The last three, patches as large as their strides, are computed forward alone.
 constexpr const char* kProblems[] = {"mb1_ic64id1ih8iw16_oc64_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb2_ic34id3ih5iw7_oc66_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb1_ic100id1ih1iw1_oc38_kd1kh1kw1_sd1sh1sw1_same",
@@ -64,7 +65,16 @@ constexpr const char* kProblems[] = {"mb1_ic64id1ih8iw16_oc64_kd1kh1kw1_sd1sh1sw
                                      "mb1_ic1090id1ih3iw43_oc36_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb1_ic36id1ih1iw63_oc1038_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb2_ic32id9ih11iw13_oc34_kd1kh1kw1_sd1sh1sw1_same",
-                                     "mb1_ic90id2ih31iw3_oc90_kd1kh1kw1_sd1sh1sw1_same"};
+                                     "mb1_ic90id2ih31iw3_oc90_kd1kh1kw1_sd1sh1sw1_same",
+                                     "mb2_ic3id4ih28iw43_oc36_kd2kh14kw14_sd2sh14sw14_valid",
+                                     "mb1_ic5id5ih17iw40_oc70_kd1kh4kw2_sd1sh4sw2_valid",
+                                     "mb2_ic40id9ih7iw11_oc32_kd1kh1kw3_sd1sh1sw3_valid"};
+
+bool skips(const Problem& p) {
+  const bool served = algorithm_of(p.direction).why_not(p, context_of(kernel_table())).empty();
+  CHECK(served == (p.direction == Direction::kForward || p.kh * p.kw == 1));
+  return !served;
+}
 
 TEST_CASE(
     "strassen: all directions against float64 in both layouts on every ISA, exact on whole "
@@ -73,6 +83,7 @@ TEST_CASE(
     for (Direction direction : kDirections) {
       const Problem p = problem_of(text, direction),
                     first = problem_of(text, direction, Layout::kChannelsFirst);
+      if (skips(p)) continue;
       for (bool whole : {true, false}) {
         const Tensors<float> tensors(p, 5, whole), other = turned(p, tensors);
         const std::vector<double> want = exact_result(p, tensors);
@@ -81,7 +92,6 @@ TEST_CASE(
           CAPTURE(table->name);
           const Algorithm& algorithm = algorithm_of(direction);
           const PlanContext context = context_of(*table);
-          REQUIRE(algorithm.why_not(p, context).empty());
           const std::vector<float> got = testing::run_algorithm(algorithm, p, context, tensors, 2);
           if (whole) {
             CHECK(std::equal(got.begin(), got.end(), want.begin(),
@@ -157,6 +167,7 @@ TEST_CASE("strassen: the same bits for any threads, batch split and alignment; a
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst})
       for (Direction direction : kDirections) {
         const Problem p = problem_of(text, direction, layout);
+        if (skips(p)) continue;
         CAPTURE(p.to_string());
         const Tensors<float> tensors(p, 13, false);
         const Algorithm& algorithm = algorithm_of(direction);
@@ -214,6 +225,7 @@ TEST_CASE("strassen: the filter gradient reads and writes nothing beyond its buf
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst})
       for (Wall wall : {Wall::kBefore, Wall::kAfter}) {
         const Problem p = problem_of(text, Direction::kBackwardFilter, layout);
+        if (skips(p)) continue;
         CAPTURE(p.to_string());
         const Tensors<float> tensors(p, 19, false);
         const std::unique_ptr<Prepared> prepared =

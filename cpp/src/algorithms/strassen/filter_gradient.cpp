@@ -399,7 +399,7 @@ class Gradient final : public Algorithm {
   bool direct() const override { return false; }
   std::string why_not(const Problem& problem, const PlanContext&) const override {
     if (problem.direction != Direction::kBackwardFilter) return "computes backward_filter";
-    return why_not_halves(problem);
+    return why_not_halves(problem, false);
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
     return strassen::cost(problem, context);

@@ -8,17 +8,22 @@
 
 namespace conv3d::strassen {
 
-std::string why_not_halves(const Problem& p) {
+std::string why_not_halves(const Problem& p, bool patches) {
   constexpr int64_t kFewest = 32;  // channels that are worth halving
   if (p.accuracy == Accuracy::kStrict)
     return "accuracy is 'strict': Strassen's scheme rounds more than the direct sum";
   if (p.dtype != DType::kFloat32) return "computes in float32";
-  if (p.kd != 1 || p.kh != 1 || p.kw != 1) return "the filter must be 1x1x1";
-  if (p.sd != 1 || p.sh != 1 || p.sw != 1) return "strides must be 1";
-  if (p.id != p.od || p.ih != p.oh || p.iw != p.ow || p.pd + p.ph + p.pw != 0)
+  const int64_t taps = p.kd * p.kh * p.kw;
+  if (taps != 1 && !patches) return "the filter must be 1x1x1";
+  const auto apart = [](int64_t k, int64_t s, int64_t d) { return k == s && (k == 1 || d == 1); };
+  if (!apart(p.kd, p.sd, p.dd) || !apart(p.kh, p.sh, p.dh) || !apart(p.kw, p.sw, p.dw))
+    return patches ? "windows must lie side by side: strides equal to the kernel"
+                   : "strides must be 1";
+  if (p.od * p.sd > p.id || p.oh * p.sh > p.ih || p.ow * p.sw > p.iw || p.pd + p.ph + p.pw != 0)
     return "knows no padding";
   if (p.groups != 1) return "knows no groups";
-  if (p.ic % 2 != 0 || p.oc % 2 != 0 || p.ic < kFewest || p.oc < kFewest)
+  const int64_t sources = taps * p.ic;
+  if (sources % 2 != 0 || p.oc % 2 != 0 || sources < kFewest || p.oc < kFewest)
     return "halves the channels: both must be even, and at least 32";
   return "";
 }

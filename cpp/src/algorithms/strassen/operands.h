@@ -11,9 +11,10 @@
 
 namespace conv3d::strassen {
 
-// Empty if `problem` multiplies each pixel of its input with one filter, whose channels halve, and
-// may round a little more than the direct sum.
-std::string why_not_halves(const Problem& problem);
+// Empty if `problem` multiplies each pixel of its input (`patches`: or each of the patches that it
+// is cut into) with one filter, whose channels halve, and may round a little more than the direct
+// sum.
+std::string why_not_halves(const Problem& problem, bool patches);
 
 // `rows` in tiles of at most the kernels' rows, each even and as even with each other as that
 // allows; `tiles` has room for (rows + 1) / 2. Returns their number.

@@ -6,7 +6,9 @@
 //   W           packed once: [chunk of source channels][panel or tile of result channels][product]
 //               [source channel][channel of the panel or tile]
 //   X           its sums in scratch: channels last in tiles of pixels, in lines; channels first in
-//               panels of pixels
+//               panels of pixels. Where the kernel is as large as its stride a pixel of the result
+//               has a patch of the input instead, all taps of which are source channels; a block's
+//               patches are copied side by side first
 //   Y           in place; chunks after the first add to it
 //
 // Order of sums: chunks of source channels; each product of a chunk one chain of multiply-adds; the
@@ -76,15 +78,17 @@ class StrassenPrepared final : public Prepared {
     return static_cast<const float*>(backward_ ? buffers.grad_output : buffers.input) +
            item.sample * voxels_ * source_ + item.pixels.begin * (first_ ? 1 : source_);
   }
-  void sum_pixels(const Item& item, const Buffers& buffers, Range k, const StrassenArgs& product,
+  void copy_patches(const Item& item, const float* input, float* to) const;
+  void sum_pixels(const Item& item, const float* source, Range k, const StrassenArgs& product,
                   float* sums) const;
   // `next` is what the thread does then, or null.
-  void run_item(const Item& item, const Item* next, const Buffers& buffers, float* sums) const;
+  void run_item(const Item& item, const Item* next, const Buffers& buffers, float* patches,
+                float* sums) const;
 
   Problem problem_;
   const StrassenTable& kernels_;
   const GemmKernels<float>& gemm_;
-  bool first_, backward_;  // channels first; backward_input
+  bool first_, backward_, patches_;  // channels first; backward_input; of several taps each
   int64_t voxels_, source_, result_;
   int64_t source_half_, result_half_, padded_half_;  // padded: to whole units
   int64_t chunks_, blocks_, l3_bytes_;
@@ -92,7 +96,7 @@ class StrassenPrepared final : public Prepared {
   std::vector<int64_t> unit_first_;  // [units + 1]: first channel
   int useful_threads_;
   ScratchLedger ledger_;
-  int sums_entry_;
+  int sums_entry_, patches_entry_;
 };
 
 StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& context)
@@ -101,8 +105,9 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
       gemm_(context.kernels->gemm.f32),
       first_(problem.layout == Layout::kChannelsFirst),
       backward_(problem.direction == Direction::kBackwardInput),
-      voxels_(problem.input_voxels()),
-      source_(backward_ ? problem.oc : problem.ic),
+      patches_(problem.kd * problem.kh * problem.kw > 1),
+      voxels_(problem.output_voxels()),
+      source_(backward_ ? problem.oc : problem.kd * problem.kh * problem.kw * problem.ic),
       result_(backward_ ? problem.ic : problem.oc),
       source_half_(source_ / 2),
       result_half_(result_ / 2),
@@ -127,6 +132,9 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
                                   whole_lines(ceil_div(source_half_, chunks_)), sizeof(float)},
                                  "sums"),
                    true);
+  patches_entry_ = ledger_.book(
+      "strassen.patches",
+      checked_bytes({patches_ ? kBlockPixels : 0, source_, sizeof(float)}, "patches"), true);
 }
 
 // Rows are source channels, columns result channels.
@@ -165,13 +173,39 @@ void StrassenPrepared::pack_filter(const void* filter, void* packed, ThreadPool&
   });
 }
 
-// The pixels of a block as the operand of `product`.
-void StrassenPrepared::sum_pixels(const Item& item, const Buffers& buffers, Range k,
+// Patch after patch: [depth tap][height tap][width tap][channel], the filter's order.
+void StrassenPrepared::copy_patches(const Item& item, const float* input, float* to) const {
+  const PhaseTimer timer(Phase::kTransform);
+  const Problem& p = problem_;
+  const int64_t run = p.kw * p.ic;
+  input += item.sample * p.input_voxels() * p.ic;
+  for (int64_t pixel = item.pixels.begin; pixel < item.pixels.end; ++pixel) {
+    const int64_t d = pixel / (p.oh * p.ow) * p.sd, h = pixel / p.ow % p.oh * p.sh,
+                  w = pixel % p.ow * p.sw;
+    for (int64_t td = 0; td < p.kd; ++td)
+      for (int64_t th = 0; th < p.kh; ++th, to += run) {
+        const int64_t voxel = ((d + td) * p.ih + h + th) * p.iw + w;
+        if (first_) {
+          for (int64_t c = 0; c < p.ic; ++c) {
+            const float* const row = input + c * p.input_voxels() + voxel;
+            for (int64_t tw = 0; tw < p.kw; ++tw) to[tw * p.ic + c] = row[tw];
+          }
+        } else {
+          std::copy(input + voxel * p.ic, input + voxel * p.ic + run, to);
+        }
+      }
+  }
+}
+
+// The pixels of a block as the operand of `product`; `source` is the first one's first channel.
+void StrassenPrepared::sum_pixels(const Item& item, const float* source, Range k,
                                   const StrassenArgs& product, float* sums) const {
   const PhaseTimer timer(Phase::kTransform);
   const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
-  const int64_t pixel = first_ ? 1 : source_, channel = first_ ? voxels_ : 1;
-  const float* const from = source_of(buffers, item) + k.begin * channel;
+  const bool turns = first_ && patches_;  // pixels lie side by side only as they come
+  const int64_t pixel = first_ && !patches_ ? 1 : source_,
+                channel = first_ && !patches_ ? voxels_ : 1;
+  const float* const from = source + k.begin * channel;
   StrassenSumsArgs s{};
   for (int i = 0; i < kStrassenQuarters; ++i)
     s.from[i] = from + i / 2 * pixels[0] * pixel + i % 2 * source_half_ * channel;
@@ -189,8 +223,12 @@ void StrassenPrepared::sum_pixels(const Item& item, const Buffers& buffers, Rang
       s.to_product = s.to_row * k.size();
       for (int i = 0; i < kStrassenQuarters; ++i)
         s.columns[i] = std::min(s.to_row, pixels[i / 2] - at);
-      kernels_.sums(&s);
-      for (const float*& p : s.from) p += s.to_row;
+      if (turns) {
+        sum_turned(kernels_, gemm_, s, source_);
+      } else {
+        kernels_.sums(&s);
+      }
+      for (const float*& p : s.from) p += s.to_row * pixel;
       s.to += kStrassenProducts * s.to_product;
     }
     return;
@@ -214,7 +252,7 @@ void StrassenPrepared::sum_pixels(const Item& item, const Buffers& buffers, Rang
 }
 
 void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffers& buffers,
-                                float* sums) const {
+                                float* patches, float* sums) const {
   const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
   float* const result = static_cast<float*>(buffers.result) + item.sample * voxels_ * result_;
   const int64_t pixel = first_ ? 1 : result_, channel = first_ ? voxels_ : 1;
@@ -250,9 +288,11 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
   const bool past_caches =
       buffers.batch * voxels_ * result_ * static_cast<int64_t>(sizeof(float)) > l3_bytes_ / 3;
   args.stream = past_caches && chunks_ == 1;
+  if (patches_) copy_patches(item, static_cast<const float*>(buffers.input), patches);
+  const float* const source = patches_ ? patches : source_of(buffers, item);
   for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
     const Range k = chunk_at(chunk);
-    sum_pixels(item, buffers, k, args, sums);
+    sum_pixels(item, source, k, args, sums);
     const PhaseTimer timer(Phase::kMultiply);
     const float* const w = static_cast<const float*>(buffers.packed_filter) +
                            kStrassenProducts * (k.begin * padded_half_ + n * k.size());
@@ -261,7 +301,7 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
     args.b = first_ ? sums : w;
     args.last = chunk == chunks_ - 1;
     args.load_c = chunk > 0;
-    const Item* const then = args.last ? next : &item;
+    const Item* const then = patches_ ? nullptr : args.last ? next : &item;
     args.ahead[0] = args.ahead[1] = {};
     if (then != nullptr) {
       const Range then_k = chunk_at(args.last ? 0 : chunk + 1);
@@ -292,7 +332,7 @@ void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
     for (int64_t index = begin; index < end; ++index) {
       const Item next = item_at(std::min(index + 1, end - 1));
       run_item(item_at(index), index + 1 < end ? &next : nullptr, buffers,
-               scratch.get<float>(sums_entry_, id));
+               scratch.get<float>(patches_entry_, id), scratch.get<float>(sums_entry_, id));
     }
   });
 }
@@ -307,9 +347,10 @@ double StrassenPrepared::error_bound() const {
 
 double cost(const Problem& p, const PlanContext& context) {
   const bool backward = p.direction == Direction::kBackwardInput;
-  const double source = static_cast<double>(backward ? p.oc : p.ic),
+  const int64_t taps = p.kd * p.kh * p.kw;
+  const double source = static_cast<double>(backward ? p.oc : p.ic * taps),
                result = static_cast<double>(backward ? p.ic : p.oc),
-               pixels = static_cast<double>(p.input_voxels());
+               pixels = static_cast<double>(p.output_voxels());
   // Tiles of 32 registers hide the loads better than those of 16.
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.94 : 0.9;
   // Lanes and tiles that are not full; what a tile costs beside its products.
@@ -321,7 +362,8 @@ double cost(const Problem& p, const PlanContext& context) {
   const double arithmetic =
       p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 2) / chain;
   // Cycles for each number of the source, summed up, and of the result.
-  const double sums = pixels * (source + 0.75 * result) / kClock;
+  const double copied = taps == 1 ? 0.0 : p.layout == Layout::kChannelsFirst ? 2.5 : 0.3;
+  const double sums = pixels * ((1 + copied) * source + 0.75 * result) / kClock;
   const double filter = sizeof(float) * source * result;
   const double packing = backward ? packing_seconds(filter, filter * 1.75, *context.cpu) : 0.0;
   return kCallSeconds + packing +
@@ -336,7 +378,7 @@ class Strassen final : public Algorithm {
   std::string why_not(const Problem& problem, const PlanContext&) const override {
     if (problem.direction == Direction::kBackwardFilter)
       return "computes forward and backward_input";
-    return why_not_halves(problem);
+    return why_not_halves(problem, problem.direction == Direction::kForward);
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
     return strassen::cost(problem, context);
