@@ -33,6 +33,11 @@ struct PlanarSource {
   const ptrdiff_t *offsets, *end;
   T* copy;
   const ptrdiff_t* copy_offsets;
+  // A share of the rows that the next tile reads, `lines` of each, which are asked for on the way:
+  // too far apart for the hardware to guess. Null without.
+  const T* next;
+  const ptrdiff_t *next_offsets, *next_end;
+  int lines, lines_of_k;
 };
 
 // `columns` pixels of MR channels, with `bias` of each; the last of NV vectors may be partial.
@@ -69,16 +74,30 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& source, c
   };
   const T* const first = source.first;
   const ptrdiff_t *offset = source.offsets, *const end = source.end;
-  if (source.copy == nullptr) {
-    for (; offset != end; ++offset) add(first + *offset);
-  } else {
-    for (const ptrdiff_t* to = source.copy_offsets; offset != end; ++offset, ++to) {
+  const ptrdiff_t *row = source.next_offsets, *to = source.copy_offsets;
+  int line = 0;
+  const auto ask = [&] {
+    for (int i = 0; i < source.lines_of_k && row != source.next_end; ++i) {
+      prefetch_line(source.next + *row + line * (64 / static_cast<int>(sizeof(T))));
+      if (++line == source.lines) line = 0, ++row;
+    }
+  };
+  if (source.copy != nullptr) {
+    for (; offset != end; ++offset, ++to) {
       const T* const a = first + *offset;
       T* const copy = source.copy + *to;
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v) vstore(copy + v * kLanes, vload(a + v * kLanes));
+      ask();
       add(a);
     }
+  } else if (source.next != nullptr) {
+    for (; offset != end; ++offset) {
+      ask();
+      add(first + *offset);
+    }
+  } else {
+    for (; offset != end; ++offset) add(first + *offset);
   }
   const GemmFinish<T> f = p->finish;  // a copy: stores of T might change what they point to
   const ptrdiff_t plane = p->result_plane;
@@ -174,14 +193,15 @@ static void planar_rows(const PlanarArgs<T>* p) {
       const int64_t x = first_vector * kLanes;
       const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
-      PlanarSource<T> source{p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr};
+      PlanarSource<T> source{p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr,
+                             nullptr,       nullptr,    nullptr,           0,       0};
       if (p->kept != nullptr) {
-        // This panel's share of what the next tile reads: too far apart for the hardware to guess.
+        source.next = p->source + end;
+        source.next_offsets = p->offsets + p->k * i / inner;
+        source.next_end = p->offsets + p->k * (i + 1) / inner;
         // One line more than the vectors have, which need not begin with one.
-        const T* const next = p->source + end;
-        for (int64_t k = p->k * i / inner, k_end = p->k * (i + 1) / inner; k < k_end; ++k)
-          for (int v = 0; v <= p->vectors; v += kVectorsOfLine<T>)
-            prefetch_line(next + p->offsets[k] + v * kLanes);
+        source.lines = (p->vectors + kVectorsOfLine<T> - 1) / kVectorsOfLine<T> + 1;
+        source.lines_of_k = static_cast<int>((source.lines + inner - 1) / inner);
         if (i == 0) {
           source.copy = p->kept;
           source.copy_offsets = p->kept_offsets;
