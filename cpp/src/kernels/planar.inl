@@ -33,8 +33,8 @@ struct PlanarSource {
   const ptrdiff_t *offsets, *end;
   T* copy;
   const ptrdiff_t* copy_offsets;
-  // A share of the rows that the next tile reads, `lines` of each, which are asked for on the way:
-  // too far apart for the hardware to guess. Null without.
+  // A share of the rows that are read next, `lines` of each, which are asked for on the way: too far
+  // apart for the hardware to guess. Null without.
   const T* next;
   const ptrdiff_t *next_offsets, *next_end;
   int lines, lines_of_k;
@@ -210,6 +210,15 @@ static void planar_rows(const PlanarArgs<T>* p) {
           source.offsets = p->kept_offsets;
           source.end = source.offsets + p->k;
         }
+      }
+      if (p->kept == nullptr && p->ahead != nullptr) {
+        const int64_t share = o * inner + i, shares = outer * inner;
+        source.next = p->ahead;
+        source.next_offsets = p->ahead_offsets + p->ahead_rows * share / shares;
+        source.next_end = p->ahead_offsets + p->ahead_rows * (share + 1) / shares;
+        source.lines = p->ahead_lines;
+        const int64_t lines = (source.next_end - source.next_offsets) * p->ahead_lines;
+        source.lines_of_k = static_cast<int>((lines + p->k - 1) / (p->k > 0 ? p->k : 1));
       }
       planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels,
                                                           (columns + kLanes - 1) / kLanes)(

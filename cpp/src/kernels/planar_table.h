@@ -33,6 +33,12 @@ struct PlanarArgs {
   T* kept;  // `rows`, not panel_outer: the first panel of a tile writes the source it reads
             // here, the others read it there; null: all read the source
   const ptrdiff_t* kept_offsets;  // [k], at least `vectors` vectors apart
+  // `rows`, without kept: rows of the source that are wanted after this call are asked for on the
+  // way, so many lines of each; null without.
+  const T* ahead;
+  const ptrdiff_t* ahead_offsets;  // [ahead_rows]
+  int64_t ahead_rows;
+  int ahead_lines;
   T* result;                      // first pixel, first channel
   ptrdiff_t result_step;          // `pixels`: from pixel to pixel
   ptrdiff_t result_plane;         // `rows`: from channel to channel

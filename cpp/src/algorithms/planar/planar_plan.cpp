@@ -127,6 +127,12 @@ bool reads_source(const Shape& s, const Machine& m, const Correlation& c) {
           (c.d.taps == 1 && s.source_group <= 2 * s.apart));
 }
 
+// Whether a chunk of a block reads a run of pixels of each of its channels, which can be asked for
+// before they are staged.
+bool foresees_rows(const Shape& s, const Correlation& c) {
+  return s.first && c.d.taps == 1 && c.h.is_identity() && c.w.is_identity();
+}
+
 // In place, panel after panel over all pixels of a piece.
 bool sweeps_l1(const Shape& s, const Machine& m, const Correlation& c) {
   return reads_source(s, m, c) && s.panels > 2 && fits_l1(s, m, c, kWholeRow);
@@ -380,7 +386,8 @@ class PlanarPrepared final : public Prepared {
   bool whole_lines(const PlanarArgs<T>& args) const;
   bool reads_in_place(const Item& item, const Buffers& buffers) const;
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
-  void run_item(const Item& item, const Buffers& buffers, T* stage) const;
+  // `next` is what the thread does then, or null.
+  void run_item(const Item& item, const Item* next, const Buffers& buffers, T* stage) const;
   void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
   void stage_row(const Item& item, const T* plane, int64_t ih, ptrdiff_t ahead, T* to) const;
   void stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const;
@@ -465,7 +472,7 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
     }
     part->offsets.push_back(std::move(offsets));
   }
-  if (!part->in_place) return;
+  if (!part->in_place && !foresees_rows(shape_, c)) return;
   for (const auto& staged : part->offsets) {
     const int64_t channels = static_cast<int64_t>(staged.size()) / part->k_of_channel;
     std::vector<ptrdiff_t> offsets;
@@ -476,7 +483,7 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
                           td * c.d.dilation * correlation_.source_plane);
     part->source_offsets.push_back(std::move(offsets));
   }
-  if (!keeps_copy(shape_, machine_, c)) return;
+  if (!part->in_place || !keeps_copy(shape_, machine_, c)) return;
   for (int64_t k = 0; k < max_chunk(shape_); ++k)
     part->kept_offsets.push_back(k * shape_.vectors * machine_.lanes);
 }
@@ -696,14 +703,18 @@ bool PlanarPrepared<T>::reads_in_place(const Item& item, const Buffers& buffers)
 }
 
 template <class T>
-void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* stage) const {
+void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffers& buffers,
+                                 T* stage) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const CorrelationProblem& p = correlation_;
   const int64_t result_pixel = shape_.first ? 1 : p.result_channels;
-  const T* const source = static_cast<const T*>(p.backward ? buffers.grad_output : buffers.input) +
-                          item.sample * p.source_voxels * p.source_channels +
-                          item.group * shape_.source_group * (shape_.first ? p.source_voxels : 1);
+  const auto source_of = [&](const Item& at) {
+    return static_cast<const T*>(p.backward ? buffers.grad_output : buffers.input) +
+           at.sample * p.source_voxels * p.source_channels +
+           at.group * shape_.source_group * (shape_.first ? p.source_voxels : 1);
+  };
+  const T* const source = source_of(item);
   const int64_t channel0 = item.group * shape_.result_group;
   T* const result = static_cast<T*>(buffers.result) +
                     item.sample * p.result_voxels * p.result_channels +
@@ -743,6 +754,21 @@ void PlanarPrepared<T>::run_item(const Item& item, const Buffers& buffers, T* st
     args.filter_k = count * part.k_of_channel;
     args.finish.load_c = chunk > 0;
     args.finish.last = chunk == shape_.chunks - 1;
+    args.ahead = nullptr;
+    if (!in_place && foresees_rows(shape_, c) && item.panel_end - item.panel <= part.group_panels &&
+        item.d_end - item.d == 1 && item.h_end - item.h == 1) {
+      const bool last = chunk == shape_.chunks - 1;
+      const Item* const then = last ? next : &item;
+      if (then != nullptr && then->part == item.part) {
+        const int64_t then_chunk = last ? 0 : chunk + 1;
+        const auto& rows = part.source_offsets[static_cast<size_t>(then_chunk)];
+        args.ahead = source_of(*then) + chunk_begin(shape_, then_chunk) * p.source_voxels +
+                     (then->d * c.d.stride + c.d.origin) * p.source_plane + then->w;
+        args.ahead_offsets = rows.data();
+        args.ahead_rows = static_cast<int64_t>(rows.size());
+        args.ahead_lines = static_cast<int>(ceil_div((then->w_end - then->w) * size, kLine));
+      }
+    }
     for (int64_t panel = item.panel; panel < item.panel_end; panel += part.group_panels) {
       const int64_t panel_end = std::min(item.panel_end, panel + part.group_panels);
       const int64_t channel = panel_channel(panel);
@@ -841,7 +867,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : items;
   pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
     T* const stage = scratch.get<T>(stage_entry_, id);
-    for (int64_t index = begin; index < end; ++index) {
+    const auto item_at = [&](int64_t index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
       Item item{};
@@ -865,7 +891,14 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
       item.d_end = std::min(part.c.d.outputs, item.d + part.block_d);
       item.h_end = std::min(part.c.h.outputs, item.h + part.block_h);
       item.w_end = std::min(part.c.w.outputs, item.w + part.block_w);
-      if (item.panel < item.panel_end) run_item(item, buffers, stage);
+      return item;
+    };
+    Item item = item_at(begin);
+    for (int64_t index = begin; index < end; ++index) {
+      const Item next = item_at(std::min(index + 1, end - 1));
+      if (item.panel < item.panel_end)
+        run_item(item, index + 1 < end ? &next : nullptr, buffers, stage);
+      item = next;
     }
   });
 }
