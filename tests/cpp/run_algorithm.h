@@ -97,27 +97,32 @@ std::vector<T> run_algorithm(const Algorithm& algorithm, const Problem& p,
   return std::vector<T>(result.as<T>(), result.as<T>() + result_elements(p));
 }
 
-// A filter gradient between pages that nobody may touch. Throws std::runtime_error if what lies
-// between a buffer and its page was written.
-inline std::vector<float> run_gradient_guarded(const Prepared& prepared, const Problem& p,
-                                               const Tensors<float>& tensors, int threads,
-                                               Wall wall) {
+// run_algorithm between pages that nobody may touch. Throws std::runtime_error if what lies between
+// a buffer and its page was written.
+inline std::vector<float> run_guarded(const Prepared& prepared, const Problem& p,
+                                      const Tensors<float>& tensors, int threads, Wall wall) {
   const Guarded input(tensors.input.size() * sizeof(float), sizeof(float), wall);
   const Guarded gradient(tensors.grad_output.size() * sizeof(float), sizeof(float), wall);
-  const Guarded result(static_cast<size_t>(p.filter_elements()) * sizeof(float), sizeof(float),
+  const Guarded result(static_cast<size_t>(result_elements(p)) * sizeof(float), sizeof(float),
                        wall);
+  const Guarded packed(prepared.packed_filter_bytes(), kScratchAlignment, wall);
   const Guarded scratch(prepared.ledger().total_bytes(threads), kScratchAlignment, wall);
   std::memcpy(input.data(), tensors.input.data(), input.bytes());
   std::memcpy(gradient.data(), tensors.grad_output.data(), gradient.bytes());
+  if (p.direction != Direction::kBackwardFilter)
+    prepared.pack_filter(tensors.filter.data(), packed.data(), default_thread_pool(), threads);
   Buffers buffers;
   buffers.input = input.data();
   buffers.grad_output = gradient.data();
+  buffers.packed_filter = packed.data();
+  buffers.bias = p.with_bias ? tensors.bias.data() : nullptr;
   buffers.result = result.data();
   buffers.batch = p.mb;
   prepared.execute(buffers, Scratch(prepared.ledger(), scratch.data()), default_thread_pool(),
                    threads);
-  if (!result.intact() || !scratch.intact()) throw std::runtime_error("wrote beyond a buffer");
-  std::vector<float> out(static_cast<size_t>(p.filter_elements()));
+  if (!result.intact() || !packed.intact() || !scratch.intact())
+    throw std::runtime_error("wrote beyond a buffer");
+  std::vector<float> out(static_cast<size_t>(result_elements(p)));
   std::memcpy(out.data(), result.data(), result.bytes());
   return out;
 }

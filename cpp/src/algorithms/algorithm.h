@@ -80,7 +80,7 @@ class Algorithm {
   virtual const char* name()
       const = 0;  // "winograd_f4x4x4"; what CONV3D_ALGORITHM and explain() use
   virtual const char* family()
-      const = 0;  // "reference", "gemm", "planar", "winograd": what callers may also force
+      const = 0;  // "gemm", "planar", "winograd", ...: what callers may also force
   // Every result is a plain sum of products. Others round more, are held to the promised bound and
   // left out by accuracy "strict".
   virtual bool direct() const { return true; }

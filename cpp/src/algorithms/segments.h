@@ -33,8 +33,8 @@ void add_segments(int64_t segments, const Add& add) {
     for (int64_t s = 0; s + step < segments; s += 2 * step) add(s, s + step);
 }
 
-// The same for arrays of `elements` numbers, slot(s) of each segment, block by block on all threads;
-// add(sum, term, n) adds n of them.
+// The same for arrays of `elements` numbers, slot(s) of each segment, block by block on all
+// threads; add(sum, term, n) adds n of them.
 template <class T, class Slot>
 void sum_segments(int64_t elements, int64_t segments, ThreadPool& pool, int threads,
                   const Slot& slot, void (*add)(T* sum, const T* term, int64_t n)) {

@@ -23,17 +23,9 @@
 namespace conv3d::CONV3D_ISA {
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx2",
-                                  kCpuAvx2 | kCpuFma,
-                                  kGemmTable,
-                                  kWinogradTable,
-                                  kWinogradGradientTable,
-                                  kWinogradRowsTable,
-                                  kPoolingTable,
-                                  kDepthwiseTable,
-                                  kPlanarTable,
-                                  kStrassenTable,
-                                  kElementwiseTable,
-                                  fma_loop};
+const KernelTable kKernelTable = {"avx2",         kCpuAvx2 | kCpuFma,     kGemmTable,
+                                  kWinogradTable, kWinogradGradientTable, kWinogradRowsTable,
+                                  kPoolingTable,  kDepthwiseTable,        kPlanarTable,
+                                  kStrassenTable, kElementwiseTable,      fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

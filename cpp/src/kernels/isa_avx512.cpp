@@ -26,17 +26,9 @@ static constexpr unsigned kNeeds =
     kCpuAvx2 | kCpuFma | kCpuAvx512f | kCpuAvx512bw | kCpuAvx512dq | kCpuAvx512vl;
 
 extern const KernelTable kKernelTable;
-const KernelTable kKernelTable = {"avx512",
-                                  kNeeds,
-                                  kGemmTable,
-                                  kWinogradTable,
-                                  kWinogradGradientTable,
-                                  kWinogradRowsTable,
-                                  kPoolingTable,
-                                  kDepthwiseTable,
-                                  kPlanarTable,
-                                  kStrassenTable,
-                                  kElementwiseTable,
-                                  fma_loop};
+const KernelTable kKernelTable = {
+    "avx512",           kNeeds,        kGemmTable,      kWinogradTable, kWinogradGradientTable,
+    kWinogradRowsTable, kPoolingTable, kDepthwiseTable, kPlanarTable,   kStrassenTable,
+    kElementwiseTable,  fma_loop};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -33,8 +33,8 @@ struct PlanarSource {
   const ptrdiff_t *offsets, *end;
   T* copy;
   const ptrdiff_t* copy_offsets;
-  // A share of the rows that are read next, `lines` of each, which are asked for on the way: too far
-  // apart for the hardware to guess. Null without.
+  // A share of the rows that are read next, `lines` of each, which are asked for on the way: too
+  // far apart for the hardware to guess. Null without.
   const T* next;
   const ptrdiff_t *next_offsets, *next_end;
   int lines, lines_of_k;

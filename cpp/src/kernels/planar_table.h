@@ -39,10 +39,10 @@ struct PlanarArgs {
   const ptrdiff_t* ahead_offsets;  // [ahead_rows]
   int64_t ahead_rows;
   int ahead_lines;
-  T* result;                      // first pixel, first channel
-  ptrdiff_t result_step;          // `pixels`: from pixel to pixel
-  ptrdiff_t result_plane;         // `rows`: from channel to channel
-  GemmFinish<T> finish;           // bias of the first channel; stream: every line is written whole
+  T* result;               // first pixel, first channel
+  ptrdiff_t result_step;   // `pixels`: from pixel to pixel
+  ptrdiff_t result_plane;  // `rows`: from channel to channel
+  GemmFinish<T> finish;    // bias of the first channel; stream: every line is written whole
 };
 
 // sums[m][n] += sum over runs and x < k[run] of a[run][m * a_row + x] * b[run][n * b_row + x],

@@ -1,5 +1,5 @@
-// Kernels of Strassen's scheme: seven products of sums of quarters. Plain data; see strassen.inl and
-// algorithms/strassen/README.md.
+// Kernels of Strassen's scheme: seven products of sums of quarters. Plain data; see strassen.inl
+// and algorithms/strassen/README.md.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@ struct StrassenRegion {
 };
 inline constexpr int kStrassenRegions = 3;
 
-// C (+)= A B with rows, k and columns in halves, A's rows broadcast and the lanes along B's columns:
-// seven products of sums of quarters of A and of B (StrassenSumsArgs):
+// C (+)= A B with rows, k and columns in halves, A's rows broadcast and the lanes along B's
+// columns: seven products of sums of quarters of A and of B (StrassenSumsArgs):
 //
 //   C[upper left]  = A0 B0 + A1 B1
 //   u = A0 B0 + A2 B2,  v = u + A3 B3
@@ -50,7 +50,8 @@ struct StrassenArgs {
   const float* bias[2];  // of the halves' first column, transposed: row; or null
   int activation;
   float alpha;
-  int stream;  // write past the caches where whole lines are written; not with load_c
+  int stream;  // write past the caches where whole lines are written; not with load_c, nor with an
+               // activation beyond ReLU, which reads them again
   StrassenRegion ahead[kStrassenRegions];  // what will be read next is asked for on the way
 };
 
@@ -64,11 +65,11 @@ struct StrassenArgs {
 //   B0 = x[0]  B1 = x[2]  B6 = x[3]  B5 = x[1] - x[0]  B2 = x[3] - B5  B3 = x[3] - x[1]
 //   B4 = x[2] - B2
 struct StrassenSumsArgs {
-  int right;                             // operand
+  int right;  // operand
   const float* from[kStrassenQuarters];
   ptrdiff_t from_row;
   int64_t rows[kStrassenQuarters], columns[kStrassenQuarters];  // that there are; zeros beyond
-  float* to;  // product after product, to_product apart
+  float* to;                              // product after product, to_product apart
   ptrdiff_t to_product, to_row, to_line;  // a row's 16 columns are to_line apart
   int64_t to_rows, to_columns;
 };

@@ -222,9 +222,9 @@ CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanCo
       kernels_(kernels_of<T>(*context.kernels)),
       correlation_(make_correlations(problem)) {
   channels_first_ = problem.layout == Layout::kChannelsFirst;
-  far_source_ = correlation_.source_voxels * correlation_.source_channels *
-                    static_cast<int64_t>(sizeof(T)) >
-                static_cast<int64_t>(context.cpu->l2_bytes);
+  far_source_ =
+      correlation_.source_voxels * correlation_.source_channels * static_cast<int64_t>(sizeof(T)) >
+      static_cast<int64_t>(context.cpu->l2_bytes);
   source_group_ = correlation_.source_channels / correlation_.groups;
   result_group_ = correlation_.result_channels / correlation_.groups;
   const int64_t l1 = static_cast<int64_t>(context.cpu->l1d_bytes) / static_cast<int64_t>(sizeof(T));

@@ -41,10 +41,13 @@ double filled(int64_t n, int64_t whole) {
   return static_cast<double>(n) / static_cast<double>(ceil_div(n, whole) * whole);
 }
 
-// Whether output channels are the rows.
+// Whether output channels are the rows: columns are the channels whose half fills vectors better,
+// or that are fewer; much fewer in any case, for their sums must stay in L2.
 bool swaps(const Problem& p, int64_t lanes) {
-  const double as_input = filled(p.ic, lanes), as_output = filled(p.oc, lanes);
-  return as_input != as_output ? as_input > as_output : p.oc > p.ic;
+  constexpr int64_t kMuch = 4;
+  const double as_input = filled(p.ic / 2, lanes), as_output = filled(p.oc / 2, lanes);
+  const bool apart = p.ic > kMuch * p.oc || p.oc > kMuch * p.ic;
+  return !apart && as_input != as_output ? as_input > as_output : p.oc > p.ic;
 }
 
 class StrassenFilterGradient final : public FilterlessPrepared {
@@ -123,7 +126,7 @@ StrassenFilterGradient::StrassenFilterGradient(const Problem& problem, const Pla
       row_half_(rows_ / 2),
       column_half_(columns_ / 2),
       vectors_(ceil_div(column_half_, kernels_.lanes)),
-      chunks_(ceil_div(voxels_, 2 * kChain)),
+      chunks_(std::max<int64_t>(1, ceil_div(voxels_, 2 * kChain))),
       tiles_(tiles_of(row_half_, kernels_)),
       useful_threads_(threads_that_pay(strassen::cost(problem, context))) {
   tile_first_ = {0};
@@ -304,7 +307,7 @@ void StrassenFilterGradient::write_piece(Range tiles, const float* sums, float* 
 void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scratch,
                                      ThreadPool& pool, int threads) const {
   float* const result = static_cast<float*>(buffers.result);
-  const int64_t elements = rows_ * columns_, chunks = buffers.batch * chunks_;
+  const int64_t elements = rows_ * columns_, chunks = voxels_ == 0 ? 0 : buffers.batch * chunks_;
   if (chunks == 0) std::fill(result, result + elements, 0.0f);
   if (chunks == 0) return;
   // A power of two, so that threads get as much each; of two chunks at least, unless the machine
@@ -367,7 +370,7 @@ std::string StrassenFilterGradient::detail() const {
 double StrassenFilterGradient::error_bound() const {
   const double length = static_cast<double>(std::min(voxels_, kChain)),
                chain = std::min(length, 8 + 2 * std::max(1.0, length / 16));
-  return 0x1p-24 * (3 * chain + 8);
+  return 0x1p-24 * (3 * chain + 8 + 2 * std::sqrt(std::sqrt(static_cast<double>(chunks_))));
 }
 
 double cost(const Problem& p, const PlanContext& context) {

@@ -9,11 +9,12 @@
 namespace conv3d::strassen {
 
 std::string why_not_halves(const Problem& p, bool patches) {
-  constexpr int64_t kFewest = 32;  // channels that are worth halving
+  constexpr int64_t kFewest = 32;              // channels that are worth halving
+  constexpr int64_t kMost = int64_t{1} << 20;  // a plan lists the tiles of its channels
   if (p.accuracy == Accuracy::kStrict)
     return "accuracy is 'strict': Strassen's scheme rounds more than the direct sum";
   if (p.dtype != DType::kFloat32) return "computes in float32";
-  const int64_t taps = p.kd * p.kh * p.kw;
+  const int64_t taps = p.kd * p.kh * p.kw;  // make_problem has checked the filter's size
   if (taps != 1 && !patches) return "the filter must be 1x1x1";
   const auto apart = [](int64_t k, int64_t s, int64_t d) { return k == s && (k == 1 || d == 1); };
   if (!apart(p.kd, p.sd, p.dd) || !apart(p.kh, p.sh, p.dh) || !apart(p.kw, p.sw, p.dw))
@@ -25,6 +26,7 @@ std::string why_not_halves(const Problem& p, bool patches) {
   const int64_t sources = taps * p.ic;
   if (sources % 2 != 0 || p.oc % 2 != 0 || sources < kFewest || p.oc < kFewest)
     return "halves the channels: both must be even, and at least 32";
+  if (sources > kMost || p.oc > kMost) return "knows at most 2^20 channels";
   return "";
 }
 

@@ -11,9 +11,9 @@
 //               patches are copied side by side first
 //   Y           in place; chunks after the first add to it
 //
-// Order of sums: chunks of source channels; each product of a chunk one chain of multiply-adds; the
-// products as in kernels/strassen_table.h. Both layouts have the same, and so the same bits.
-// Blocks and chunks depend on the sample's size and the filter only.
+// Order of sums: chunks of source channels; in each the products, chains of multiply-adds that go
+// on into each other as in kernels/strassen_table.h. Both layouts have the same, and so the same
+// bits. Blocks and chunks depend on the sample's size and the filter only.
 #include "algorithms/strassen/strassen.h"
 
 #include <algorithm>
@@ -287,7 +287,7 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
   }
   const bool past_caches =
       buffers.batch * voxels_ * result_ * static_cast<int64_t>(sizeof(float)) > l3_bytes_ / 3;
-  args.stream = past_caches && chunks_ == 1;
+  args.stream = past_caches && chunks_ == 1 && problem_.activation <= Activation::kRelu;
   if (patches_) copy_patches(item, static_cast<const float*>(buffers.input), patches);
   const float* const source = patches_ ? patches : source_of(buffers, item);
   for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
@@ -353,9 +353,11 @@ double cost(const Problem& p, const PlanContext& context) {
                pixels = static_cast<double>(p.output_voxels());
   // Tiles of 32 registers hide the loads better than those of 16.
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.94 : 0.9;
-  // Lanes and tiles that are not full; what a tile costs beside its products.
+  // Lanes that are not full; what a tile costs beside its products.
   const int64_t lanes = context.kernels->strassen.lanes;
-  const double half = p.layout == Layout::kChannelsFirst ? kBlockPixels / 2 : result / 2,
+  const double blocks = std::ceil(pixels / kBlockPixels);
+  const double half =
+                   p.layout == Layout::kChannelsFirst ? std::ceil(pixels / blocks / 2) : result / 2,
                fill = half /
                       (std::ceil(half / static_cast<double>(lanes)) * static_cast<double>(lanes));
   const double chain = std::min<double>(source / 2, kMostChunk);
@@ -364,10 +366,14 @@ double cost(const Problem& p, const PlanContext& context) {
   // Cycles for each number of the source, summed up, and of the result.
   const double copied = taps == 1 ? 0.0 : p.layout == Layout::kChannelsFirst ? 2.5 : 0.3;
   const double sums = pixels * ((1 + copied) * source + 0.75 * result) / kClock;
-  const double filter = sizeof(float) * source * result;
-  const double packing = backward ? packing_seconds(filter, filter * 1.75, *context.cpu) : 0.0;
+  const double filter = sizeof(float) * source * result, packed = 1.75 * filter;
+  // Each block reads all of it.
+  const double refills = packed > static_cast<double>(l2_bytes(*context.cpu))
+                             ? packed * blocks / kSharedCacheBytes
+                             : 0.0;
+  const double packing = backward ? packing_seconds(filter, packed, *context.cpu) : 0.0;
   return kCallSeconds + packing +
-         overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu));
+         overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu) + refills);
 }
 
 class Strassen final : public Algorithm {
@@ -378,6 +384,8 @@ class Strassen final : public Algorithm {
   std::string why_not(const Problem& problem, const PlanContext&) const override {
     if (problem.direction == Direction::kBackwardFilter)
       return "computes forward and backward_input";
+    if (problem.output_voxels() < kPixelUnit)
+      return "halves blocks of pixels: a sample must have at least 32";
     return why_not_halves(problem, problem.direction == Direction::kForward);
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
