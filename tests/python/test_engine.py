@@ -494,6 +494,19 @@ def test_info_says_what_a_bug_report_needs():
     assert "reference" in info["algorithms"]
 
 
+def test_wide_pointwise_filters_take_strassen_unless_accuracy_is_strict():
+    shape, size = (1, 8, 20, 20, 256), (1, 1, 1, 256, 256)
+    for direction in ("forward", "backward_input", "backward_filter"):
+        chosen = engine.explain(shape, size, direction=direction)
+        assert chosen.algorithm.startswith("strassen") and chosen.error_bound <= 1e-5
+        direct = engine.explain(shape, size, direction=direction, accuracy="strict")
+        assert not direct.algorithm.startswith("strassen")
+        with pytest.raises(ValueError, match="accuracy is 'strict'"):
+            engine.explain(
+                shape, size, direction=direction, accuracy="strict", algorithm="strassen"
+            )
+
+
 @pytest.mark.parametrize("algorithm", ["reference", "gemm", "planar", "winograd"])
 def test_phases_add_up_to_the_time_of_the_call(algorithm):
     x = np.ones((1, 24, 24, 24, 16), np.float32)

@@ -127,12 +127,6 @@ bool reads_source(const Shape& s, const Machine& m, const Correlation& c) {
           (c.d.taps == 1 && s.source_group <= 2 * s.apart));
 }
 
-// Whether a chunk of a block reads a run of pixels of each of its channels, which can be asked for
-// before they are staged.
-bool foresees_rows(const Shape& s, const Correlation& c) {
-  return s.first && c.d.taps == 1 && c.h.is_identity() && c.w.is_identity();
-}
-
 // In place, panel after panel over all pixels of a piece.
 bool sweeps_l1(const Shape& s, const Machine& m, const Correlation& c) {
   return reads_source(s, m, c) && s.panels > 2 && fits_l1(s, m, c, kWholeRow);
@@ -152,6 +146,13 @@ int64_t kept_elements(const Shape& s, const Machine& m, const Part& part) {
 bool can_flatten(const Correlation& c) {
   const auto dense = [](const AxisTaps& a) { return a.taps == 1 && a.first == 0 && a.step == 1; };
   return dense(c.h) && dense(c.w) && c.h.outputs > 1;
+}
+
+// Whether a chunk of a block reads pixels of a few rows of each of its channels, which can be asked
+// for before they are staged.
+bool foresees_rows(const Shape& s, const Part& part) {
+  return s.first && part.c.d.taps == 1 &&
+         (part.flat || (part.c.h.is_identity() && part.c.w.is_identity()));
 }
 
 void flatten(Part* part) {
@@ -387,7 +388,14 @@ class PlanarPrepared final : public Prepared {
   bool reads_in_place(const Item& item, const Buffers& buffers) const;
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
   // `next` is what the thread does then, or null.
-  void run_item(const Item& item, const Item* next, const Buffers& buffers, T* stage) const;
+  void run_item(const Item& item, const Item* next, const Buffers& buffers, T* stage,
+                ptrdiff_t* ahead) const;
+  // Rows of a channel that a block of a part reads some pixels of, at most.
+  static int64_t rows_of_channel(const Part& part) {
+    return part.flat ? part.block_w / part.flat_w.outputs + 2 : 1;
+  }
+  void foresee(const Item& item, int64_t chunk, const T* source, ptrdiff_t* offsets,
+               PlanarArgs<T>* args) const;
   void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
   void stage_row(const Item& item, const T* plane, int64_t ih, ptrdiff_t ahead, T* to) const;
   void stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const;
@@ -410,7 +418,7 @@ class PlanarPrepared final : public Prepared {
   int64_t packed_elements_ = 0;
   int useful_threads_;
   ScratchLedger ledger_;
-  int stage_entry_ = -1;
+  int stage_entry_ = -1, ahead_entry_ = -1;
 };
 
 template <class T>
@@ -425,7 +433,7 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
                         kernels_.max_rows, kernels_.vectors, kernels_.max_vectors)),
       parts_(make_parts(correlation_, shape_, machine_)) {
   useful_threads_ = threads_that_pay(planar_cost(problem, context));
-  int64_t stage = 0;
+  int64_t stage = 0, ahead = 0;
   for (Part& part : parts_) {
     part.packed = packed_elements_;
     packed_elements_ +=
@@ -433,8 +441,12 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
                         "the packed filter");
     make_offsets(&part);
     stage = std::max({stage, stage_elements(shape_, part), kept_elements(shape_, machine_, part)});
+    if (foresees_rows(shape_, part))
+      ahead = std::max(ahead, max_chunk(shape_) * rows_of_channel(part));
   }
   stage_entry_ = ledger_.book("planar.rows", checked_bytes({stage, sizeof(T)}, "rows"), true);
+  ahead_entry_ =
+      ledger_.book("planar.ahead", checked_bytes({ahead, sizeof(ptrdiff_t)}, "offsets"), true);
 }
 
 template <class T>
@@ -472,7 +484,7 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
     }
     part->offsets.push_back(std::move(offsets));
   }
-  if (!part->in_place && !foresees_rows(shape_, c)) return;
+  if (!part->in_place) return;
   for (const auto& staged : part->offsets) {
     const int64_t channels = static_cast<int64_t>(staged.size()) / part->k_of_channel;
     std::vector<ptrdiff_t> offsets;
@@ -483,7 +495,7 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
                           td * c.d.dilation * correlation_.source_plane);
     part->source_offsets.push_back(std::move(offsets));
   }
-  if (!part->in_place || !keeps_copy(shape_, machine_, c)) return;
+  if (!keeps_copy(shape_, machine_, c)) return;
   for (int64_t k = 0; k < max_chunk(shape_); ++k)
     part->kept_offsets.push_back(k * shape_.vectors * machine_.lanes);
 }
@@ -704,7 +716,7 @@ bool PlanarPrepared<T>::reads_in_place(const Item& item, const Buffers& buffers)
 
 template <class T>
 void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffers& buffers,
-                                 T* stage) const {
+                                 T* stage, ptrdiff_t* ahead) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const CorrelationProblem& p = correlation_;
@@ -755,19 +767,13 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
     args.finish.load_c = chunk > 0;
     args.finish.last = chunk == shape_.chunks - 1;
     args.ahead = nullptr;
-    if (!in_place && foresees_rows(shape_, c) && item.panel_end - item.panel <= part.group_panels &&
-        item.d_end - item.d == 1 && item.h_end - item.h == 1) {
+    if (!in_place && foresees_rows(shape_, part) &&
+        item.panel_end - item.panel <= part.group_panels && item.d_end - item.d == 1 &&
+        item.h_end - item.h == 1) {
       const bool last = chunk == shape_.chunks - 1;
       const Item* const then = last ? next : &item;
-      if (then != nullptr && then->part == item.part) {
-        const int64_t then_chunk = last ? 0 : chunk + 1;
-        const auto& rows = part.source_offsets[static_cast<size_t>(then_chunk)];
-        args.ahead = source_of(*then) + chunk_begin(shape_, then_chunk) * p.source_voxels +
-                     (then->d * c.d.stride + c.d.origin) * p.source_plane + then->w;
-        args.ahead_offsets = rows.data();
-        args.ahead_rows = static_cast<int64_t>(rows.size());
-        args.ahead_lines = static_cast<int>(ceil_div((then->w_end - then->w) * size, kLine));
-      }
+      if (then != nullptr && then->part == item.part)
+        foresee(*then, last ? 0 : chunk + 1, source_of(*then), ahead, &args);
     }
     for (int64_t panel = item.panel; panel < item.panel_end; panel += part.group_panels) {
       const int64_t panel_end = std::min(item.panel_end, panel + part.group_panels);
@@ -802,6 +808,40 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
       }
     }
   }
+}
+
+// What a chunk of an item will stage, as what `args` asks for on its way.
+template <class T>
+void PlanarPrepared<T>::foresee(const Item& item, int64_t chunk, const T* source,
+                                ptrdiff_t* offsets, PlanarArgs<T>* args) const {
+  const Part& part = *item.part;
+  const AxisTaps &d = part.c.d, &h = part.flat_h, &w = part.flat_w;
+  const int64_t id = item.d * d.stride + d.origin;
+  if (id < 0 || id >= d.inputs) return;
+  int64_t rows = 0, pixels = 0;
+  if (part.flat) {
+    for (int64_t at = item.w; at < item.w_end;) {
+      const int64_t oh = at / w.outputs, ow = at % w.outputs, ih = oh * h.stride + h.origin,
+                    count = std::min(w.outputs - ow, item.w_end - at);
+      at += count;
+      if (ih < 0 || ih >= h.inputs) continue;
+      offsets[rows++] =
+          ih * correlation_.source_row + std::max<int64_t>(0, ow * w.stride + w.origin);
+      pixels = std::max(pixels, std::min(count * w.stride, w.inputs));
+    }
+  } else {
+    offsets[rows++] = item.w;
+    pixels = item.w_end - item.w;
+  }
+  const int64_t first = chunk_begin(shape_, chunk),
+                channels = chunk_begin(shape_, chunk + 1) - first;
+  for (int64_t n = 1; n < channels; ++n)
+    for (int64_t i = 0; i < rows; ++i)
+      offsets[n * rows + i] = n * correlation_.source_voxels + offsets[i];
+  args->ahead = source + first * correlation_.source_voxels + id * correlation_.source_plane;
+  args->ahead_offsets = offsets;
+  args->ahead_rows = channels * rows;
+  args->ahead_lines = static_cast<int>(ceil_div(pixels * static_cast<int64_t>(sizeof(T)), kLine));
 }
 
 // Whether every line that a call writes is written whole, by stores that follow each other.
@@ -867,6 +907,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : items;
   pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
     T* const stage = scratch.get<T>(stage_entry_, id);
+    ptrdiff_t* const ahead = scratch.get<ptrdiff_t>(ahead_entry_, id);
     const auto item_at = [&](int64_t index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
@@ -897,7 +938,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
     for (int64_t index = begin; index < end; ++index) {
       const Item next = item_at(std::min(index + 1, end - 1));
       if (item.panel < item.panel_end)
-        run_item(item, index + 1 < end ? &next : nullptr, buffers, stage);
+        run_item(item, index + 1 < end ? &next : nullptr, buffers, stage, ahead);
       item = next;
     }
   });
