@@ -308,8 +308,10 @@ void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scra
                                      ThreadPool& pool, int threads) const {
   float* const result = static_cast<float*>(buffers.result);
   const int64_t elements = rows_ * columns_, chunks = voxels_ == 0 ? 0 : buffers.batch * chunks_;
-  if (chunks == 0) std::fill(result, result + elements, 0.0f);
-  if (chunks == 0) return;
+  if (chunks == 0) {
+    std::fill(result, result + elements, 0.0f);
+    return;
+  }
   // A power of two, so that threads get as much each; of two chunks at least, unless the machine
   // has cores for more: each costs some passes over the filter.
   const int64_t fewest = cores_want_segments_ ? 1 : 2;
