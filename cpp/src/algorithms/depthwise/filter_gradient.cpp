@@ -227,15 +227,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
         std::copy(from, from + channels, to);
     }
   });
-  constexpr int64_t kBlock = 4096;
-  pool.parallel_for(ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
-                    [&](int64_t begin, int64_t end, int) {
-                      const int64_t first = begin * kBlock,
-                                    count = std::min(elements, end * kBlock) - first;
-                      add_segments(segments, [&](int64_t s, int64_t t) {
-                        add_(slot(s) + first, slot(t) + first, count);
-                      });
-                    });
+  sum_segments(elements, segments, pool, threads, slot, add_);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 //   k           pixels of one sample, a chunk at a time: one chain of multiply-adds per product
 //   rows        of the channels that are more, tile by tile just before they are multiplied, and
 //               asked for while the ones before are
-//   columns     of the channels that are fewer or fill vectors better, once per chunk
+//   columns     of the channels that are fewer or fill vectors better, once per chunk and item
 //   halves      of the rows, the columns and the pixels of a chunk
 //
 // A work item is a piece of the rows over a segment of the chunks. Its sums stay near L2. Chunks
