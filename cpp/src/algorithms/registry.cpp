@@ -13,11 +13,13 @@
 #include "algorithms/winograd/winograd.h"
 #include "algorithms/winograd_rows/filter_gradient.h"
 #include "algorithms/winograd_rows/winograd_rows.h"
+#include "runtime/fork.h"
 
 namespace conv3d {
 
 AlgorithmList algorithm_list() {
-  static const std::vector<const Algorithm*> items = [] {
+  static FirstUse<const std::vector<const Algorithm*>> algorithms;
+  const std::vector<const Algorithm*>& items = algorithms.get([] {
     std::vector<const Algorithm*> list;
     list.push_back(&depthwise_algorithm());
     list.push_back(&depthwise_filter_gradient_algorithm());
@@ -37,7 +39,7 @@ AlgorithmList algorithm_list() {
     list.insert(list.end(), rows_gradients.items, rows_gradients.items + rows_gradients.size);
     list.push_back(&reference_algorithm());
     return list;
-  }();
+  });
   return {items.data(), static_cast<int>(items.size())};
 }
 

@@ -20,6 +20,7 @@
 #include "runtime/caller_pool.h"
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
+#include "runtime/fork.h"
 #include "runtime/phases.h"
 #include "runtime/thread_pool.h"
 #include "runtime/verbose.h"
@@ -202,12 +203,13 @@ int64_t elements_of(int64_t rows, int64_t columns) {
 
 template <class F>
 const char* joined(F names) {
-  static const std::string text = [&] {
+  static conv3d::FirstUse<const std::string> text;
+  const auto join = [&] {
     std::string list;
     names([&list](const char* name) { list += (list.empty() ? "" : " ") + std::string(name); });
     return list;
-  }();
-  return text.c_str();
+  };
+  return text.get(join).c_str();
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "runtime/cpu_info.h"
+#include "runtime/fork.h"
 
 namespace conv3d {
 
@@ -63,11 +64,11 @@ std::vector<const KernelTable*> tables_up_to(const KernelTable& best, unsigned f
 }
 
 const KernelTable& kernel_table() {
-  static const KernelTable& table = [&]() -> const KernelTable& {
+  static FirstUse<const KernelTable* const> table;
+  return *table.get([] {
     const char* name = std::getenv("CONV3D_MAX_ISA");
-    return select_kernel_table(cpu_info().features, name != nullptr ? name : "");
-  }();
-  return table;
+    return &select_kernel_table(cpu_info().features, name != nullptr ? name : "");
+  });
 }
 
 }  // namespace conv3d

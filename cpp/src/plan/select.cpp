@@ -7,16 +7,17 @@
 #include "base/status.h"
 #include "kernels/dispatch.h"
 #include "plan/fold.h"
+#include "runtime/fork.h"
 
 namespace conv3d {
 namespace {
 
-std::string environment_algorithm() {
-  static const std::string name = [] {
+const std::string& environment_algorithm() {
+  static FirstUse<const std::string> name;
+  return name.get([] {
     const char* text = std::getenv("CONV3D_ALGORITHM");
     return std::string(text != nullptr && *text != 0 ? text : "auto");
-  }();
-  return name;
+  });
 }
 
 bool matches(const Algorithm& algorithm, const std::string& wanted) {

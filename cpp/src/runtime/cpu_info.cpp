@@ -11,6 +11,8 @@
 #include <thread>
 #include <utility>
 
+#include "runtime/fork.h"
+
 #if defined(__x86_64__) || defined(_M_X64)
 #define CONV3D_X86 1
 #if defined(_MSC_VER)
@@ -314,8 +316,8 @@ int parse_threads(const char* text) {
 }
 
 const CpuInfo& cpu_info() {
-  static const CpuInfo info = read_cpu_info();
-  return info;
+  static FirstUse<const CpuInfo> info;
+  return info.get(read_cpu_info);
 }
 
 }  // namespace conv3d

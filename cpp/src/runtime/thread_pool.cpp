@@ -14,6 +14,7 @@
 
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
+#include "runtime/fork.h"
 #include "runtime/verbose.h"
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -152,7 +153,6 @@ void worker_main(State* state) {
   }
 }
 
-#if CONV3D_POSIX
 // The forking thread holds the mutex across fork, so the list is whole; the child starts with a
 // fresh state, because its threads are gone and condition variables remember waiters that do not
 // exist there. The old one is leaked on purpose.
@@ -166,16 +166,10 @@ void after_fork_in_parent() {
   if (g_forking != nullptr) g_forking->mutex.unlock();
 }
 void after_fork_in_child() { g_state.store(nullptr); }
-#endif
 
 State* state_of_process() {
   State* state = g_state.load(std::memory_order_acquire);
   if (state != nullptr) return state;
-#if CONV3D_POSIX
-  static const int registered =
-      pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
-  static_cast<void>(registered);
-#endif
   State* fresh = new State;
   if (g_state.compare_exchange_strong(state, fresh, std::memory_order_acq_rel)) return fresh;
   delete fresh;
@@ -305,27 +299,31 @@ int threads_from_environment(const char* name, bool first_of_list) {
   return threads;
 }
 
+FirstUse<OwnPool> g_pool;
+FirstUse<int> g_default_threads;
+FirstUse<std::atomic<int>> g_chosen_threads;
+
 std::atomic<int>& chosen_threads() {
-  static std::atomic<int> threads{default_num_threads()};
-  return threads;
+  return g_chosen_threads.get([] { return std::atomic<int>(default_num_threads()); });
 }
 
 }  // namespace
 
+const ForkHandlers kThreadPoolForkHandlers = {before_fork, after_fork_in_parent,
+                                              after_fork_in_child};
+
 ThreadPool& default_thread_pool() {
-  static OwnPool& pool = *new OwnPool;  // never destroyed, as its threads are not
-  return pool;
+  return g_pool.get([] { return OwnPool(); });
 }
 
 int default_num_threads() {
-  static const int threads = [] {
+  return g_default_threads.get([] {
     int count = threads_from_environment("CONV3D_NUM_THREADS", false);
     if (count == 0) count = threads_from_environment("OMP_NUM_THREADS", true);
     if (count == 0)
       count = std::max(1, std::min(cpu_info().usable_threads, cpu_info().physical_cores));
     return std::min(count, kMaxThreads);
-  }();
-  return threads;
+  });
 }
 
 int get_num_threads() { return chosen_threads().load(std::memory_order_relaxed); }

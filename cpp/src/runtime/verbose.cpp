@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/fork.h"
+
 namespace conv3d {
 namespace {
 
@@ -36,9 +38,9 @@ bool wanted_by_environment() {
   return text != nullptr && *text != 0 && std::strcmp(text, "0") != 0;
 }
 
+FirstUse<std::atomic<bool>> g_flag;
 std::atomic<bool>& flag() {
-  static std::atomic<bool> on{wanted_by_environment()};
-  return on;
+  return g_flag.get([] { return std::atomic<bool>(wanted_by_environment()); });
 }
 
 void write(const std::string& line) {

@@ -10,9 +10,9 @@
 #include "base/math.h"
 #include "base/status.h"
 #include "runtime/cpu_info.h"
+#include "runtime/fork.h"
 
 #if defined(__linux__)
-#include <pthread.h>
 #include <sys/mman.h>
 #endif
 #if defined(_MSC_VER)
@@ -50,17 +50,16 @@ struct Cache {
   }
 };
 
+FirstUse<Cache> g_cache;
 Cache& cache() {
-  static Cache& instance = *[] {
-    // First: a failure leaves nothing behind, while handlers registered twice would lock twice.
-    Cache* fresh = new Cache;  // never destroyed: a call may be running at exit
-#if defined(__linux__)
-    pthread_atfork([] { cache().mutex.lock(); }, [] { cache().mutex.unlock(); },
-                   [] { cache().mutex.unlock(); });
-#endif
-    return fresh;
-  }();
-  return instance;
+  return g_cache.get([] { return Cache(); });
+}
+
+void before_fork() {
+  if (g_cache.if_built() != nullptr) g_cache.if_built()->mutex.lock();
+}
+void after_fork() {
+  if (g_cache.if_built() != nullptr) g_cache.if_built()->mutex.unlock();
 }
 
 size_t keep_bytes() {
@@ -95,6 +94,8 @@ void system_free(void* memory) {
 }
 
 }  // namespace
+
+const ForkHandlers kWorkspaceForkHandlers = {before_fork, after_fork, after_fork};
 
 int ScratchLedger::book(const char* name, size_t bytes, bool per_thread) {
   size_t& total = per_thread ? per_thread_ : shared_;
