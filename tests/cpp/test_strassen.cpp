@@ -58,7 +58,7 @@ Tensors<float> turned(const Problem& p, const Tensors<float>& tensors) {
 
 // Blocks and chunks that are full, ragged, odd and single; channels that fill vectors and tiles and
 // that do not; several chunks of channels and of pixels; more output channels and more input ones.
-// The last three, patches as large as their strides, are computed forward and channels last alone.
+// The last three, patches as large as their strides, are computed forward alone.
 constexpr const char* kProblems[] = {"mb1_ic64id1ih8iw16_oc64_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb2_ic34id3ih5iw7_oc66_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb1_ic100id1ih1iw35_oc38_kd1kh1kw1_sd1sh1sw1_same",
@@ -75,7 +75,7 @@ constexpr const char* kProblems[] = {"mb1_ic64id1ih8iw16_oc64_kd1kh1kw1_sd1sh1sw
 bool skips(const Problem& p) {
   const bool served = algorithm_of(p.direction).why_not(p, context_of(kernel_table())).empty(),
              few = p.output_voxels() < 32 && p.direction != Direction::kBackwardFilter;
-  const bool patches = p.direction == Direction::kForward && p.layout == Layout::kChannelsLast;
+  const bool patches = p.direction == Direction::kForward;
   CHECK(served == (!few && (patches || p.kh * p.kw == 1)));
   return !served;
 }

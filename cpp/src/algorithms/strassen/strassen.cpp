@@ -6,9 +6,10 @@
 //   W           packed once: [chunk of source channels][panel or tile of result channels][product]
 //               [source channel][channel of the panel or tile]
 //   X           its sums in scratch: channels last in tiles of pixels, in lines; channels first in
-//               panels of pixels. Channels last, where the kernel is as large as its stride, a
-//               pixel of the result has a patch of the input instead, all taps of which are source
-//               channels; a block's patches are copied side by side first
+//               panels of pixels. Of as many chunks at once as half of the L2 holds. Where the
+//               kernel is as large as its stride a pixel of the result has a patch of the input
+//               instead, all taps of which are source channels; a block's patches are copied side
+//               by side first
 //   Y           in place; chunks after the first add to it
 //
 // Order of sums: chunks of source channels; in each the products, chains of multiply-adds that go
@@ -36,6 +37,8 @@ constexpr int64_t kBlockPixels = 64, kPixelUnit = 32;
 // Source channels of a product: its panel of 256 x 32 and the sums of 64 x 256 pixels stay in 1 MB
 // of L2 (measured: blocks of 128 pixels and chunks of 128 are 1 to 5 % slower).
 constexpr int64_t kMostChunk = 256;
+// Of the L2, for the sums of several chunks: panels and results pass through the rest.
+constexpr double kHeldShare = 0.56;
 constexpr int64_t kMostPixelTiles = kBlockPixels / 2;
 constexpr int64_t kSplitChannels = 64;  // an item of fewer sums up as long as it multiplies
 
@@ -81,6 +84,9 @@ class StrassenPrepared final : public Prepared {
   void copy_patches(const Item& item, const float* input, float* to) const;
   void sum_pixels(const Item& item, const float* source, Range k, const StrassenArgs& product,
                   float* sums) const;
+  // What the products of part `part` of `parts` ask for: of the source of `item`, its part in `k`.
+  void ask_for(const Item& item, Range k, const Buffers& buffers, int64_t part, int64_t parts,
+               StrassenRegion* ahead) const;
   // `next` is what the thread does then, or null.
   void run_item(const Item& item, const Item* next, const Buffers& buffers, float* patches,
                 float* sums) const;
@@ -92,6 +98,8 @@ class StrassenPrepared final : public Prepared {
   int64_t voxels_, source_, result_;
   int64_t source_half_, result_half_, padded_half_;  // padded: to whole units
   int64_t chunks_, blocks_, l3_bytes_;
+  int64_t chunk_sums_;               // numbers: the sums of a block's pixels in one chunk
+  int64_t held_;                     // chunks whose sums are held at once
   std::vector<int> channel_tiles_;   // channels first
   std::vector<int64_t> unit_first_;  // [units + 1]: first channel
   int useful_threads_;
@@ -114,6 +122,12 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
       chunks_(ceil_div(source_half_, kMostChunk)),
       blocks_(ceil_div(ceil_div(voxels_, kPixelUnit), kBlockPixels / kPixelUnit)),
       l3_bytes_(static_cast<int64_t>(l3_bytes(*context.cpu))),
+      chunk_sums_(kStrassenProducts * (kBlockPixels / 2) *
+                  whole_lines(ceil_div(source_half_, chunks_))),
+      held_(std::clamp<int64_t>(
+          static_cast<int64_t>(kHeldShare * static_cast<double>(l2_bytes(*context.cpu))) /
+              (chunk_sums_ * static_cast<int64_t>(sizeof(float))),
+          1, chunks_)),
       useful_threads_(threads_that_pay(strassen::cost(problem, context))) {
   unit_first_ = {0};
   if (first_) {
@@ -126,12 +140,8 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
       unit_first_.push_back(std::min(columns, unit_first_.back() + panel));
   }
   padded_half_ = unit_first_.back();
-  sums_entry_ =
-      ledger_.book("strassen.sums",
-                   checked_bytes({kStrassenProducts, kBlockPixels / 2,
-                                  whole_lines(ceil_div(source_half_, chunks_)), sizeof(float)},
-                                 "sums"),
-                   true);
+  sums_entry_ = ledger_.book("strassen.sums",
+                             checked_bytes({held_, chunk_sums_, sizeof(float)}, "sums"), true);
   patches_entry_ = ledger_.book(
       "strassen.patches",
       checked_bytes({patches_ ? kBlockPixels : 0, source_, sizeof(float)}, "patches"), true);
@@ -173,19 +183,33 @@ void StrassenPrepared::pack_filter(const void* filter, void* packed, ThreadPool&
   });
 }
 
-// Patch after patch: [depth tap][height tap][width tap][channel], the filter's order.
+// [pixel][depth tap][height tap][width tap][channel], channels first with the pixels last and
+// kBlockPixels apart: the order of the filter.
 void StrassenPrepared::copy_patches(const Item& item, const float* input, float* to) const {
   const PhaseTimer timer(Phase::kTransform);
   const Problem& p = problem_;
   const int64_t run = p.kw * p.ic;
   input += item.sample * p.input_voxels() * p.ic;
-  for (int64_t pixel = item.pixels.begin; pixel < item.pixels.end; ++pixel) {
+  int64_t pixels = 1;  // at a time, of one row
+  for (int64_t pixel = item.pixels.begin; pixel < item.pixels.end; pixel += pixels) {
     const int64_t d = pixel / (p.oh * p.ow) * p.sd, h = pixel / p.ow % p.oh * p.sh,
                   w = pixel % p.ow * p.sw;
+    if (first_) pixels = std::min(item.pixels.end - pixel, p.ow - pixel % p.ow);
+    float* tap = to + (pixel - item.pixels.begin) * (first_ ? 1 : source_);
     for (int64_t td = 0; td < p.kd; ++td)
-      for (int64_t th = 0; th < p.kh; ++th, to += run) {
+      for (int64_t th = 0; th < p.kh; ++th) {
         const int64_t voxel = ((d + td) * p.ih + h + th) * p.iw + w;
-        std::copy(input + voxel * p.ic, input + voxel * p.ic + run, to);
+        if (first_) {
+          for (int64_t c = 0; c < p.ic; ++c, tap += kBlockPixels) {
+            const TransposeArgs<float> move = {
+                input + c * p.input_voxels() + voxel, p.sw, tap, p.ic * kBlockPixels, pixels, p.kw};
+            gemm_.transpose(&move);
+          }
+          tap += (p.kw - 1) * p.ic * kBlockPixels;
+        } else {
+          std::copy(input + voxel * p.ic, input + voxel * p.ic + run, tap);
+          tap += run;
+        }
       }
   }
 }
@@ -195,7 +219,9 @@ void StrassenPrepared::sum_pixels(const Item& item, const float* source, Range k
                                   const StrassenArgs& product, float* sums) const {
   const PhaseTimer timer(Phase::kTransform);
   const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
-  const int64_t pixel = first_ ? 1 : source_, channel = first_ ? voxels_ : 1;
+  const int64_t pixel = first_ ? 1 : source_, channel = !first_    ? 1
+                                                        : patches_ ? kBlockPixels
+                                                                   : voxels_;
   const float* const from = source + k.begin * channel;
   StrassenSumsArgs s{};
   for (int i = 0; i < kStrassenQuarters; ++i)
@@ -205,7 +231,7 @@ void StrassenPrepared::sum_pixels(const Item& item, const float* source, Range k
     // Panels of pixels, a row for each source channel.
     const int64_t columns = product.vectors * kernels_.lanes,
                   panel = kernels_.panel_vectors * kernels_.lanes;
-    s.from_row = voxels_;
+    s.from_row = channel;
     s.to_rows = k.size();
     s.to_line = kStrassenLine;
     std::fill(s.rows, s.rows + kStrassenQuarters, k.size());
@@ -277,30 +303,65 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
   args.stream = past_caches && chunks_ == 1 && problem_.activation <= Activation::kRelu;
   if (patches_) copy_patches(item, static_cast<const float*>(buffers.input), patches);
   const float* const source = patches_ ? patches : source_of(buffers, item);
-  for (int64_t chunk = 0; chunk < chunks_; ++chunk) {
-    const Range k = chunk_at(chunk);
-    sum_pixels(item, source, k, args, sums);
+  // With the sums of several chunks at hand, a few result channels pass all of those chunks, so
+  // that what is added to is still in L1.
+  StrassenArgs part = args;
+  for (int64_t first = 0; first < chunks_; first += held_) {
+    const int64_t end = std::min(first + held_, chunks_);
+    for (int64_t chunk = first; chunk < end; ++chunk)
+      sum_pixels(item, source, chunk_at(chunk), args, sums + (chunk - first) * chunk_sums_);
     const PhaseTimer timer(Phase::kMultiply);
-    const float* const w = static_cast<const float*>(buffers.packed_filter) +
-                           kStrassenProducts * (k.begin * padded_half_ + n * k.size());
-    args.k = k.size();
-    args.a = first_ ? w : sums;
-    args.b = first_ ? sums : w;
-    args.last = chunk == chunks_ - 1;
-    args.load_c = chunk > 0;
-    const Item* const then = patches_ ? nullptr : args.last ? next : &item;
-    args.ahead[0] = args.ahead[1] = {};
-    if (then != nullptr) {
-      const Range then_k = chunk_at(args.last ? 0 : chunk + 1);
-      const int64_t rows = first_ ? then_k.size() : then->pixels.size(),
-                    columns = first_ ? then->pixels.size() : then_k.size();
-      for (int64_t h = 0; h < 2; ++h)
-        args.ahead[h] = {
-            source_of(buffers, *then) + (then_k.begin + h * source_half_) * (first_ ? voxels_ : 1),
-            first_ ? voxels_ : source_, rows, columns * static_cast<int64_t>(sizeof(float))};
+    const bool whole = end - first == 1;
+    const Item* const then = patches_ ? nullptr : end == chunks_ ? next : &item;
+    const Range then_k = {chunk_at(end % chunks_).begin,
+                          chunk_at(std::min(end % chunks_ + held_, chunks_) - 1).end};
+    for (int64_t unit = item.units.begin; unit < item.units.end;) {
+      const int64_t unit_end = whole ? item.units.end : unit + 1,
+                    m = unit_first_[static_cast<size_t>(unit)],
+                    m_end = unit_first_[static_cast<size_t>(unit_end)];
+      for (int64_t g = 0; g < 2; ++g) {
+        const int64_t channels = std::min(m_end, result_half_) - m;
+        (first_ ? part.rows : part.columns)[g] = channels;
+        if (args.bias[g] != nullptr) part.bias[g] = args.bias[g] + (m - n);
+      }
+      for (int i = 0; i < kStrassenQuarters; ++i) part.c[i] = args.c[i] + (m - n) * channel;
+      if (first_) {
+        part.tile_rows = args.tile_rows + (unit - item.units.begin);
+        part.tiles = static_cast<int>(unit_end - unit);
+      } else {
+        part.vectors = (m_end - m) / kernels_.lanes;
+      }
+      for (int64_t chunk = first; chunk < end; ++chunk) {
+        const Range k = chunk_at(chunk);
+        const float* const w = static_cast<const float*>(buffers.packed_filter) +
+                               kStrassenProducts * (k.begin * padded_half_ + m * k.size());
+        const float* const x = sums + (chunk - first) * chunk_sums_;
+        part.k = k.size();
+        part.a = first_ ? w : x;
+        part.b = first_ ? x : w;
+        part.last = chunk == chunks_ - 1;
+        part.load_c = chunk > 0;
+        if (then != nullptr) {
+          const int64_t parts = whole ? 1 : item.units.size() * (end - first),
+                        at = whole ? 0 : (unit - item.units.begin) * (end - first) + chunk - first;
+          ask_for(*then, then_k, buffers, at, parts, part.ahead);
+        }
+        kernels_.multiply(&part);
+      }
+      unit = unit_end;
     }
-    kernels_.multiply(&args);
   }
+}
+
+void StrassenPrepared::ask_for(const Item& item, Range k, const Buffers& buffers, int64_t part,
+                               int64_t parts, StrassenRegion* ahead) const {
+  const int64_t row = first_ ? voxels_ : source_;
+  const Range rows = piece(first_ ? k.size() : item.pixels.size(), part, parts);
+  const int64_t columns = first_ ? item.pixels.size() : k.size();
+  for (int64_t h = 0; h < 2; ++h)
+    ahead[h] = {source_of(buffers, item) + (k.begin + h * source_half_) * (first_ ? voxels_ : 1) +
+                    rows.begin * row,
+                row, rows.size(), columns * static_cast<int64_t>(sizeof(float))};
 }
 
 void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
@@ -373,10 +434,7 @@ class Strassen final : public Algorithm {
       return "computes forward and backward_input";
     if (problem.output_voxels() < kPixelUnit)
       return "halves blocks of pixels: a sample must have at least 32";
-    // Channels first, results a power of two apart throw each other out between the many chunks of
-    // channels: 10 % faster or slower than the direct paths, from one second to the next.
-    return why_not_halves(problem, problem.direction == Direction::kForward &&
-                                       problem.layout == Layout::kChannelsLast);
+    return why_not_halves(problem, problem.direction == Direction::kForward);
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
     return strassen::cost(problem, context);
