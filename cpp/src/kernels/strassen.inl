@@ -82,26 +82,45 @@ static void strassen_write(const StrassenArgs* p, const float* tile, int rows,
     activate_row<float>(to.c + m * p->c_row, columns, p->activation, p->alpha);
 }
 
-// The regions ahead in even shares: how many, and which is next.
+// The regions ahead, in even shares: a burst of requests would fill the core's miss buffers and
+// hold up the products.
 struct StrassenAhead {
-  const StrassenRegion* regions;
-  int64_t shares, share;
+  struct Place {
+    const char *row, *line, *row_end;
+    ptrdiff_t pitch;
+    int64_t bytes, lines, due;  // of the region; times `shares`, as yet
+  };
+  Place places[kStrassenRegions];
+  int64_t shares;
 
-  void ask() {
+  StrassenAhead(const StrassenRegion* regions, int64_t in_shares) : shares(in_shares) {
+    constexpr int64_t kLine = 64;
     for (int i = 0; i < kStrassenRegions; ++i) {
       const StrassenRegion& r = regions[i];
-      constexpr int64_t kLine = 64;
-      const int64_t per_row = (r.bytes + kLine - 1) / kLine, lines = per_row * r.rows;
-      const int64_t end = lines * (share + 1) / shares;
-      int64_t line = lines * share / shares;
-      if (line == end) continue;
-      int64_t row = line / per_row, at = line % per_row;
-      for (; line < end; ++line) {
-        prefetch_line(reinterpret_cast<const char*>(r.first + row * r.row) + at * kLine);
-        if (++at == per_row) at = 0, ++row;
+      const char* const first = reinterpret_cast<const char*>(r.first);
+      places[i] = {first,
+                   first,
+                   first + r.bytes,
+                   r.row * static_cast<ptrdiff_t>(sizeof(float)),
+                   r.bytes,
+                   (r.bytes + kLine - 1) / kLine * r.rows,
+                   0};
+    }
+  }
+
+  void ask() {
+    constexpr int64_t kLine = 64;
+    for (Place& p : places) {
+      for (p.due += p.lines; p.due >= shares; p.due -= shares) {
+        prefetch_line(p.line);
+        p.line += kLine;
+        if (p.line >= p.row_end) {
+          p.row += p.pitch;
+          p.line = p.row;
+          p.row_end = p.row + p.bytes;
+        }
       }
     }
-    ++share;
   }
 };
 
@@ -161,7 +180,6 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
   };
   clear<float, MR, NV>(acc);
   for (int product = 0; product < kStrassenProducts; ++product) {
-    ahead->ask();
     if (product == 0) ask(0, 0);
     if (product == 3) ask(1, 0);
     if (product == 4) ask(1, 1);
@@ -169,10 +187,15 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
     if constexpr (kLines) {
       for (int64_t k = 0; k < p->k; k += kStrassenLine, a += MR * kStrassenLine) {
         const int64_t count = p->k - k < kStrassenLine ? p->k - k : kStrassenLine;
+        ahead->ask();
         for (int64_t i = 0; i < count; ++i) step(a + i, kStrassenLine);
       }
     } else {
-      for (int64_t k = p->k; k > 0; --k, a += MR) step(a, 1);
+      for (int64_t left = p->k; left > 0; left -= kStrassenLine) {
+        ahead->ask();
+        for (int64_t k = left < kStrassenLine ? left : kStrassenLine; k > 0; --k, a += MR)
+          step(a, 1);
+      }
     }
     switch (product) {
       case 0: store(u); break;
@@ -230,7 +253,8 @@ static CONV3D_ALWAYS_INLINE void strassen_at(const StrassenArgs* p, StrassenAhea
 static void strassen_multiply(const StrassenArgs* p) {
   constexpr int64_t kNr = kStrassenNv * kLanesF;
   const int64_t panels = (p->vectors + kStrassenNv - 1) / kStrassenNv;
-  StrassenAhead ahead{p->ahead, p->tiles * panels * kStrassenProducts, 0};
+  StrassenAhead ahead(p->ahead, p->tiles * panels * kStrassenProducts *
+                                    ((p->k + kStrassenLine - 1) / kStrassenLine));
   if (p->row_outer) {
     int64_t row = 0;
     for (int tile = 0; tile < p->tiles; row += p->tile_rows[tile++])
@@ -257,13 +281,16 @@ static void strassen_sums(const StrassenSumsArgs* p) {
     return n >= kLanesF ? vload(x) : n <= 0 ? vset(0.0f) : vload_n(x, static_cast<int>(n));
   };
   for (int64_t i = 0; i < p->to_rows; ++i) {
+    // Without gaps between rows a whole vector may reach into the next one, which comes after it:
+    // stores with a mask take many cycles on some processors.
+    const bool whole = p->to_row == p->to_columns && i + 1 < p->to_rows;
     for (int64_t j = 0; j < p->to_columns; j += kLanesF) {
       float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + j % kStrassenLine;
       const int64_t left = p->to_columns - j;
       const auto put = [&](int n, VecF x) {
         float* const at = to + n * product;
         prefetch_line(at + kAhead);
-        if (left >= kLanesF) {
+        if (left >= kLanesF || whole) {
           vstore(at, x);
         } else {
           vstore_n(at, static_cast<int>(left), x);

@@ -636,24 +636,25 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
 // Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows.
 template <class T>
 void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const {
+  // No divisions for each row: rows are short.
   const AxisTaps &h = item.part->flat_h, &w = item.part->flat_w;
-  for (int64_t at = item.w; at < item.w_end;) {
-    const int64_t oh = at / w.outputs, ow = at % w.outputs;
-    const int64_t count = std::min(w.outputs - ow, item.w_end - at);
-    const int64_t ih = oh * h.stride + h.origin;
-    if (plane == nullptr || ih < 0 || ih >= h.inputs) {
+  int64_t ow = item.w % w.outputs, ih = item.w / w.outputs * h.stride + h.origin;
+  for (int64_t rest = item.w_end - item.w; rest > 0; ih += h.stride, ow = 0) {
+    const int64_t count = std::min(w.outputs - ow, rest);
+    const int64_t first = ow * w.stride + w.origin, last = first + (count - 1) * w.stride;
+    if (ih < 0 || ih >= h.inputs) {
       std::fill(to, to + count, T(0));
     } else {
       const T* const row = plane + ih * correlation_.source_row;
-      const int64_t first = ow * w.stride + w.origin;
-      const int64_t from = first >= 0 ? 0 : std::min(count, (-first + w.stride - 1) / w.stride);
-      const int64_t left = w.inputs - 1 - first;
-      const int64_t end = left < 0 ? from : std::max(from, std::min(count, left / w.stride + 1));
-      std::fill(to, to + from, T(0));
+      int64_t from = 0, end = count;
+      if (first < 0) from = std::min(count, (-first + w.stride - 1) / w.stride);
+      if (last >= w.inputs)
+        end = std::max(from, count - (last - w.inputs + w.stride) / w.stride);
+      if (from > 0) std::fill(to, to + from, T(0));
       kernels_.gather(row + first + from * w.stride, w.stride, end - from, to + from, ahead);
-      std::fill(to + end, to + count, T(0));
+      if (end < count) std::fill(to + end, to + count, T(0));
     }
-    at += count;
+    rest -= count;
     to += count;
   }
 }

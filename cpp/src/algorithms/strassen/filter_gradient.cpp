@@ -387,11 +387,11 @@ double cost(const Problem& p, const PlanContext& context) {
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.88 : 0.84;
   const double arithmetic =
       p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 4) / chain;
-  // Cycles for each number that is summed up. Channels last, rows come from memory in slices, and
-  // arrive in time only if the products of those before take a while.
-  const double products = columns * 0.875 / static_cast<double>(lanes);
-  const double late = first ? 0.0 : 0.4 * std::max(0.0, 8 - products);
-  const double sums = pixels * ((0.7 + late) * rows + (first ? 2.0 : 1.0) * columns) / kClock;
+  // Cycles for each number that is summed up, measured. Channels last, tiles of rows are vectors
+  // that are not full.
+  const double narrow = lanes >= 16 ? 1.0 : 1.4;
+  const double sums =
+      pixels * ((first ? 0.7 : 1.3 * narrow) * rows + (first ? 2.0 : 1.4) * columns) / kClock;
   const double filter = sizeof(float) * static_cast<double>(p.filter_elements());
   return kCallSeconds + 2 * filter / kSharedCacheBytes +
          overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu));
