@@ -348,8 +348,8 @@ def forward(
       activation: None, `"relu"`, `"leaky_relu"` (slope 0.2), `"sigmoid"` or `"tanh"`, applied to
         the sum with the bias.
       out: an array for the result: its shape and dtype, C-contiguous, overlapping no input.
-      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"planar"`, `"depthwise"`, `"winograd"`,
-        `"winograd_rows"`, `"strassen"` or a finer name that `explain` reports.
+      algorithm: `"auto"`, `"reference"`, `"gemm"`, `"patches"`, `"planar"`, `"depthwise"`,
+        `"winograd"`, `"winograd_rows"`, `"strassen"` or a finer name that `explain` reports.
       accuracy: `"strict"` (direct summation), `"default"` (max error at most 1e-5 of max |output|
         in float32), `"fast"`
         (as default, until there is a path for bfloat16 hardware).

@@ -507,6 +507,15 @@ def test_wide_pointwise_filters_take_strassen_unless_accuracy_is_strict():
             )
 
 
+def test_windows_that_do_not_overlap_are_patches_channels_first():
+    shape, size = (1, 16, 64, 64, 64), (2, 2, 2, 16, 32)
+    for direction in ("forward", "backward_input", "backward_filter"):
+        chosen = engine.explain(
+            shape, size, direction=direction, strides=2, data_format="channels_first"
+        )
+        assert chosen.algorithm.startswith("patches")
+
+
 @pytest.mark.parametrize("algorithm", ["reference", "gemm", "planar", "winograd"])
 def test_phases_add_up_to_the_time_of_the_call(algorithm):
     x = np.ones((1, 24, 24, 24, 16), np.float32)

@@ -5,6 +5,7 @@
 #include "algorithms/algorithm.h"
 #include "algorithms/depthwise/depthwise.h"
 #include "algorithms/implicit_gemm/implicit_gemm.h"
+#include "algorithms/patches/patches.h"
 #include "algorithms/planar/planar.h"
 #include "algorithms/reference/reference.h"
 #include "algorithms/strassen/filter_gradient.h"
@@ -25,6 +26,8 @@ AlgorithmList algorithm_list() {
     list.push_back(&depthwise_filter_gradient_algorithm());
     list.push_back(&gemm_direct_algorithm());
     list.push_back(&gemm_filter_gradient_algorithm());
+    list.push_back(&patches_algorithm());
+    list.push_back(&patches_filter_gradient_algorithm());
     list.push_back(&planar_algorithm());
     list.push_back(&planar_filter_gradient_algorithm());
     list.push_back(&strassen_algorithm());

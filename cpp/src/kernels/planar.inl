@@ -203,10 +203,10 @@ static void planar_rows(const PlanarArgs<T>* p) {
         source.lines = (p->vectors + kVectorsOfLine<T> - 1) / kVectorsOfLine<T> + 1;
         source.lines_of_k = static_cast<int>((source.lines + inner - 1) / inner);
         if (i == 0) {
-          source.copy = p->kept;
+          source.copy = p->kept + (p->keeps_all ? x : 0);
           source.copy_offsets = p->kept_offsets;
         } else {
-          source.first = p->kept;
+          source.first = p->kept + (p->keeps_all ? x : 0);
           source.offsets = p->kept_offsets;
           source.end = source.offsets + p->k;
         }
@@ -394,18 +394,96 @@ static void planar_products(const ProductArgs<T>* p) {
 // --- staging -------------------------------------------------------------------------------------
 
 template <class T>
-static void planar_split(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch) {
-  if (phases == 2) {  // the compiler's shuffles
-    T* const odd = dst + pitch;
-    for (int64_t i = 0; i < n; ++i) {
-      dst[i] = src[2 * i];
-      odd[i] = src[2 * i + 1];
+static void planar_cut(const CutArgs<T>* p) {
+  constexpr int kLanes = VecOf<T>::kLanes, kLine = 64 / static_cast<int>(sizeof(T));
+  if (p->ahead != 0)
+    for (int64_t r = 0; r < p->count; ++r)
+      for (int64_t i = 0; i < p->n * p->step; i += kLine)
+        prefetch_line(p->rows + p->ahead + r * p->row + i);
+  for (int64_t r = 0; r < p->count; ++r) {
+    const T* const row = p->rows + r * p->row;
+    T* const to = p->cut + r * p->n;
+    if (p->step == 2 && p->n >= kLanes) {
+      for (int64_t t = 0; t < p->taps; ++t)
+        for (int64_t i = 0; i < p->n; i += kLanes) {
+          // The last vector may repeat some of the one before.
+          const int64_t at = i + kLanes <= p->n ? i : p->n - kLanes;
+          vstore(to + t * p->tap + at, vload_even(row + 2 * at + t));
+        }
+    } else if (p->step >= kLanes && p->taps == p->step) {
+      const TransposeArgs<T> turn = {row, p->step, to, p->tap, p->n, p->taps};
+      transpose_cached<T>(&turn);
+    } else {
+      for (int64_t t = 0; t < p->taps; ++t)
+        for (int64_t i = 0; i < p->n; ++i) to[t * p->tap + i] = row[i * p->step + t];
     }
-    return;
   }
-  for (int64_t phase = 0; phase < phases; ++phase, ++src, dst += pitch)
-    for (int64_t i = 0; i < n; ++i) dst[i] = src[i * phases];
 }
+
+// Elements of one row from `begin`, whose cell is `cell`.
+template <class T>
+static void join_each(const JoinArgs<T>* p, const T* cut, int64_t cell, T* row) {
+  for (int64_t e = cell * p->step; e < p->elements; ++cell)
+    for (int64_t t = 0; t < p->step && e < p->elements; ++t, ++e)
+      row[e] = cell < p->n && t < p->taps ? cut[t * p->tap + cell] : p->rest;
+}
+
+template <class T>
+static void planar_join(const JoinArgs<T>* p) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  const int64_t cells = p->elements / p->step, whole = p->n < cells ? p->n : cells;
+  const Vec<T> rest = vset(p->rest);
+  for (int64_t r = 0; r < p->count; ++r) {
+    const T* const cut = p->cut + r * p->n;
+    T* const row = p->rows + r * p->row;
+    const auto put = [&](T* to, int64_t n, Vec<T> v) {
+      if (n < kLanes) {
+        vstore_n(to, static_cast<int>(n), v);
+      } else {
+        vstore(to, v);
+      }
+    };
+    int64_t cell = 0;
+    if (p->taps == 0) {
+      for (int64_t e = 0; e < p->elements; e += kLanes) put(row + e, p->elements - e, rest);
+      continue;
+    }
+    if (p->step == 2) {
+      for (; cell < whole; cell += kLanes) {
+        const int64_t n = whole - cell < kLanes ? whole - cell : kLanes;
+        const auto load = [&](const T* from) {
+          return n < kLanes ? vload_n(from, static_cast<int>(n)) : vload(from);
+        };
+        const Vec<T> a = load(cut + cell), b = p->taps == 2 ? load(cut + p->tap + cell) : rest;
+        T* const to = row + 2 * cell;
+        put(to, 2 * n, vzip_low(a, b));
+        if (2 * n > kLanes) put(to + kLanes, 2 * n - kLanes, vzip_high(a, b));
+      }
+      cell = whole;
+    } else if (p->step >= kLanes && p->taps == p->step) {
+      const TransposeArgs<T> turn = {cut, p->tap, row, p->step, p->taps, whole};
+      transpose_cached<T>(&turn);
+      cell = whole;
+    }
+    join_each(p, cut, cell, row);
+  }
+}
+
+template <class T>
+static void planar_stream(const T* src, int64_t n, T* dst) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const auto off = static_cast<int64_t>(reinterpret_cast<uintptr_t>(dst) / sizeof(T)) % kLine;
+  const int64_t head = off == 0          ? 0
+                       : kLine - off < n ? kLine - off
+                                         : n,
+                end = head + (n - head) / kLine * kLine;
+  for (int64_t i = 0; i < head; ++i) dst[i] = src[i];
+  for (int64_t i = head; i < end; i += kLanes) vstream(dst + i, vload(src + i));
+  for (int64_t i = end; i < n; ++i) dst[i] = src[i];
+}
+
+static void planar_fence() { vstream_fence(); }
 
 template <class T>
 static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead) {
@@ -433,9 +511,10 @@ static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff
 
 template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {
-  return {kPlaneRows,         kPlaneNv,         kMaxNv,          kStridedRows[1] % 2 == 0,
-          planar_rows<T>,     planar_pixels<T>, kProductRows,    kProductColumns,
-          planar_products<T>, planar_split<T>,  planar_gather<T>};
+  return {kPlaneRows,         kPlaneNv,         kMaxNv,         kStridedRows[1] % 2 == 0,
+          planar_rows<T>,     planar_pixels<T>, kProductRows,   kProductColumns,
+          planar_products<T>, planar_cut<T>,    planar_join<T>, planar_gather<T>,
+          planar_stream<T>,   planar_fence};
 }
 static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
 

@@ -33,6 +33,8 @@ struct PlanarArgs {
   T* kept;  // `rows`, not panel_outer: the first panel of a tile writes the source it reads
             // here, the others read it there; null: all read the source
   const ptrdiff_t* kept_offsets;  // [k], at least `vectors` vectors apart
+  int keeps_all;  // tiles are kept one after the other, in rows for the whole width; else each
+                  // takes the place of the one before
   // `rows`, without kept: rows of the source that are wanted after this call are asked for on the
   // way, so many lines of each; null without.
   const T* ahead;
@@ -59,6 +61,32 @@ struct ProductArgs {
   ptrdiff_t sums_row;
 };
 
+// Rows cut into cells of `step` elements, of which the first `taps` are kept apart:
+// cut[t * tap + r * n + i] = rows[r * row + i * step + t] for r < count, i < n, t < taps.
+template <class T>
+struct CutArgs {
+  const T* rows;
+  ptrdiff_t row;
+  int64_t count, n;
+  int64_t step, taps;
+  T* cut;
+  ptrdiff_t tap;
+  ptrdiff_t ahead;  // rows + ahead are asked for, to be cut later; 0: none
+};
+
+// The reverse: `elements` of each row, `rest` where there is no tap or no cell.
+template <class T>
+struct JoinArgs {
+  const T* cut;
+  ptrdiff_t tap;
+  int64_t count, n;
+  int64_t step, taps;
+  T* rows;
+  ptrdiff_t row;
+  int64_t elements;
+  T rest;
+};
+
 template <class T>
 struct PlanarKernels {
   int max_rows;         // most channels of a panel of `rows`
@@ -71,10 +99,14 @@ struct PlanarKernels {
   void (*pixels)(const PlanarArgs<T>* args);
   int product_rows, product_columns;  // of a full tile
   void (*products)(const ProductArgs<T>* args);
-  // dst[phase * pitch + i] = src[phase + i * phases] for i < n.
-  void (*split)(const T* src, int64_t phases, int64_t n, T* dst, ptrdiff_t pitch);
+  void (*cut)(const CutArgs<T>* args);
+  void (*join)(const JoinArgs<T>* args);
   // dst[i] = src[i * step] for i < n; src + ahead is asked for, to be gathered later.
   void (*gather)(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead);
+  // n elements past the caches, but for lines that are not whole; `fence` follows before other
+  // threads may read them.
+  void (*stream)(const T* src, int64_t n, T* dst);
+  void (*fence)();
 };
 
 struct PlanarTable {

@@ -1048,18 +1048,28 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   // Tiles of 32 registers hide the loads better than those of 16.
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 && !dot ? 0.94 : 0.9;
   const double efficiency = tile * std::max(fill, 1e-3) * k / (k + 0.5);
-  // Channels first: every block's rows are transposed for each depth tap that reads them, and the
-  // results back.
+  // Channels first: every block's rows are transposed for each depth tap, backward for each phase,
+  // that reads them, and the results back; with gaps between them one by one.
   const double source_elements =
       static_cast<double>(backward ? problem.output_elements() : problem.input_elements());
   const double result_elements =
       static_cast<double>(backward ? problem.input_elements() : problem.output_elements());
+  const double phases = backward ? static_cast<double>(std::min(problem.sd, problem.kd) *
+                                                       std::min(problem.sh, problem.kh) *
+                                                       std::min(problem.sw, problem.kw))
+                                 : 1.0;
+  // Forward, strides leave rows out, or share them between fewer taps.
+  const double depth = static_cast<double>(problem.kd) / static_cast<double>(problem.sd),
+               height = problem.kh > problem.sh
+                            ? 1.5
+                            : static_cast<double>(problem.kh) / static_cast<double>(problem.sh);
+  const double passes =
+      backward ? std::max(phases, static_cast<double>(problem.kd) * (problem.kh > 1 ? 1.5 : 1.0))
+               : depth * height;
+  const double written = phases > 1 && problem.sw > 1 ? 2.5 : 1.0;
   const double transposed =
       problem.layout == Layout::kChannelsFirst
-          ? size *
-                (source_elements * static_cast<double>(problem.kd) * (problem.kh > 1 ? 1.5 : 1.0) +
-                 result_elements) /
-                (kStagingBytes * 0.55)
+          ? size * (source_elements * passes + result_elements * written) / (kStagingBytes * 0.55)
           : 0.0;
   const double pixels = result_elements / (result_group * static_cast<double>(problem.groups));
   const bool one_tap = problem.kd * problem.kh * problem.kw == 1;

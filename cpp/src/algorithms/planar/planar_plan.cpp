@@ -609,7 +609,9 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
     low = low_of(0);
     high = high_of(step - 1);
     if (low < high) {
-      kernels_.split(row + base + low * step, step, high - low, to + low, part.line_pitch);
+      const CutArgs<T> cut = {row + base + low * step, 0, 1, high - low, step, step, to + low,
+                              part.line_pitch,         0};
+      kernels_.cut(&cut);
     } else {
       low = high = 0;
     }
@@ -648,8 +650,7 @@ void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t a
       const T* const row = plane + ih * correlation_.source_row;
       int64_t from = 0, end = count;
       if (first < 0) from = std::min(count, (-first + w.stride - 1) / w.stride);
-      if (last >= w.inputs)
-        end = std::max(from, count - (last - w.inputs + w.stride) / w.stride);
+      if (last >= w.inputs) end = std::max(from, count - (last - w.inputs + w.stride) / w.stride);
       if (from > 0) std::fill(to, to + from, T(0));
       kernels_.gather(row + first + from * w.stride, w.stride, end - from, to + from, ahead);
       if (end < count) std::fill(to + end, to + count, T(0));

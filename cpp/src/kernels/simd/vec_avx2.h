@@ -77,6 +77,19 @@ static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
   const __m256d v = _mm256_shuffle_pd(vload(p), vload(p + kLanesD - 1), 0b1010);
   return _mm256_permute4x64_pd(v, _MM_SHUFFLE(3, 1, 2, 0));
 }
+// a[0], b[0], a[1], b[1], ...: the lower half of them, and the upper one.
+static CONV3D_ALWAYS_INLINE VecF vzip_low(VecF a, VecF b) {
+  return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+static CONV3D_ALWAYS_INLINE VecD vzip_low(VecD a, VecD b) {
+  return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);
+}
+static CONV3D_ALWAYS_INLINE VecF vzip_high(VecF a, VecF b) {
+  return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+static CONV3D_ALWAYS_INLINE VecD vzip_high(VecD a, VecD b) {
+  return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}
 // Masked stores take some 20 cycles on AMD's processors; halves do not.
 static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
   if (n == kLanesF) return vstore(p, v);

@@ -84,6 +84,22 @@ static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
   return _mm512_permutex2var_pd(vload(p), even, vload(p + kLanesD - 1));
 }
 
+static CONV3D_ALWAYS_INLINE VecF vzip_low(VecF a, VecF b) {
+  const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  return _mm512_permutex2var_ps(a, order, b);
+}
+static CONV3D_ALWAYS_INLINE VecD vzip_low(VecD a, VecD b) {
+  return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);
+}
+static CONV3D_ALWAYS_INLINE VecF vzip_high(VecF a, VecF b) {
+  const __m512i order =
+      _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  return _mm512_permutex2var_ps(a, order, b);
+}
+static CONV3D_ALWAYS_INLINE VecD vzip_high(VecD a, VecD b) {
+  return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+
 static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) {
   return _mm512_cvtps_pd(_mm256_loadu_ps(p));
 }

@@ -70,6 +70,24 @@ static CONV3D_ALWAYS_INLINE VecF vload_even(const float* p) {
 static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
   return lanes_d([&](int i) { return p[2 * i]; });
 }
+static CONV3D_ALWAYS_INLINE VecF vzip_low(VecF a, VecF b) {
+  return lanes_f([&](int i) { return i % 2 == 0 ? a[i / 2] : b[i / 2]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vzip_low(VecD a, VecD b) {
+  return lanes_d([&](int i) { return i % 2 == 0 ? a[i / 2] : b[i / 2]; });
+}
+static CONV3D_ALWAYS_INLINE VecF vzip_high(VecF a, VecF b) {
+  return lanes_f([&](int i) {
+    const int at = (kLanesF + i) / 2;
+    return i % 2 == 0 ? a[at] : b[at];
+  });
+}
+static CONV3D_ALWAYS_INLINE VecD vzip_high(VecD a, VecD b) {
+  return lanes_d([&](int i) {
+    const int at = (kLanesD + i) / 2;
+    return i % 2 == 0 ? a[at] : b[at];
+  });
+}
 static CONV3D_ALWAYS_INLINE void vstore_n(float* p, int n, VecF v) {
   for (int i = 0; i < n; ++i) p[i] = v[i];
 }
