@@ -39,6 +39,7 @@
 #include "algorithms/planar/stage.h"
 #include "base/assert.h"
 #include "base/math.h"
+#include "base/range.h"
 #include "kernels/kernel_table.h"
 #include "runtime/phases.h"
 
@@ -387,17 +388,30 @@ class PlanarPrepared final : public Prepared {
   bool whole_lines(const PlanarArgs<T>& args) const;
   bool reads_in_place(const Item& item, const Buffers& buffers) const;
   void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
+  struct Thread {
+    T* stage;
+    Range* lines;
+    ptrdiff_t* ahead;
+  };
   // `next` is what the thread does then, or null.
-  void run_item(const Item& item, const Item* next, const Buffers& buffers, T* stage,
-                ptrdiff_t* ahead) const;
+  void run_item(const Item& item, const Item* next, const Buffers& buffers,
+                const Thread& thread) const;
   // Rows of a channel that a block of a part reads some pixels of, at most.
   static int64_t rows_of_channel(const Part& part) {
     return part.flat ? part.block_w / part.flat_w.outputs + 2 : 1;
   }
   void foresee(const Item& item, int64_t chunk, const T* source, ptrdiff_t* offsets,
                PlanarArgs<T>* args) const;
-  void stage_chunk(const Item& item, const T* source, int64_t chunk, T* stage) const;
-  void stage_row(const Item& item, const T* plane, int64_t ih, ptrdiff_t ahead, T* to) const;
+  // The same of all rows of an item's stage.
+  struct Lines {
+    int64_t length;       // pixels
+    Range together;       // those that one pass over a row takes apart for all lines
+    const Range* inside;  // those of each line that lie in the row
+  };
+  Lines make_lines(const Item& item, Range* inside) const;
+  void stage_chunk(const Item& item, const T* source, int64_t chunk, Range* inside, T* stage) const;
+  void stage_row(const Item& item, const T* plane, int64_t ih, const Lines& lines, ptrdiff_t ahead,
+                 T* to) const;
   void stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const;
   // First channel of a panel in a group, and what a panel takes of the packed filter's row.
   int64_t panel_channel(int64_t panel) const;
@@ -418,7 +432,7 @@ class PlanarPrepared final : public Prepared {
   int64_t packed_elements_ = 0;
   int useful_threads_;
   ScratchLedger ledger_;
-  int stage_entry_ = -1, ahead_entry_ = -1;
+  int stage_entry_ = -1, lines_entry_ = -1, ahead_entry_ = -1;
 };
 
 template <class T>
@@ -433,7 +447,7 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
                         kernels_.max_rows, kernels_.vectors, kernels_.max_vectors)),
       parts_(make_parts(correlation_, shape_, machine_)) {
   useful_threads_ = threads_that_pay(planar_cost(problem, context));
-  int64_t stage = 0, ahead = 0;
+  int64_t stage = 0, lines = 0, ahead = 0;
   for (Part& part : parts_) {
     part.packed = packed_elements_;
     packed_elements_ +=
@@ -441,10 +455,12 @@ PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& con
                         "the packed filter");
     make_offsets(&part);
     stage = std::max({stage, stage_elements(shape_, part), kept_elements(shape_, machine_, part)});
+    lines = std::max(lines, static_cast<int64_t>(part.w.start.size()));
     if (foresees_rows(shape_, part))
       ahead = std::max(ahead, max_chunk(shape_) * rows_of_channel(part));
   }
   stage_entry_ = ledger_.book("planar.rows", checked_bytes({stage, sizeof(T)}, "rows"), true);
+  lines_entry_ = ledger_.book("planar.lines", checked_bytes({lines, sizeof(Range)}, "lines"), true);
   ahead_entry_ =
       ledger_.book("planar.ahead", checked_bytes({ahead, sizeof(ptrdiff_t)}, "offsets"), true);
 }
@@ -576,62 +592,79 @@ void PlanarPrepared<T>::pack_filter(const void* filter_data, void* packed_data, 
   }
 }
 
+template <class T>
+typename PlanarPrepared<T>::Lines PlanarPrepared<T>::make_lines(const Item& item,
+                                                                Range* inside) const {
+  const StageWidth& stage = item.part->w;
+  const AxisTaps& w = item.part->c.w;
+  const int64_t length = (item.w_end - item.w - 1) * stage.result_step + 1 + stage.max_shift,
+                base = item.w * w.stride + w.origin, step = stage.step;
+  const auto inside_of = [&](int64_t start) {
+    const int64_t at = base + start, left = w.inputs - 1 - at;
+    const int64_t low = at >= 0 ? 0 : std::min(length, (-at + step - 1) / step),
+                  high = left < 0 ? 0 : std::min(length, left / step + 1);
+    return Range{low, std::max(low, high)};
+  };
+  const size_t count = stage.start.size();
+  for (size_t l = 0; l < count; ++l) inside[l] = inside_of(stage.start[l]);
+  Lines lines{length, {0, 0}, inside};
+  if (stage.residues && step > 1) {
+    lines.together = {inside[0].begin, std::min(inside[0].end, inside[count - 1].end)};
+    if (lines.together.size() < 0) lines.together = {0, 0};
+  }
+  return lines;
+}
+
 // The pixels of one source row that the item reads, as lines. `plane` is the row's plane. What lies
 // `ahead` of it is wanted soon.
 template <class T>
-void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, ptrdiff_t ahead,
-                                  T* to) const {
+void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, const Lines& lines,
+                                  ptrdiff_t ahead, T* to) const {
   const Part& part = *item.part;
   const AxisTaps& w = part.c.w;
   const int64_t pixel = shape_.first ? 1 : shape_.source_group;
-  const int64_t lines = static_cast<int64_t>(part.w.start.size());
-  const int64_t length = (item.w_end - item.w - 1) * part.w.result_step + 1 + part.w.max_shift;
-  const size_t element = sizeof(T) * static_cast<size_t>(pixel);
-  if (plane == nullptr || ih < 0 || ih >= part.c.h.inputs) {
-    for (int64_t l = 0; l < lines; ++l)
-      std::memset(to + l * part.line_pitch, 0, element * static_cast<size_t>(length));
+  const size_t count = part.w.start.size(), element = sizeof(T) * static_cast<size_t>(pixel);
+  const auto clear = [&](T* line, int64_t begin, int64_t end) {
+    if (begin < end)
+      std::memset(line + begin * pixel, 0, element * static_cast<size_t>(end - begin));
+  };
+  if (ih < 0 || ih >= part.c.h.inputs) {
+    for (size_t l = 0; l < count; ++l)
+      clear(to + static_cast<int64_t>(l) * part.line_pitch, 0, lines.length);
     return;
   }
-  const T* const row = plane + ih * correlation_.source_row * pixel;
   const int64_t base = item.w * w.stride + w.origin, step = part.w.step;
-  // Pixels [low, high) of a line lie in the row.
-  const auto low_of = [&](int64_t start) {
-    const int64_t at = base + start;
-    return at >= 0 ? 0 : std::min(length, (-at + step - 1) / step);
-  };
-  const auto high_of = [&](int64_t start) {
-    const int64_t left = w.inputs - 1 - (base + start);
-    return left < 0 ? int64_t{0} : std::min(length, left / step + 1);
-  };
-  // What all lines have in one pass.
-  int64_t low = 0, high = 0;
-  if (part.w.residues && step > 1) {
-    low = low_of(0);
-    high = high_of(step - 1);
-    if (low < high) {
-      const CutArgs<T> cut = {row + base + low * step, 0, 1, high - low, step, step, to + low,
-                              part.line_pitch,         0};
-      kernels_.cut(&cut);
-    } else {
-      low = high = 0;
-    }
+  const T* const row = plane + (ih * correlation_.source_row + base) * pixel;
+  const Range& together = lines.together;
+  if (together.size() > 0) {
+    const CutArgs<T> cut = {row + together.begin * step,
+                            0,
+                            1,
+                            together.size(),
+                            step,
+                            step,
+                            to + together.begin,
+                            part.line_pitch,
+                            ahead};
+    kernels_.cut(&cut);
   }
-  for (int64_t l = 0; l < lines; ++l) {
-    T* const line = to + l * part.line_pitch;
-    const int64_t start = part.w.start[static_cast<size_t>(l)];
-    const int64_t from = low_of(start), end = std::max(from, high_of(start));
-    std::memset(line, 0, element * static_cast<size_t>(from));
-    const T* const in = row + (base + start) * pixel;
-    if (step == 1) {
-      if (end > from)
-        kernels_.gather(in + from * pixel, 1, (end - from) * pixel, line + from * pixel, ahead);
+  for (size_t l = 0; l < count; ++l) {
+    T* const line = to + static_cast<int64_t>(l) * part.line_pitch;
+    const Range& inside = lines.inside[l];
+    const T* const in = row + part.w.start[l] * pixel;
+    const auto gather = [&](int64_t begin, int64_t end) {
+      if (begin < end)
+        kernels_.gather(in + begin * step * pixel, step, (end - begin) * pixel,
+                        line + begin * pixel, step == 1 ? ahead : 0);
+    };
+    clear(line, 0, inside.begin);
+    if (together.size() > 0) {
+      gather(inside.begin, together.begin);
+      gather(together.end, inside.end);
     } else {
-      const int64_t done = high > low ? low : end;
-      const int64_t rest = std::max(from, high > low ? high : end);
-      kernels_.gather(in + from * step, step, done - from, line + from, 0);
-      kernels_.gather(in + rest * step, step, end - rest, line + rest, 0);
+      gather(inside.begin, inside.end);
     }
-    std::memset(line + end * pixel, 0, element * static_cast<size_t>(length - end));
+    clear(line, inside.end, lines.length);
   }
 }
 
@@ -662,11 +695,12 @@ void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t a
 
 // `source`: the item's sample and group.
 template <class T>
-void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t chunk,
+void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t chunk, Range* inside,
                                     T* stage) const {
   const PhaseTimer timer(Phase::kTransform);
   const Part& part = *item.part;
   const Correlation& c = part.c;
+  const Lines lines = part.flat ? Lines{} : make_lines(item, inside);
   const int64_t pixel = shape_.first ? 1 : shape_.source_group;
   const int64_t first = chunk_begin(shape_, chunk);
   const int64_t channels = shape_.first ? chunk_begin(shape_, chunk + 1) - first : 1;
@@ -693,7 +727,7 @@ void PlanarPrepared<T>::stage_chunk(const Item& item, const T* source, int64_t c
         if (part.flat) {
           stage_flat(item, plane, ahead, slot);
         } else {
-          stage_row(item, plane, part.h.source(c.h, item.h, hs), ahead, slot);
+          stage_row(item, plane, part.h.source(c.h, item.h, hs), lines, ahead, slot);
         }
       }
     }
@@ -718,7 +752,7 @@ bool PlanarPrepared<T>::reads_in_place(const Item& item, const Buffers& buffers)
 
 template <class T>
 void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffers& buffers,
-                                 T* stage, ptrdiff_t* ahead) const {
+                                 const Thread& thread) const {
   const Part& part = *item.part;
   const Correlation& c = part.c;
   const CorrelationProblem& p = correlation_;
@@ -739,7 +773,7 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
   args.vectors = static_cast<int>(shape_.vectors);
   const bool in_place = reads_in_place(item, buffers);
   if (in_place && !part.kept_offsets.empty()) {
-    args.kept = stage;
+    args.kept = thread.stage;
     args.kept_offsets = part.kept_offsets.data();
   }
   args.panel_outer = part.panel_outer ? 1 : 0;
@@ -756,7 +790,7 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
                            shape_.chunks == 1 && problem_.activation <= Activation::kRelu;
 
   for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
-    if (!in_place) stage_chunk(item, source, chunk, stage);
+    if (!in_place) stage_chunk(item, source, chunk, thread.lines, thread.stage);
     const PhaseTimer timer(Phase::kMultiply);
     const int64_t first = chunk_begin(shape_, chunk);
     const int64_t count = chunk_begin(shape_, chunk + 1) - first;
@@ -775,7 +809,7 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
       const bool last = chunk == shape_.chunks - 1;
       const Item* const then = last ? next : &item;
       if (then != nullptr && then->part == item.part)
-        foresee(*then, last ? 0 : chunk + 1, source_of(*then), ahead, &args);
+        foresee(*then, last ? 0 : chunk + 1, source_of(*then), thread.ahead, &args);
     }
     for (int64_t panel = item.panel; panel < item.panel_end; panel += part.group_panels) {
       const int64_t panel_end = std::min(item.panel_end, panel + part.group_panels);
@@ -793,11 +827,12 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
         args.k = (td_end - td) * count * part.k_of_depth;
         args.offsets = offsets + args.k_first;
         for (int64_t h = item.h; h < item.h_end; ++h) {
-          args.source = in_place ? source + first * p.source_voxels +
-                                       (d * c.d.stride + c.d.origin) * p.source_plane + item.w
-                                 : stage + ((d - item.d) * part.d.result_step * part.h.slots +
-                                            (h - item.h) * part.h.result_step) *
-                                               part.slot_pitch;
+          args.source = in_place
+                            ? source + first * p.source_voxels +
+                                  (d * c.d.stride + c.d.origin) * p.source_plane + item.w
+                            : thread.stage + ((d - item.d) * part.d.result_step * part.h.slots +
+                                              (h - item.h) * part.h.result_step) *
+                                                 part.slot_pitch;
           args.result =
               result +
               ((c.d.first + d * c.d.step) * p.result_plane +
@@ -908,8 +943,8 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
   // Neighbours on one thread, for what they share in L2.
   const int64_t grain = threads > 1 ? std::max<int64_t>(1, items / (8 * int64_t{threads})) : items;
   pool.parallel_for(items, grain, threads, [&](int64_t begin, int64_t end, int id) {
-    T* const stage = scratch.get<T>(stage_entry_, id);
-    ptrdiff_t* const ahead = scratch.get<ptrdiff_t>(ahead_entry_, id);
+    const Thread thread{scratch.get<T>(stage_entry_, id), scratch.get<Range>(lines_entry_, id),
+                        scratch.get<ptrdiff_t>(ahead_entry_, id)};
     const auto item_at = [&](int64_t index) {
       int64_t rest = index / splits;
       const int64_t split = index % splits;
@@ -940,7 +975,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
     for (int64_t index = begin; index < end; ++index) {
       const Item next = item_at(std::min(index + 1, end - 1));
       if (item.panel < item.panel_end)
-        run_item(item, index + 1 < end ? &next : nullptr, buffers, stage, ahead);
+        run_item(item, index + 1 < end ? &next : nullptr, buffers, thread);
       item = next;
     }
   });
