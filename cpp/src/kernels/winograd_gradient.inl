@@ -87,33 +87,47 @@ static CONV3D_ALWAYS_INLINE auto with_axis(int points, int pixels, int split, co
 }
 
 // Along d, from the image: for each of `rows` rows, P pixels stride_d apart to N lines rows * 16
-// floats apart. kWhole: all pixels inside and whole vectors of channels.
+// floats apart. kWhole: whole vectors of channels. Planes outside are read from zeros, so that
+// those inside of a tile at the border come as fast, and are asked for as early, as any other's.
 template <int N, int P, int kSplit, bool kWhole>
 static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
                             const ColumnClip& clip, int channels, ptrdiff_t ahead, float* dst) {
+  alignas(64) static constexpr float kZeros[kWinogradGroup] = {};
   const int vectors = (channels + kLanesF - 1) / kLanesF;
-  for (int row = 0; row < rows; ++row, src += stride_h, dst += kWinogradGroup) {
-    const bool inside = kWhole || (row >= clip.row_begin && row < clip.row_end);
-    if constexpr (kWhole) {
+  const float* from[P];
+  ptrdiff_t step[P];
 #pragma GCC unroll 8
-      for (int i = 0; i < P; ++i) prefetch_line(src + i * stride_d + ahead);
+  for (int i = 0; i < P; ++i) {
+    const bool inside = i >= clip.plane_begin && i < clip.plane_end;
+    from[i] = inside ? src + i * stride_d + clip.row_begin * stride_h : kZeros;
+    step[i] = inside ? stride_h : 0;
+  }
+  for (int row = 0; row < rows; ++row, dst += kWinogradGroup) {
+    if (row < clip.row_begin || row >= clip.row_end) {
+      for (int i = 0; i < N; ++i)
+        for (int v = 0; v < vectors; ++v)
+          vstore(dst + i * rows * kWinogradGroup + v * kLanesF, vzero());
+      continue;
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < P; ++i)
+      if (step[i] != 0) prefetch_line(from[i] + ahead);
     for (int v = 0; v < vectors; ++v) {
       VecF d[P], o[N];
 #pragma GCC unroll 8
       for (int i = 0; i < P; ++i) {
         if constexpr (kWhole) {
-          d[i] = vload(src + i * stride_d + v * kLanesF);
+          d[i] = vload(from[i] + v * kLanesF);
         } else {
-          d[i] = inside && i >= clip.plane_begin && i < clip.plane_end
-                     ? load_lanes(src + i * stride_d + v * kLanesF, channels - v * kLanesF)
-                     : vzero();
+          d[i] = load_lanes(from[i] + v * kLanesF, channels - v * kLanesF);
         }
       }
       operand_line<N, P, kSplit>(d, o);
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
     }
+#pragma GCC unroll 8
+    for (int i = 0; i < P; ++i) from[i] += step[i];
   }
 }
 
@@ -164,8 +178,7 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   clip.plane_end = clamp_int(a->extent_d - a->origin_d, 0, a->pixels_d);
   clip.row_begin = clamp_int(-a->origin_h, 0, rows);
   clip.row_end = clamp_int(a->extent_h - a->origin_h, 0, rows);
-  const bool whole = clip.plane_begin == 0 && clip.plane_end == a->pixels_d &&
-                     clip.row_begin == 0 && clip.row_end == rows && a->channels % kLanesF == 0;
+  const bool whole = a->channels % kLanesF == 0;
   const bool empty = clip.plane_begin >= clip.plane_end || clip.row_begin >= clip.row_end;
   const ColumnsDepthFn along_d = whole ? columns_depth_fn<true>(nd, a->pixels_d, a->split_d)
                                        : columns_depth_fn<false>(nd, a->pixels_d, a->split_d);
@@ -173,7 +186,7 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   const float* corner = a->source + a->origin_d * a->stride_d + a->origin_h * a->stride_h;
   float* lines = a->lines;
   // To the pixels that are asked for: columns of one row are soon done.
-  const ptrdiff_t ahead = (rows == 1 ? 8 : 1) * a->stride_w;
+  const ptrdiff_t ahead = (rows == 1 ? 16 : 1) * a->stride_w;
   for (int64_t i = 0, w = a->origin_w; i < a->columns; ++i, ++w, lines += kWinogradGroup) {
     if (empty || w < 0 || w >= a->extent_w) {
       for (int p = begin; p < end; ++p)

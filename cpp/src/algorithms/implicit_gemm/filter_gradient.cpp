@@ -835,7 +835,7 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context,
   const double rows_met = merged ? 1.0
                                  : static_cast<double>(p.kd * p.kh) * inside_d * inside_h /
                                        static_cast<double>(p.sd * p.sh);
-  const double cycles = first ? 1.7 : !merged && oc * p.kw >= kPackedProducts ? 0.5 : 0.0;
+  const double cycles = first ? 1.2 : !merged && oc * p.kw >= kPackedProducts ? 0.5 : 0.0;
   return kCallSeconds + seconds + input * rows_met * cycles / kClock;
 }
 
