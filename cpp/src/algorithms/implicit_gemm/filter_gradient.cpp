@@ -828,7 +828,12 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context,
                    (peak_flops(context, p.dtype) * std::max(efficiency, 1e-3));
   const double input = static_cast<double>(p.input_elements()),
                filter = static_cast<double>(p.filter_elements()) * sizeof(T);
-  seconds += sizeof(T) * (input + static_cast<double>(p.output_elements())) / kMemoryBytes +
+  // Strides beyond the kernel leave rows out.
+  const auto share = [](int64_t k, int64_t s) {
+    return std::min(1.0, static_cast<double>(k) / static_cast<double>(s));
+  };
+  const double read = input * share(p.kd, p.sd) * share(p.kh, p.sh);
+  seconds += sizeof(T) * (read + static_cast<double>(p.output_elements())) / kMemoryBytes +
              2 * filter / kSharedCacheBytes;
   // Rows of the input are packed or turned for each tap that meets them; merged ones once.
   const bool first = p.layout == Layout::kChannelsFirst;
