@@ -357,7 +357,11 @@ static void product_tile(const ProductArgs<T>* p, int64_t row, int64_t column) {
   }
   for (int m = 0; m < MR; ++m) {
     double* const to = p->sums + (row + m) * p->sums_row + column;
-    for (int n = 0; n < NC; ++n) to[n] += static_cast<double>(sums[m * NC + n]);
+    if (p->add) {
+      for (int n = 0; n < NC; ++n) to[n] += static_cast<double>(sums[m * NC + n]);
+    } else {
+      for (int n = 0; n < NC; ++n) to[n] = static_cast<double>(sums[m * NC + n]);
+    }
   }
 }
 

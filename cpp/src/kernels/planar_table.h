@@ -47,7 +47,7 @@ struct PlanarArgs {
   GemmFinish<T> finish;    // bias of the first channel; stream: every line is written whole
 };
 
-// sums[m][n] += sum over runs and x < k[run] of a[run][m * a_row + x] * b[run][n * b_row + x],
+// sums[m][n] (+)= sum over runs and x < k[run] of a[run][m * a_row + x] * b[run][n * b_row + x],
 // lanes along x.
 template <class T>
 struct ProductArgs {
@@ -59,6 +59,7 @@ struct ProductArgs {
   int64_t rows, columns;
   double* sums;
   ptrdiff_t sums_row;
+  int add;  // to what `sums` holds; else it is overwritten
 };
 
 // Rows cut into cells of `step` elements, of which the first `taps` are kept apart:

@@ -90,7 +90,8 @@ class FilterGradientPrepared final : public FilterlessPrepared {
     const int64_t line = 64 / static_cast<int64_t>(sizeof(T));
     return (ceil_div(chunks_.pixels, line) | 1) * line;
   }
-  void add_chunk(int64_t chunk, const Buffers& buffers, T* windows, double* sums) const;
+  // To what `sums` holds, or as the first.
+  void add_chunk(int64_t chunk, bool add, const Buffers& buffers, T* windows, double* sums) const;
 
   Problem problem_;
   PlanContext context_;
@@ -103,8 +104,8 @@ class FilterGradientPrepared final : public FilterlessPrepared {
 
 // sums: [input channel][tap][output channel]
 template <class T>
-void FilterGradientPrepared<T>::add_chunk(int64_t chunk, const Buffers& buffers, T* windows,
-                                          double* sums) const {
+void FilterGradientPrepared<T>::add_chunk(int64_t chunk, bool add, const Buffers& buffers,
+                                          T* windows, double* sums) const {
   const Problem& p = problem_;
   const int64_t sample = chunk / chunks_.count, begin = chunk % chunks_.count * chunks_.pixels;
   const Range pixels{begin, std::min(p.output_voxels(), begin + chunks_.pixels)};
@@ -131,6 +132,7 @@ void FilterGradientPrepared<T>::add_chunk(int64_t chunk, const Buffers& buffers,
     args.columns = p.oc;
     args.sums = sums + c * taps_of(p) * p.oc;
     args.sums_row = p.oc;
+    args.add = add ? 1 : 0;
     kernels_.products(&args);
   }
 }
@@ -147,10 +149,10 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   pool.parallel_for(segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
     for (int64_t segment = begin; segment < end; ++segment) {
       double* const sums = all_sums + segment * elements;
-      std::fill(sums, sums + elements, 0.0);
       const Range range = piece(chunks, segment, segments);
+      if (range.size() == 0) std::fill(sums, sums + elements, 0.0);
       for (int64_t i = range.begin; i < range.end; ++i)
-        add_chunk(i, buffers, scratch.get<T>(windows_entry_, id), sums);
+        add_chunk(i, i > range.begin, buffers, scratch.get<T>(windows_entry_, id), sums);
     }
   });
   T* const filter = static_cast<T*>(buffers.result);

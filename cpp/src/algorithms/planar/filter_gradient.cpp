@@ -109,7 +109,8 @@ class FilterGradientPrepared final : public FilterlessPrepared {
     const int64_t line = 64 / static_cast<int64_t>(sizeof(T));
     return (ceil_div(chunks_.pixels(), line) | 1) * line;
   }
-  void add_tap(int64_t tap, const Range& rows, const Range& columns, const T* input,
+  // To what `sums` holds, or as the first. Returns whether there was anything.
+  bool add_tap(int64_t tap, const Range& rows, const Range& columns, bool add, const T* input,
                const T* grad_output, const Thread& thread, double* sums) const;
 
   Problem problem_;
@@ -167,7 +168,9 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     for (int64_t index = begin; index < end; ++index) {
       const int64_t group = index % p.groups, segment = index / p.groups;
       double* const sums = all_sums + segment * elements + group * group_elements();
-      std::fill(sums, sums + group_elements(), 0.0);
+      // One tap alone meets the input in every chunk that has columns.
+      bool begun = taps() > 1;
+      if (begun) std::fill(sums, sums + group_elements(), 0.0);
       const Range range = piece(chunks, segment, segments);
       for (int64_t i = range.begin; i < range.end; ++i) {
         const int64_t sample = i / chunks_.count(), in_sample = i % chunks_.count();
@@ -182,8 +185,10 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
         const T* const grad_output = static_cast<const T*>(buffers.grad_output) +
                                      (sample * p.oc + group * ocg_) * p.output_voxels();
         for (int64_t tap = 0; tap < taps(); ++tap)
-          add_tap(tap, rows, columns, input, grad_output, thread, sums + tap * icg_ * ocg_);
+          begun |= add_tap(tap, rows, columns, begun, input, grad_output, thread,
+                           sums + tap * icg_ * ocg_);
       }
+      if (!begun) std::fill(sums, sums + group_elements(), 0.0);
     }
   });
   // sums[segment][group][tap][input channel][output channel] to the filter.
@@ -206,9 +211,9 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
 
 // `input` and `grad_output`: a group of a sample.
 template <class T>
-void FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Range& columns,
-                                        const T* input, const T* grad_output, const Thread& thread,
-                                        double* sums) const {
+bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Range& columns,
+                                        bool add, const T* input, const T* grad_output,
+                                        const Thread& thread, double* sums) const {
   const Problem& p = problem_;
   const bool gathers = p.sw > 1;
   const int64_t width = columns.size();
@@ -240,7 +245,7 @@ void FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
     thread.b[args.runs] = b;
     thread.k[args.runs++] = width;
   }
-  if (args.runs == 0) return;
+  if (args.runs == 0) return false;
   args.a = thread.a;
   args.b = thread.b;
   args.k = thread.k;
@@ -250,8 +255,10 @@ void FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   args.columns = ocg_;
   args.sums = sums;
   args.sums_row = ocg_;
+  args.add = add ? 1 : 0;
   const PhaseTimer timer(Phase::kMultiply);
   kernels_.products(&args);
+  return true;
 }
 
 template <class T>
