@@ -404,16 +404,16 @@ double cost(const Problem& p, const PlanContext& context) {
   // Lanes that are not full; what a tile costs beside its products.
   const int64_t lanes = context.kernels->strassen.lanes;
   const double blocks = std::ceil(pixels / kBlockPixels);
-  const double half =
-                   p.layout == Layout::kChannelsFirst ? std::ceil(pixels / blocks / 2) : result / 2,
-               fill = half /
-                      (std::ceil(half / static_cast<double>(lanes)) * static_cast<double>(lanes));
+  const bool along_pixels = p.layout == Layout::kChannelsFirst;
+  const double lined = along_pixels ? pixels : result / 2,
+               unit = along_pixels ? kPixelUnit : static_cast<double>(lanes),
+               fill = lined / (std::ceil(lined / unit) * unit);
   const double chain = std::min<double>(source / 2, kMostChunk);
   const double arithmetic =
       p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 2) / chain;
   // Cycles for each number of the source, summed up, and of the result.
   const double copied = taps == 1 ? 0.0 : 3.0;  // nothing asks for patches ahead
-  const double sums = pixels * ((1 + copied) * source + 0.75 * result) / kClock;
+  const double sums = pixels * ((0.85 + copied) * source + 0.6 * result) / kClock;
   const double filter = sizeof(float) * source * result, packed = 1.75 * filter;
   // Each block reads all of it.
   const double refills = packed > static_cast<double>(l2_bytes(*context.cpu))
