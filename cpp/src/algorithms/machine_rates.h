@@ -62,8 +62,8 @@ inline size_t l3_bytes(const CpuInfo& cpu) {
 }
 
 // Seconds to bring `bytes` in, once or repeatedly, from wherever `resident` bytes stay: nothing
-// within half of a core's own cache. A shared one keeps less than half of itself where others use it
-// too (16 MB of 32, read over and over: 7 to 12 ms from one minute to the next).
+// within half of a core's own cache. A shared one keeps less than half of itself where others use
+// it too (16 MB of 32, read over and over: 7 to 12 ms from one minute to the next).
 inline double stream_seconds(double bytes, double resident, const CpuInfo& cpu) {
   if (resident <= static_cast<double>(l2_bytes(cpu)) / 2) return 0;
   const bool shared = resident <= 0.4 * static_cast<double>(l3_bytes(cpu));
