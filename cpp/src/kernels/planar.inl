@@ -400,26 +400,41 @@ static void planar_products(const ProductArgs<T>* p) {
 template <class T>
 static void planar_cut(const CutArgs<T>* p) {
   constexpr int kLanes = VecOf<T>::kLanes, kLine = 64 / static_cast<int>(sizeof(T));
-  if (p->ahead != 0)
-    for (int64_t r = 0; r < p->count; ++r)
-      for (int64_t i = 0; i < p->n * p->step; i += kLine)
-        prefetch_line(p->rows + p->ahead + r * p->row + i);
-  for (int64_t r = 0; r < p->count; ++r) {
-    const T* const row = p->rows + r * p->row;
-    T* const to = p->cut + r * p->n;
-    if (p->step == 2 && p->n >= kLanes) {
-      for (int64_t t = 0; t < p->taps; ++t)
-        for (int64_t i = 0; i < p->n; i += kLanes) {
-          // The last vector may repeat some of the one before.
-          const int64_t at = i + kLanes <= p->n ? i : p->n - kLanes;
-          vstore(to + t * p->tap + at, vload_even(row + 2 * at + t));
+  const CutArgs<T> a = *p;  // a copy: stores of T might change what they point to
+  if (a.ahead != 0)
+    for (int64_t r = 0; r < a.count; ++r)
+      for (int64_t i = 0; i < a.n * a.step; i += kLine)
+        prefetch_line(a.rows + a.ahead + r * a.row + i);
+  for (int64_t r = 0; r < a.count; ++r) {
+    const T* const row = a.rows + r * a.row;
+    T* const to = a.cut + r * a.n;
+    if (a.step == 2 && a.taps == 2) {
+      for (int64_t i = 0; i < a.n; i += kLanes) {
+        const T* const from = row + 2 * i;
+        if (a.n - i >= kLanes) {
+          const Vec<T> low = vload(from), high = vload(from + kLanes);
+          vstore(to + i, veven(low, high));
+          vstore(to + a.tap + i, vodd(low, high));
+        } else {
+          const int n = static_cast<int>(a.n - i), first = 2 * n < kLanes ? 2 * n : kLanes;
+          const Vec<T> low = vload_n(from, first),
+                       high = 2 * n > kLanes ? vload_n(from + kLanes, 2 * n - kLanes) : vset(T(0));
+          vstore_n(to + i, n, veven(low, high));
+          vstore_n(to + a.tap + i, n, vodd(low, high));
         }
-    } else if (p->step >= kLanes && p->taps == p->step) {
-      const TransposeArgs<T> turn = {row, p->step, to, p->tap, p->n, p->taps};
+      }
+    } else if (a.step == 2 && a.n >= kLanes) {
+      for (int64_t i = 0; i < a.n; i += kLanes) {
+        // The last vector may repeat some of the one before.
+        const int64_t at = i + kLanes <= a.n ? i : a.n - kLanes;
+        vstore(to + at, vload_even(row + 2 * at));
+      }
+    } else if (a.step >= kLanes && a.taps == a.step) {
+      const TransposeArgs<T> turn = {row, a.step, to, a.tap, a.n, a.taps};
       transpose_cached<T>(&turn);
     } else {
-      for (int64_t t = 0; t < p->taps; ++t)
-        for (int64_t i = 0; i < p->n; ++i) to[t * p->tap + i] = row[i * p->step + t];
+      for (int64_t t = 0; t < a.taps; ++t)
+        for (int64_t i = 0; i < a.n; ++i) to[t * a.tap + i] = row[i * a.step + t];
     }
   }
 }

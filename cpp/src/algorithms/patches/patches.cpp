@@ -87,8 +87,8 @@ Shape make_shape(const Problem& p, const KernelTable& table) {
   const int64_t registers = kernels.vectors[panel] * lanes;
   s.vectors = kernels.vectors[panel];
   s.tile = std::max(registers, kLeastTile / registers * registers);
-  // Backward whole rows, so that what is joined is contiguous.
-  if (s.backward && p.ow <= s.tile) s.tile -= s.tile % p.ow;
+  // Backward whole rows, so that what is joined is contiguous; forward where that costs few lanes.
+  if (p.ow <= s.tile && (s.backward || s.tile % p.ow <= s.tile / 16)) s.tile -= s.tile % p.ow;
   s.pitch = ceil_div(s.tile, lanes) * lanes;
   // An odd number of lines: a few voxels of many rows fall into different sets of the L1.
   const int64_t line = p.dtype == DType::kFloat64 ? 8 : 16;
@@ -382,7 +382,8 @@ void PatchesPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch,
     bias = spread;
   }
   const int64_t parts = s.backward ? s.groups : s.panels(0, kernels_.max_rows),
-                wanted = threads > 1 ? 4 * int64_t{threads} : 1;
+                wanted =
+                    threads > 1 ? 2 * int64_t{threads} : 1;  // parts of a tile each cut it anew
   const int64_t splits = std::clamp<int64_t>(ceil_div(wanted, whole), 1, parts);
   const int64_t items = whole * splits;
   // Neighbours on one thread: tiles share lines of rows.

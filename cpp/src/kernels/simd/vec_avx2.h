@@ -77,6 +77,21 @@ static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
   const __m256d v = _mm256_shuffle_pd(vload(p), vload(p + kLanesD - 1), 0b1010);
   return _mm256_permute4x64_pd(v, _MM_SHUFFLE(3, 1, 2, 0));
 }
+// Of a[0], a[1], ..., b[0], b[1], ... every second one: the first, the third, ...; the second, ...
+static CONV3D_ALWAYS_INLINE VecF veven(VecF a, VecF b) {
+  const __m256d v = _mm256_castps_pd(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0)));
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(v, _MM_SHUFFLE(3, 1, 2, 0)));
+}
+static CONV3D_ALWAYS_INLINE VecD veven(VecD a, VecD b) {
+  return _mm256_permute4x64_pd(_mm256_unpacklo_pd(a, b), _MM_SHUFFLE(3, 1, 2, 0));
+}
+static CONV3D_ALWAYS_INLINE VecF vodd(VecF a, VecF b) {
+  const __m256d v = _mm256_castps_pd(_mm256_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1)));
+  return _mm256_castpd_ps(_mm256_permute4x64_pd(v, _MM_SHUFFLE(3, 1, 2, 0)));
+}
+static CONV3D_ALWAYS_INLINE VecD vodd(VecD a, VecD b) {
+  return _mm256_permute4x64_pd(_mm256_unpackhi_pd(a, b), _MM_SHUFFLE(3, 1, 2, 0));
+}
 // a[0], b[0], a[1], b[1], ...: the lower half of them, and the upper one.
 static CONV3D_ALWAYS_INLINE VecF vzip_low(VecF a, VecF b) {
   return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);

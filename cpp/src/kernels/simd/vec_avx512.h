@@ -84,6 +84,22 @@ static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
   return _mm512_permutex2var_pd(vload(p), even, vload(p + kLanesD - 1));
 }
 
+static CONV3D_ALWAYS_INLINE VecF veven(VecF a, VecF b) {
+  const __m512i order =
+      _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  return _mm512_permutex2var_ps(a, order, b);
+}
+static CONV3D_ALWAYS_INLINE VecD veven(VecD a, VecD b) {
+  return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14), b);
+}
+static CONV3D_ALWAYS_INLINE VecF vodd(VecF a, VecF b) {
+  const __m512i order =
+      _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return _mm512_permutex2var_ps(a, order, b);
+}
+static CONV3D_ALWAYS_INLINE VecD vodd(VecD a, VecD b) {
+  return _mm512_permutex2var_pd(a, _mm512_setr_epi64(1, 3, 5, 7, 9, 11, 13, 15), b);
+}
 static CONV3D_ALWAYS_INLINE VecF vzip_low(VecF a, VecF b) {
   const __m512i order = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
   return _mm512_permutex2var_ps(a, order, b);

@@ -70,6 +70,25 @@ static CONV3D_ALWAYS_INLINE VecF vload_even(const float* p) {
 static CONV3D_ALWAYS_INLINE VecD vload_even(const double* p) {
   return lanes_d([&](int i) { return p[2 * i]; });
 }
+template <class V, int kLanes>
+static CONV3D_ALWAYS_INLINE V every_second(const V& a, const V& b, int first) {
+  return each_lane<V, kLanes>([&](int i) {
+    const int at = 2 * i + first;
+    return at < kLanes ? a[at] : b[at - kLanes];
+  });
+}
+static CONV3D_ALWAYS_INLINE VecF veven(VecF a, VecF b) {
+  return every_second<VecF, kLanesF>(a, b, 0);
+}
+static CONV3D_ALWAYS_INLINE VecD veven(VecD a, VecD b) {
+  return every_second<VecD, kLanesD>(a, b, 0);
+}
+static CONV3D_ALWAYS_INLINE VecF vodd(VecF a, VecF b) {
+  return every_second<VecF, kLanesF>(a, b, 1);
+}
+static CONV3D_ALWAYS_INLINE VecD vodd(VecD a, VecD b) {
+  return every_second<VecD, kLanesD>(a, b, 1);
+}
 static CONV3D_ALWAYS_INLINE VecF vzip_low(VecF a, VecF b) {
   return lanes_f([&](int i) { return i % 2 == 0 ? a[i / 2] : b[i / 2]; });
 }
