@@ -1,6 +1,6 @@
-// runtime/: fork while another thread makes the first call of the process, which builds what is
-// built once. Apart from the other tests, because this process itself must use nothing of the
-// library: each child of it is a process that has not begun.
+// runtime/: the first call of a process, which builds what is built once: fork while another thread
+// makes it, and complaints that it has. Apart from the other tests, because this process itself
+// must use nothing of the library: each child of it is a process that has not begun.
 #include <doctest/doctest.h>
 
 #include <conv3d/conv3d.hpp>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -63,7 +64,29 @@ int status_of_grandchild(std::chrono::microseconds delay) {
   return child > 0 && waitpid(child, &status, 0) == child ? status : -1;
 }
 
+int g_lines = 0;
+
 }  // namespace
+
+TEST_CASE("what is wrong with the environment is said once, to a sink that uses the library") {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(30);
+    setenv("CONV3D_NUM_THREADS", "abc", 1);
+    setenv("OMP_NUM_THREADS", "2", 1);
+    conv3d_set_verbose_sink(
+        [](const char*, void*) {
+          ++g_lines;
+          if (conv3d_get_num_threads() != 2 || !convolve()) _exit(2);
+        },
+        nullptr);
+    const bool well = conv3d_get_num_threads() == 2 && convolve() && g_lines == 1;
+    _exit(well ? 0 : 1);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
+}
 
 TEST_CASE("fork during the first call of a process") {
   for (int round = 0; round < 600; ++round) {

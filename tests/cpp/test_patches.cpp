@@ -100,7 +100,7 @@ TEST_CASE("patches: random problems equal the reference") {
       spec.kernel[a] = pick(1, 4);
       spec.stride[a] = spec.kernel[a] + pick(0, 2);
       if (a == 2 && spec.stride[a] == 1) spec.stride[a] = 2;
-      spec.input[a] = spec.kernel[a] + pick(0, a == 2 ? 160 : 8);
+      spec.input[a] = spec.stride[a] + pick(0, a == 2 ? 160 : 8);
     }
     spec.direction = kDirections[i % 3];
     spec.with_bias = i % 2 == 0 && spec.direction != Direction::kBackwardFilter;
@@ -218,6 +218,21 @@ TEST_CASE("patches: filter gradients of many voxels stay below the stated bound"
   }
 }
 
+TEST_CASE("patches: what it would cost is soon known, whatever the sizes") {
+  const PlanContext context{&kernel_table(), &cpu_info(), 1};
+  const Problem p = make_problem(spec_of("mb1_ic68719476736id2ih2iw2_oc1_kd2kh2kw2_sd2sh2sw2_valid",
+                                         Direction::kBackwardInput, false));
+  REQUIRE(patches_algorithm().why_not(p, context) == "");
+  const double seconds = patches_algorithm().cost(p, context);
+  CHECK(seconds > 1);
+  CHECK(seconds < 1e9);
+  // A window of so many taps that its results leave the L2.
+  CHECK(patches_algorithm().why_not(
+            make_problem(spec_of("mb1_ic1id128ih128iw128_oc1_kd128kh128kw128_sd128sh128sw128_valid",
+                                 Direction::kBackwardInput, false)),
+            context) != "");
+}
+
 TEST_CASE("patches: leaves to others what it does not serve, and says why") {
   const PlanContext context{&kernel_table(), &cpu_info(), 1};
   const auto why = [&](const char* text, Layout layout = Layout::kChannelsFirst) {
@@ -229,6 +244,8 @@ TEST_CASE("patches: leaves to others what it does not serve, and says why") {
   CHECK(why("mb1_ic4id8ih8iw8_oc4_kd2kh2kw2_sd2sh2sw2_valid", Layout::kChannelsLast) != "");
   for (const char* text : {"mb1_ic4id8ih8iw8_oc4_kd3kh3kw3_sd2sh2sw2_same",
                            "mb1_ic4id8ih8iw8_oc4_kd2kh2kw2_sd2sh2sw1_valid",
+                           "mb1_ic1id1ih4iw4_oc1_kd1kh2kw2_sd1sh16777216sw2_valid",
+                           "mb1_ic3id1ih1iw4_oc1_kd1kh1kw2_sd1sh1sw1099511627776_valid",
                            "mb1_ic4id8ih8iw8_oc4_kd2kh2kw1_sd2sh2sw1_valid",
                            "mb1_ic4id8ih8iw7_oc4_kd2kh2kw2_sd2sh2sw2_same",
                            "mb1_g2ic4id8ih8iw8_oc4_kd2kh2kw2_sd2sh2sw2_valid"}) {

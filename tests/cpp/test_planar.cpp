@@ -101,6 +101,14 @@ TEST_CASE("edge problems equal the reference") { compare_set("edges", true); }
 TEST_CASE("strided problems equal the reference") { compare_set("strided", true); }
 TEST_CASE("dilated problems equal the reference") { compare_set("dilated", true); }
 
+TEST_CASE("strides far beyond the input cost nothing") {
+  const PlanContext context{&kernel_table(), &cpu_info(), 1};
+  for (const char* text : {"mb1_ic3id1ih1iw4_oc2_kd1kh1kw1_sd1sh1sw1099511627776_valid",
+                           "mb1_ic3id1ih1iw4_oc2_kd1kh1kw2_sd1sh1sw1099511627776_valid",
+                           "mb1_ic3id4ih4iw4_oc2_kd2kh2kw2_sd1099511627776sh16777216sw3_valid"})
+    compare<float>(text, parse_problem(text), context);
+}
+
 TEST_CASE("random problems equal the reference") {
   std::mt19937 random(7);
   const auto pick = [&](int low, int high) {

@@ -153,8 +153,8 @@ CONV3D_API const char* conv3d_problem_text(
 
 /* --- plans ------------------------------------------------------------------------------------ */
 
-/* `algorithm`: NULL or "auto", "reference", "gemm", "planar", "winograd", "strassen", or a name
- * that conv3d_plan_get_info reports. */
+/* `algorithm`: NULL or "auto", "reference", "gemm", "patches", "planar", "depthwise", "winograd",
+ * "winograd_rows", "strassen", or a name that conv3d_plan_get_info reports. */
 typedef struct conv3d_plan conv3d_plan;
 CONV3D_API conv3d_status conv3d_plan_create(const conv3d_problem* problem, const char* algorithm,
                                             conv3d_plan** plan);

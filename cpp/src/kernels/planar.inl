@@ -6,8 +6,7 @@
 //   pixels   lanes along the result channels. Per k: NV loads of the filter, MR broadcasts of
 //            source pixels. For channels-last results, where a pixel is contiguous.
 //   products lanes along the pixels of both operands, whose rows are multiplied with each other:
-//   the
-//            filter gradient of channels-first tensors, without a transposition.
+//            the filter gradient of channels-first tensors, without a transposition.
 // One table of offsets serves any kernel size, stride, dilation and staging of the source, and
 // makes all taps and channels one long loop: three taps of one channel cost no more than their
 // multiply-adds. Assumptions: the result aliases nothing; `rows` may read the source up to whole
@@ -403,7 +402,7 @@ static void planar_cut(const CutArgs<T>* p) {
   const CutArgs<T> a = *p;  // a copy: stores of T might change what they point to
   if (a.ahead != 0)
     for (int64_t r = 0; r < a.count; ++r)
-      for (int64_t i = 0; i < a.n * a.step; i += kLine)
+      for (int64_t i = 0; i<a.n * a.step; i += a.step> kLine ? a.step : kLine)
         prefetch_line(a.rows + a.ahead + r * a.row + i);
   for (int64_t r = 0; r < a.count; ++r) {
     const T* const row = a.rows + r * a.row;
@@ -439,7 +438,7 @@ static void planar_cut(const CutArgs<T>* p) {
   }
 }
 
-// Elements of one row from `begin`, whose cell is `cell`.
+// Elements of one row from `cell` on.
 template <class T>
 static void join_each(const JoinArgs<T>* p, const T* cut, int64_t cell, T* row) {
   for (int64_t e = cell * p->step; e < p->elements; ++cell)
@@ -507,8 +506,9 @@ static void planar_fence() { vstream_fence(); }
 template <class T>
 static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead) {
   if (ahead != 0) {
-    constexpr int kStep = 64 / static_cast<int>(sizeof(T));  // a line
-    for (int64_t i = 0; i < n * step; i += kStep) prefetch_line(src + ahead + i);
+    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+    const int64_t apart = step > kLine ? step : kLine;
+    for (int64_t i = 0; i < n * step; i += apart) prefetch_line(src + ahead + i);
   }
   constexpr int kLanes = VecOf<T>::kLanes;
   if (step == 1) {

@@ -283,7 +283,8 @@ static void strassen_sums(const StrassenSumsArgs* p) {
   for (int64_t i = 0; i < p->to_rows; ++i) {
     // Without gaps between rows a whole vector may reach into the next one, which comes after it:
     // stores with a mask take many cycles on some processors.
-    const bool whole = p->to_row == p->to_columns && i + 1 < p->to_rows;
+    const bool whole = p->to_row == p->to_columns && i + 1 < p->to_rows &&
+                       2 * p->to_columns >= kLanesF;  // no further than that one
     for (int64_t j = 0; j < p->to_columns; j += kLanesF) {
       float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + j % kStrassenLine;
       const int64_t left = p->to_columns - j;

@@ -18,18 +18,17 @@ thread_local bool t_building = false;
 #if CONV3D_POSIX
 constexpr const ForkHandlers* kParts[] = {&kThreadPoolForkHandlers, &kWorkspaceForkHandlers};
 
-// A thread may fork while it builds (a verbose sink is the caller's code): it holds the lock then.
 void before_fork() {
-  if (!t_building) g_building.lock();
+  g_building.lock();
   for (const ForkHandlers* part : kParts) part->before();
 }
 void after_fork_in_parent() {
   for (const ForkHandlers* part : kParts) part->in_parent();
-  if (!t_building) g_building.unlock();
+  g_building.unlock();
 }
 void after_fork_in_child() {
   for (const ForkHandlers* part : kParts) part->in_child();
-  if (!t_building) g_building.unlock();
+  g_building.unlock();
 }
 
 // When the library is loaded: at a first use, a fork by another thread could be under way.

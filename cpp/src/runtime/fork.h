@@ -29,7 +29,8 @@ class FirstUse {
   FirstUse(const FirstUse&) = delete;
   FirstUse& operator=(const FirstUse&) = delete;
 
-  // build() returns the value; what it throws leaves nothing behind, and the next use tries again.
+  // build() returns the value and calls no code of the application's, which might wait for another
+  // thread's first use. What it throws leaves nothing behind, and the next use tries again.
   template <class Build>
   T& get(const Build& build) {
     T* value = value_.load(std::memory_order_acquire);
@@ -50,7 +51,7 @@ class FirstUse {
 };
 
 // What a part with a lock of its own does about a fork: takes it before, frees it on both sides.
-// Nothing is built with such a lock held.
+// Nothing is built, and no code of the application's called, with such a lock held.
 struct ForkHandlers {
   void (*before)();
   void (*in_parent)();

@@ -11,6 +11,7 @@
 #include <string>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
@@ -197,9 +198,9 @@ class SignalsBlocked {
 };
 
 // Adds workers up to `wanted`; called with the mutex held. Workers block all signals: those
-// belong to the application.
-void add_workers(State* state, int wanted) {
-  if (state->workers >= wanted || state->creation_failed) return;
+// belong to the application. Returns what there is to say once the mutex is free, if anything.
+std::string add_workers(State* state, int wanted) {
+  if (state->workers >= wanted || state->creation_failed) return {};
   const SignalsBlocked signals;
   while (state->workers < wanted) {
     try {
@@ -210,12 +211,21 @@ void add_workers(State* state, int wanted) {
     } catch (const std::exception& error) {
       state->creation_failed = true;
       try {
-        notice("no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" +
-               error.what() + "); working with those");
+        return "no more than " + std::to_string(state->workers + 1) + " thread(s) can be had (" +
+               error.what() + "); working with those";
       } catch (const std::bad_alloc&) {  // no memory for words either: work goes on without them
+        return {};
       }
-      break;
     }
+  }
+  return {};
+}
+
+// A notice that nothing depends on: the job at hand goes on in any case.
+void say(const std::string& complaint) {
+  try {
+    notice(complaint);
+  } catch (...) {  // the sink is the application's
   }
 }
 
@@ -236,9 +246,10 @@ class OwnPool final : public ThreadPool {
     const int64_t chunk = std::max(grain, n / (int64_t{threads} * 8));
     Job job(fn, n, chunk, threads);
     State* state = state_of_process();
+    std::string complaint;
     {
       std::lock_guard<std::mutex> lock(state->mutex);
-      add_workers(state, threads - 1);
+      complaint = add_workers(state, threads - 1);
       if (state->workers > 0) {
         job.following = state->jobs;
         if (state->jobs != nullptr) state->jobs->previous = &job;
@@ -252,6 +263,7 @@ class OwnPool final : public ThreadPool {
         }
       }
     }
+    if (!complaint.empty()) say(complaint);
     t_inside = true;
     job.work(0);
     t_inside = false;
@@ -284,8 +296,9 @@ class OwnPool final : public ThreadPool {
   }
 };
 
-// A variable's thread count, or 0 with one line of notice if it is set to something else.
-int threads_from_environment(const char* name, bool first_of_list) {
+// A variable's thread count, or 0 with a line of complaint if it is set to something else.
+int threads_from_environment(const char* name, bool first_of_list,
+                             std::vector<std::string>* complaints) {
   const char* text = std::getenv(name);
   if (text == nullptr) return 0;
   std::string value(text);
@@ -293,18 +306,25 @@ int threads_from_environment(const char* name, bool first_of_list) {
   if (first_of_list) value = value.substr(0, value.find(','));
   const int threads = parse_threads(value.c_str());
   if (threads == 0 && !(first_of_list && value.empty())) {
-    notice(std::string(name) + " is '" + text + "'; a number from 1 to " +
-           std::to_string(kMaxThreads) + " is accepted, so the default is used");
+    complaints->push_back(std::string(name) + " is '" + text + "'; a number from 1 to " +
+                          std::to_string(kMaxThreads) + " is accepted, so the default is used");
   }
   return threads;
 }
 
+struct Defaults {
+  int threads;
+  std::vector<std::string> complaints;
+};
+
 FirstUse<OwnPool> g_pool;
-FirstUse<int> g_default_threads;
+FirstUse<const Defaults> g_defaults;
 FirstUse<std::atomic<int>> g_chosen_threads;
+std::atomic<bool> g_complained{false};
 
 std::atomic<int>& chosen_threads() {
-  return g_chosen_threads.get([] { return std::atomic<int>(default_num_threads()); });
+  const int threads = default_num_threads();
+  return g_chosen_threads.get([threads] { return std::atomic<int>(threads); });
 }
 
 }  // namespace
@@ -317,13 +337,19 @@ ThreadPool& default_thread_pool() {
 }
 
 int default_num_threads() {
-  return g_default_threads.get([] {
-    int count = threads_from_environment("CONV3D_NUM_THREADS", false);
-    if (count == 0) count = threads_from_environment("OMP_NUM_THREADS", true);
-    if (count == 0)
-      count = std::max(1, std::min(cpu_info().usable_threads, cpu_info().physical_cores));
-    return std::min(count, kMaxThreads);
+  const Defaults& defaults = g_defaults.get([] {
+    Defaults d{};
+    d.threads = threads_from_environment("CONV3D_NUM_THREADS", false, &d.complaints);
+    if (d.threads == 0)
+      d.threads = threads_from_environment("OMP_NUM_THREADS", true, &d.complaints);
+    if (d.threads == 0)
+      d.threads = std::max(1, std::min(cpu_info().usable_threads, cpu_info().physical_cores));
+    d.threads = std::min(d.threads, kMaxThreads);
+    return d;
   });
+  if (!defaults.complaints.empty() && !g_complained.exchange(true))
+    for (const std::string& line : defaults.complaints) notice(line);
+  return defaults.threads;
 }
 
 int get_num_threads() { return chosen_threads().load(std::memory_order_relaxed); }

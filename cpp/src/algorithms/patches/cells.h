@@ -127,7 +127,7 @@ void join_windows(const Problem& p, const PlanarKernels<T>& kernels, const T* fr
 }
 
 inline int64_t lines_of(const Problem& p, int64_t pixels) {
-  return (pixels / p.ow * p.sh + p.ih - (p.oh - 1) * p.sh) * p.iw;
+  return (std::min(pixels / p.ow, p.oh) * p.sh + p.ih - (p.oh - 1) * p.sh) * p.iw;
 }
 
 }  // namespace conv3d::patches

@@ -43,7 +43,9 @@ std::string why_not_cells(const Problem& p) {
   const auto inside = [](int64_t out, int64_t s, int64_t k, int64_t in) {
     return out > 0 && (out - 1) * s + k <= in;
   };
-  if (p.pd + p.ph + p.pw != 0 || !inside(p.od, p.sd, p.kd, p.id) ||
+  // A stride beyond the input may be any number; then there is one window, for others to serve.
+  if (p.sd > p.id || p.sh > p.ih || p.sw > p.iw) return "strides must not exceed the input";
+  if (p.pd != 0 || p.ph != 0 || p.pw != 0 || !inside(p.od, p.sd, p.kd, p.id) ||
       !inside(p.oh, p.sh, p.kh, p.ih) || !inside(p.ow, p.sw, p.kw, p.iw))
     return "knows no padding";
   return "";
@@ -51,7 +53,7 @@ std::string why_not_cells(const Problem& p) {
 
 namespace {
 
-// Results of a group, backward: they stay in L1 or near it until they are joined.
+// Results of a group, backward: of few taps they stay in L1 or near it until they are joined.
 constexpr int64_t kGroupRows = 96;
 // Voxels of a tile: shorter ones cut rows into pieces of little use.
 constexpr int64_t kLeastTile = 64;
@@ -86,14 +88,14 @@ Shape make_shape(const Problem& p, const KernelTable& table) {
   const int64_t lanes = lanes_of(table, p.dtype);
   const int64_t registers = kernels.vectors[panel] * lanes;
   s.vectors = kernels.vectors[panel];
-  s.tile = std::max(registers, kLeastTile / registers * registers);
+  s.voxels = p.output_voxels();
+  s.tile = std::min(s.voxels, std::max(registers, kLeastTile / registers * registers));
   // Backward whole rows, so that what is joined is contiguous; forward where that costs few lanes.
   if (p.ow <= s.tile && (s.backward || s.tile % p.ow <= s.tile / 16)) s.tile -= s.tile % p.ow;
   s.pitch = ceil_div(s.tile, lanes) * lanes;
   // An odd number of lines: a few voxels of many rows fall into different sets of the L1.
   const int64_t line = p.dtype == DType::kFloat64 ? 8 : 16;
   if (s.tile > registers) s.pitch = (ceil_div(s.pitch, line) | 1) * line;
-  s.voxels = p.output_voxels();
   s.tiles = ceil_div(s.voxels, s.tile);
   return s;
 }
@@ -298,7 +300,7 @@ void PatchesPrepared<T>::forward(const Item& item, const Item* next, const Buffe
           l3_bytes_ / 3 &&
       p.activation <= Activation::kRelu && reinterpret_cast<uintptr_t>(args.result) % 64 == 0 &&
       args.width % std::max<int64_t>(kLine, gemm_.lanes) == 0 && s.voxels % kLine == 0;
-  if (next != nullptr && next->pixels.begin != item.pixels.begin)
+  if (next != nullptr && (next->pixels.begin != item.pixels.begin || next->sample != item.sample))
     foresee(*next, buffers, thread.ahead, &args);
   kernels_.rows(&args);
 }
@@ -425,16 +427,18 @@ double cost(const Problem& p, const PlanContext& context) {
       f64 ? context.kernels->planar.f64.max_rows : context.kernels->planar.f32.max_rows;
   const double lanes = lanes_of(*context.kernels, p.dtype), size = f64 ? 8 : 4;
   const double k = static_cast<double>(s.k), slow = hertz(context) / kClock;
-  double tile = 0;  // cycles
-  for (int64_t group = 0; group < s.groups; ++group) {
+  const auto group_cycles = [&](int64_t group) {
     const double panels = static_cast<double>(s.panels(group, max_rows)),
                  rows = static_cast<double>(s.rows_of(group)) / panels,
                  all = std::ceil(static_cast<double>(s.tile) / lanes),
                  count = std::ceil(all / static_cast<double>(s.vectors)), vectors = all / count;
     // As for the planar rows: multiply-adds two a cycle, loads two a cycle, latency.
     const double step = std::max({rows * vectors / 2, (vectors + rows + 0.5) / 2, 4.0}) / 0.92;
-    tile += count * panels * (k * step + 20 * slow + rows * vectors);
-  }
+    return count * panels * (k * step + 20 * slow + rows * vectors);
+  };
+  // All groups but the last are alike.
+  const double tile =
+      static_cast<double>(s.groups - 1) * group_cycles(0) + group_cycles(s.groups - 1);
   // Windows are cut, whole rows joined, by element and by row.
   const double element = cycles_to_move(p);
   const auto rows_of = [&](int64_t planes, int64_t rows) {
@@ -465,11 +469,12 @@ class Patches final : public Algorithm {
       return "computes forward and backward_input";
     const std::string reason = why_not_cells(problem);
     if (!reason.empty()) return reason;
-    // A tile's windows stay in the L2.
+    // A tile's windows stay in the L2, and backward the results of a group.
     const Shape s = problem.dtype == DType::kFloat64 ? make_shape<double>(problem, *context.kernels)
                                                      : make_shape<float>(problem, *context.kernels);
     const int64_t size = problem.dtype == DType::kFloat64 ? 8 : 4;
-    if (s.k > static_cast<int64_t>(l2_bytes(*context.cpu)) * 5 / 8 / (s.tile * size))
+    const int64_t most = static_cast<int64_t>(l2_bytes(*context.cpu)) * 5 / 8 / (s.pitch * size);
+    if (s.k > most || (s.backward && s.group_rows > most))
       return "windows or channels are too many for the L2";
     return "";
   }

@@ -168,7 +168,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     for (int64_t index = begin; index < end; ++index) {
       const int64_t group = index % p.groups, segment = index / p.groups;
       double* const sums = all_sums + segment * elements + group * group_elements();
-      // One tap alone meets the input in every chunk that has columns.
+      // The first chunk in which one tap alone meets the input begins its sums.
       bool begun = taps() > 1;
       if (begun) std::fill(sums, sums + group_elements(), 0.0);
       const Range range = piece(chunks, segment, segments);

@@ -24,7 +24,7 @@ StageWidth make_stage_width(const AxisTaps& axis, int64_t block, bool split) {
   w.result_step = split ? 1 : axis.stride;
   const int64_t one_tap = (block - 1) * w.result_step + 1;
   // Lines by residue of the tap's source index, each as long as its farthest tap needs.
-  std::vector<int64_t> residue_line(static_cast<size_t>(w.step), -1);
+  std::vector<int64_t> residue_line(static_cast<size_t>(std::min(w.step, reach + 1)), -1);
   for (int64_t t = 0; t < taps; ++t) {
     const int64_t at = t * axis.dilation;
     int64_t& line = residue_line[static_cast<size_t>(at % w.step)];

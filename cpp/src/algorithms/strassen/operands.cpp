@@ -20,7 +20,8 @@ std::string why_not_halves(const Problem& p, bool patches) {
   if (!apart(p.kd, p.sd, p.dd) || !apart(p.kh, p.sh, p.dh) || !apart(p.kw, p.sw, p.dw))
     return patches ? "windows must lie side by side: strides equal to the kernel"
                    : "strides must be 1";
-  if (p.od * p.sd > p.id || p.oh * p.sh > p.ih || p.ow * p.sw > p.iw || p.pd + p.ph + p.pw != 0)
+  if (p.od * p.sd > p.id || p.oh * p.sh > p.ih || p.ow * p.sw > p.iw || p.pd != 0 || p.ph != 0 ||
+      p.pw != 0)
     return "knows no padding";
   if (p.groups != 1) return "knows no groups";
   const int64_t sources = taps * p.ic;

@@ -341,6 +341,7 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
         part.b = first_ ? x : w;
         part.last = chunk == chunks_ - 1;
         part.load_c = chunk > 0;
+        part.ahead[0] = part.ahead[1] = {};
         if (then != nullptr) {
           const int64_t parts = whole ? 1 : item.units.size() * (end - first),
                         at = whole ? 0 : (unit - item.units.begin) * (end - first) + chunk - first;
