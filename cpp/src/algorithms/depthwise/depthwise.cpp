@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
@@ -37,23 +38,6 @@ using implicit_gemm::TapClass;
 constexpr int64_t kStrip = 32, kStripChannels = 128;
 constexpr int64_t kMostRows = 64;           // of an item
 constexpr int64_t kItemElements = 1 << 15;  // of the result: 10 microseconds
-
-template <class T>
-const auto& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.depthwise.f32;
-  } else {
-    return table.depthwise.f64;
-  }
-}
-template <class T>
-const GemmKernels<T>& gemm_kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.gemm.f32;
-  } else {
-    return table.gemm.f64;
-  }
-}
 
 // Results of a row that one kernel call may compute.
 struct Run {
@@ -141,8 +125,8 @@ class DepthwisePrepared final : public Prepared {
 template <class T>
 DepthwisePrepared<T>::DepthwisePrepared(const Problem& problem, const PlanContext& context)
     : p_(problem),
-      kernels_(kernels_of<T>(*context.kernels)),
-      gemm_(gemm_kernels_of<T>(*context.kernels)),
+      kernels_(kernels_of<T>(context.kernels->depthwise)),
+      gemm_(kernels_of<T>(context.kernels->gemm)),
       correlation_(implicit_gemm::make_correlations(problem)),
       channels_(problem.ic),
       padded_(ceil_div(channels_, gemm_.lanes) * gemm_.lanes),

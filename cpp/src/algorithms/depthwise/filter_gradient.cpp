@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include "algorithms/depthwise/depthwise.h"
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/segments.h"
 #include "base/math.h"
@@ -27,15 +28,6 @@ constexpr int64_t kRadix = 8;
 constexpr int kLevels = 5;                  // 8^5 chunks; beyond, the last level is a plain sum
 constexpr int64_t kSegmentBytes = 4 << 20;  // of the sums of the fewest segments together
 constexpr int64_t kBlockChannels = 64;
-
-template <class T>
-const auto& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.depthwise.f32;
-  } else {
-    return table.depthwise.f64;
-  }
-}
 
 template <class T>
 class FilterGradientPrepared final : public FilterlessPrepared {
@@ -88,7 +80,7 @@ template <class T>
 FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                                   const PlanContext& context)
     : p_(problem),
-      kernels_(kernels_of<T>(*context.kernels)),
+      kernels_(kernels_of<T>(context.kernels->depthwise)),
       add_(add_of<T>(*context.kernels)),
       channels_(problem.ic),
       taps_(problem.kd * problem.kh * problem.kw),

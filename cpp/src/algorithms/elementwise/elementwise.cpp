@@ -2,13 +2,13 @@
 // sample and channel, whose pattern is a constant. Strips are cut into chunks of whole rows that
 // fit L2; what is left is done element by element.
 #include "algorithms/elementwise/elementwise.h"
+#include "algorithms/kernels_of.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <string>
-#include <type_traits>
 #include <vector>
 
 #include "base/math.h"
@@ -23,15 +23,6 @@ constexpr int64_t kChunkElements = int64_t{1} << 14;
 // A pattern has at least this many elements: loops over it are long enough for their own overhead.
 constexpr int64_t kPatternElements = 64;
 constexpr int64_t kRowsAtOnce = 256;  // of softmax: a block stays in L1
-
-template <class T>
-const ElementwiseKernels<T>& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.elementwise.f32;
-  } else {
-    return table.elementwise.f64;
-  }
-}
 
 template <class F>
 void with_type(DType dtype, const F& f) {
@@ -145,7 +136,7 @@ size_t partial_at(const Cut& cut, int64_t chunk) {
 template <class T>
 void moments_of(const Cut& cut, const KernelTable& table, const T* x, T* mean, T* variance,
                 ThreadPool& pool, int threads) {
-  const ElementwiseKernels<T>& kernels = kernels_of<T>(table);
+  const ElementwiseKernels<T>& kernels = kernels_of<T>(table.elementwise);
   const int64_t channels = cut.last ? cut.view.channels : 1;
   // Of each chunk and channel: the sum, a value near the mean, the sum of squares about it.
   std::vector<double> sums(partial_size(cut)), centers(partial_size(cut)),
@@ -202,7 +193,7 @@ void moments_of(const Cut& cut, const KernelTable& table, const T* x, T* mean, T
 template <class T>
 void sums_of(const Cut& cut, const KernelTable& table, const T* x, const T* y, const T* center,
              T* sum, T* product, ThreadPool& pool, int threads) {
-  const ElementwiseKernels<T>& kernels = kernels_of<T>(table);
+  const ElementwiseKernels<T>& kernels = kernels_of<T>(table.elementwise);
   const int64_t channels = cut.last ? cut.view.channels : 1;
   std::vector<double> sums(partial_size(cut)), products(y != nullptr ? partial_size(cut) : 0);
   const std::vector<T> centers = pattern(cut, center);
@@ -242,7 +233,7 @@ void sums_of(const Cut& cut, const KernelTable& table, const T* x, const T* y, c
 template <class T>
 void affine_of(const Cut& cut, const KernelTable& table, const T* x, const T* scale, const T* y,
                const T* scale_y, const T* shift, bool relu, T* out, ThreadPool& pool, int threads) {
-  const ElementwiseKernels<T>& kernels = kernels_of<T>(table);
+  const ElementwiseKernels<T>& kernels = kernels_of<T>(table.elementwise);
   const std::vector<T> a = pattern(cut, scale), b = pattern(cut, scale_y), c = pattern(cut, shift);
   cut.parallel(pool, threads, [&](int64_t, int64_t strip, int64_t first, int64_t rows, int64_t n) {
     T room_a[kPatternElements], room_b[kPatternElements], room_c[kPatternElements];
@@ -404,14 +395,14 @@ void pointwise(Pointwise op, DType dtype, int64_t n, const KernelTable& kernels,
                const void* b, double parameter, void* out, ThreadPool& pool, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    pool.parallel_for(ceil_div(n, kChunkElements), 1, threads,
-                      [&](int64_t begin, int64_t end, int) {
-                        const int64_t first = begin * kChunkElements,
-                                      count = std::min(n, end * kChunkElements) - first;
-                        kernels_of<T>(kernels).pointwise(
-                            op, static_cast<const T*>(a) + first, static_cast<const T*>(b) + first,
-                            static_cast<T>(parameter), static_cast<T*>(out) + first, count);
-                      });
+    pool.parallel_for(
+        ceil_div(n, kChunkElements), 1, threads, [&](int64_t begin, int64_t end, int) {
+          const int64_t first = begin * kChunkElements,
+                        count = std::min(n, end * kChunkElements) - first;
+          kernels_of<T>(kernels.elementwise)
+              .pointwise(op, static_cast<const T*>(a) + first, static_cast<const T*>(b) + first,
+                         static_cast<T>(parameter), static_cast<T*>(out) + first, count);
+        });
   });
 }
 
@@ -421,7 +412,7 @@ void softmax(DType dtype, int64_t rows, int64_t classes, const KernelTable& kern
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     by_rows(rows, classes, pool, threads, [&](int64_t first, int64_t n) {
-      softmax_block<T>(kernels_of<T>(kernels), n, classes,
+      softmax_block<T>(kernels_of<T>(kernels.elementwise), n, classes,
                        static_cast<const T*>(x) + first * classes,
                        static_cast<T*>(out) + first * classes, nullptr, nullptr);
     });
@@ -460,7 +451,7 @@ void sparse_cross_entropy(DType dtype, int64_t rows, int64_t classes, const Kern
       T maximum[kRowsAtOnce], sums[kRowsAtOnce];
       const T* const from = static_cast<const T*>(x) + first * classes;
       T* const e = static_cast<T*>(grad) + first * classes;
-      softmax_block<T>(kernels_of<T>(kernels), n, classes, from, e, maximum, sums);
+      softmax_block<T>(kernels_of<T>(kernels.elementwise), n, classes, from, e, maximum, sums);
       for (int64_t r = 0; r < n; ++r) {
         // Again: another thread of the caller may have written to the labels since.
         const int64_t label = labels[first + r];
@@ -498,7 +489,7 @@ void optimizer_step(const OptimizerStep& s, DType dtype, int64_t n, const Kernel
                                          static_cast<T>(s.numbers[1]),
                                          static_cast<T>(s.numbers[2]),
                                          static_cast<T>(s.numbers[3])};
-          kernels_of<T>(kernels).optimizer(&args, count);
+          kernels_of<T>(kernels.elementwise).optimizer(&args, count);
         });
   });
 }

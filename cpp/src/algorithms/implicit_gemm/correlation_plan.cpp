@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "base/assert.h"
 #include "base/math.h"
@@ -76,15 +77,6 @@ struct Part {
   int64_t groups;  // (d, h) taps
   int64_t groups_per_call;
 };
-
-template <class T>
-const GemmKernels<T>& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.gemm.f32;
-  } else {
-    return table.gemm.f64;
-  }
-}
 
 // The result in units of channels: full panels as even as vectors allow.
 std::vector<Panel> make_panels(int64_t channels, int lanes, int max_vectors) {
@@ -219,7 +211,7 @@ template <class T>
 CorrelationPrepared<T>::CorrelationPrepared(const Problem& problem, const PlanContext& context)
     : problem_(problem),
       context_(context),
-      kernels_(kernels_of<T>(*context.kernels)),
+      kernels_(kernels_of<T>(context.kernels->gemm)),
       correlation_(make_correlations(problem)) {
   channels_first_ = problem.layout == Layout::kChannelsFirst;
   far_source_ =

@@ -27,6 +27,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/segments.h"
 #include "base/assert.h"
@@ -50,15 +51,6 @@ constexpr int64_t kSegmentBytes = 4 << 20;  // of the sums of the fewest segment
 constexpr int64_t kPackedProducts = 96;
 constexpr int64_t kMergedChannels =
     8;  // at most so many input channels make poor tiles on their own
-
-template <class T>
-const GemmKernels<T>& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.gemm.f32;
-  } else {
-    return table.gemm.f64;
-  }
-}
 
 // Whether output channels are the rows of the product and input channels its columns, which are
 // read in place as whole vectors: where the former are very few, or fill vectors worse, and the
@@ -204,7 +196,7 @@ class FilterGradientPrepared final : public FilterlessPrepared {
 template <class T>
 FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                                   const PlanContext& context)
-    : problem_(problem), context_(context), kernels_(kernels_of<T>(*context.kernels)) {
+    : problem_(problem), context_(context), kernels_(kernels_of<T>(context.kernels->gemm)) {
   const Problem& p = problem;
   channels_first_ = p.layout == Layout::kChannelsFirst;
   icg_ = p.ic / p.groups;

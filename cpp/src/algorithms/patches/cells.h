@@ -4,22 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <string>
-#include <type_traits>
 
 #include "base/range.h"
 #include "kernels/kernel_table.h"
 #include "problem/problem.h"
 
 namespace conv3d::patches {
-
-template <class T>
-const PlanarKernels<T>& planar_kernels(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.planar.f32;
-  } else {
-    return table.planar.f64;
-  }
-}
 
 // Empty if `problem` has such cells, more than one voxel wide, in rows of its layout.
 std::string why_not_cells(const Problem& problem);

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/patches/cells.h"
 #include "algorithms/segments.h"
@@ -58,7 +59,7 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   FilterGradientPrepared(const Problem& problem, const PlanContext& context)
       : problem_(problem),
         context_(context),
-        kernels_(planar_kernels<T>(*context.kernels)),
+        kernels_(kernels_of<T>(context.kernels->planar)),
         chunks_(make_chunks(problem, context, sizeof(T))) {
     segments_ = std::clamp<int64_t>(
         segment_bytes(kSegmentBytes, *context.cpu) /

@@ -23,6 +23,7 @@
 #include <cmath>
 #include <vector>
 
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/patches/cells.h"
 #include "algorithms/patches/filter_gradient.h"
@@ -73,7 +74,7 @@ struct Shape {
 
 template <class T>
 Shape make_shape(const Problem& p, const KernelTable& table) {
-  const PlanarKernels<T>& kernels = planar_kernels<T>(table);
+  const PlanarKernels<T>& kernels = kernels_of<T>(table.planar);
   Shape s{};
   s.backward = p.direction == Direction::kBackwardInput;
   s.taps = taps_of(p);
@@ -161,19 +162,10 @@ class PatchesPrepared final : public Prepared {
 double cost(const Problem& problem, const PlanContext& context);
 
 template <class T>
-const GemmKernels<T>& gemm_kernels(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.gemm.f32;
-  } else {
-    return table.gemm.f64;
-  }
-}
-
-template <class T>
 PatchesPrepared<T>::PatchesPrepared(const Problem& problem, const PlanContext& context)
     : problem_(problem),
-      kernels_(planar_kernels<T>(*context.kernels)),
-      gemm_(gemm_kernels<T>(*context.kernels)),
+      kernels_(kernels_of<T>(context.kernels->planar)),
+      gemm_(kernels_of<T>(context.kernels->gemm)),
       shape_(make_shape<T>(problem, *context.kernels)),
       l3_bytes_(static_cast<int64_t>(l3_bytes(*context.cpu))),
       useful_threads_(threads_that_pay(patches::cost(problem, context))) {

@@ -21,6 +21,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/segments.h"
 #include "base/math.h"
@@ -35,15 +36,6 @@ constexpr int64_t kSegmentBytes = 8 << 20;  // of the sums of the fewest segment
 constexpr int64_t kMostPixels = 4096;       // of a chunk
 constexpr int64_t kFewPixels = 256;
 constexpr int64_t kLeastPixels = 64;
-
-template <class T>
-const PlanarKernels<T>& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.planar.f32;
-  } else {
-    return table.planar.f64;
-  }
-}
 
 // Output columns at which the one tap along the width meets the input.
 Range columns_met(const Problem& p) {
@@ -129,7 +121,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                                   const PlanContext& context)
     : problem_(problem),
       context_(context),
-      kernels_(kernels_of<T>(*context.kernels)),
+      kernels_(kernels_of<T>(context.kernels->planar)),
       icg_(problem.ic / problem.groups),
       ocg_(problem.oc / problem.groups),
       met_(columns_met(problem)),
@@ -282,7 +274,7 @@ double FilterGradientPrepared<T>::error_bound() const {
 
 template <class T>
 double filter_gradient_cost(const Problem& p, const PlanContext& context) {
-  const PlanarKernels<T>& kernels = kernels_of<T>(*context.kernels);
+  const PlanarKernels<T>& kernels = kernels_of<T>(context.kernels->planar);
   const double slow = hertz(context) / kClock;
   const double lanes = lanes_of(*context.kernels, p.dtype);
   const Chunks chunks = make_chunks(p, context, sizeof(T));

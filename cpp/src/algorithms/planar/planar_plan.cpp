@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/planar/stage.h"
 #include "base/assert.h"
@@ -59,24 +60,6 @@ constexpr int64_t kMostPhases = 27;
 constexpr int64_t kStreams = 8;
 constexpr double kLineCycles = 4;       // to bring one of them in, where hardware foresees it
 constexpr int64_t kItemsOfSample = 32;  // so that threads end together
-
-template <class T>
-struct Kernels {
-  static const PlanarKernels<T>& planar(const KernelTable& table) {
-    if constexpr (std::is_same_v<T, float>) {
-      return table.planar.f32;
-    } else {
-      return table.planar.f64;
-    }
-  }
-  static const GemmKernels<T>& gemm(const KernelTable& table) {
-    if constexpr (std::is_same_v<T, float>) {
-      return table.gemm.f32;
-    } else {
-      return table.gemm.f64;
-    }
-  }
-};
 
 struct Part {
   Correlation c;  // flat: one row of all pixels of a plane
@@ -439,8 +422,8 @@ template <class T>
 PlanarPrepared<T>::PlanarPrepared(const Problem& problem, const PlanContext& context)
     : problem_(problem),
       context_(context),
-      kernels_(Kernels<T>::planar(*context.kernels)),
-      gemm_(Kernels<T>::gemm(*context.kernels)),
+      kernels_(kernels_of<T>(context.kernels->planar)),
+      gemm_(kernels_of<T>(context.kernels->gemm)),
       correlation_(make_correlations(problem)),
       machine_(make_machine(context, gemm_.lanes, sizeof(T))),
       shape_(make_shape(correlation_, problem.layout == Layout::kChannelsFirst, machine_,

@@ -1,6 +1,7 @@
 // Channels last: one kernel call per voxel, lanes along the channels. Channels first: rows are
 // reduced over depth and height with lanes along the width, then along the width.
 #include "algorithms/pooling/pooling.h"
+#include "algorithms/kernels_of.h"
 
 #include <algorithm>
 #include <limits>
@@ -17,14 +18,6 @@ namespace {
 // traffic).
 constexpr int64_t kGrainElements = 1 << 14;
 
-template <class T>
-const PoolingKernels<T>& kernels_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.pooling.f32;
-  } else {
-    return table.pooling.f64;
-  }
-}
 template <class T>
 void add_row(const KernelTable& table, T* sum, const T* term, int64_t n) {
   if constexpr (std::is_same_v<T, float>) {
@@ -54,7 +47,7 @@ int64_t grain(int64_t elements_each) {
 template <class T>
 void forward(const PoolProblem& p, const KernelTable& table, bool maximum, const T* input,
              T* output, ThreadPool& pool, int threads) {
-  const PoolingKernels<T>& kernels = kernels_of<T>(table);
+  const PoolingKernels<T>& kernels = kernels_of<T>(table.pooling);
   const int64_t rows = p.output[0] * p.output[1], c = p.channels;
   const int64_t window = p.window[0] * p.window[1] * p.window[2];
   if (p.mb * rows * p.output[2] * c == 0) return;
@@ -203,7 +196,7 @@ void max_backward_first(const PoolProblem& p, const T* input, const T* output, c
 template <class T>
 void avg_backward(const PoolProblem& p, const KernelTable& table, const T* grad_output,
                   T* grad_input, ThreadPool& pool, int threads) {
-  const PoolingKernels<T>& kernels = kernels_of<T>(table);
+  const PoolingKernels<T>& kernels = kernels_of<T>(table.pooling);
   std::vector<int64_t> counts[3];
   for (size_t a = 0; a < 3; ++a)
     for (int64_t o = 0; o < p.output[a]; ++o) counts[a].push_back(cells_of(p, a, o).size());
@@ -301,7 +294,7 @@ void max_pool_backward(const PoolProblem& p, const KernelTable& kernels, const v
     const T* const dy = static_cast<const T*>(grad_output);
     T* const dx = static_cast<T*>(grad_input);
     if (p.layout == Layout::kChannelsLast) {
-      max_backward_last<T>(p, kernels_of<T>(kernels), x, y, dy, dx, pool, threads);
+      max_backward_last<T>(p, kernels_of<T>(kernels.pooling), x, y, dy, dx, pool, threads);
     } else {
       max_backward_first<T>(p, x, y, dy, dx, pool, threads);
     }
