@@ -139,7 +139,10 @@ TEST_CASE("patches: the same bits for any threads and for a sample alone; an emp
       const std::vector<float> one = run_algorithm(algorithm, p, context, tensors, 1);
       for (int threads : {2, 3, 7})
         CHECK(run_algorithm(algorithm, p, context, tensors, threads) == one);
-      const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context);
+      // A plan made for no samples serves any number of them.
+      ProblemSpec none = spec_of(text, direction, true);
+      none.batch = 0;
+      const std::unique_ptr<Prepared> prepared = algorithm.prepare(make_problem(none), context);
       Block packed(prepared->packed_filter_bytes()), scratch(prepared->ledger().total_bytes(2)),
           result(one.size() * sizeof(float));
       Buffers buffers;

@@ -50,4 +50,24 @@ void sum_segments(int64_t elements, int64_t segments, ThreadPool& pool, int thre
                     });
 }
 
+// The same for sums in float64, which are `rows` of `columns`, written as T: to(row) is where.
+template <class T, class Place>
+void write_segments(int64_t rows, int64_t columns, int64_t segments, double* sums, ThreadPool& pool,
+                    int threads, const Place& to) {
+  constexpr int64_t kGrain = 1 << 15;  // numbers read
+  pool.parallel_for(rows, 1 + kGrain / (columns * segments), threads,
+                    [&](int64_t begin, int64_t end, int) {
+                      for (int64_t row = begin; row < end; ++row) {
+                        double* const first = sums + row * columns;
+                        add_segments(segments, [&](int64_t s, int64_t t) {
+                          double* const sum = first + s * rows * columns;
+                          const double* const term = first + t * rows * columns;
+                          for (int64_t c = 0; c < columns; ++c) sum[c] += term[c];
+                        });
+                        T* const at = to(row);
+                        for (int64_t c = 0; c < columns; ++c) at[c] = static_cast<T>(first[c]);
+                      }
+                    });
+}
+
 }  // namespace conv3d

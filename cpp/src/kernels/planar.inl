@@ -396,14 +396,20 @@ static void planar_products(const ProductArgs<T>* p) {
 
 // --- staging -------------------------------------------------------------------------------------
 
+// n elements `step` apart, soon to be read.
+template <class T>
+static CONV3D_ALWAYS_INLINE void ask_for(const T* from, int64_t step, int64_t n) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t apart = step > kLine ? step : kLine, end = n * step;
+  for (int64_t i = 0; i < end; i += apart) prefetch_line(from + i);
+}
+
 template <class T>
 static void planar_cut(const CutArgs<T>* p) {
-  constexpr int kLanes = VecOf<T>::kLanes, kLine = 64 / static_cast<int>(sizeof(T));
+  constexpr int kLanes = VecOf<T>::kLanes;
   const CutArgs<T> a = *p;  // a copy: stores of T might change what they point to
   if (a.ahead != 0)
-    for (int64_t r = 0; r < a.count; ++r)
-      for (int64_t i = 0; i<a.n * a.step; i += a.step> kLine ? a.step : kLine)
-        prefetch_line(a.rows + a.ahead + r * a.row + i);
+    for (int64_t r = 0; r < a.count; ++r) ask_for(a.rows + a.ahead + r * a.row, a.step, a.n);
   for (int64_t r = 0; r < a.count; ++r) {
     const T* const row = a.rows + r * a.row;
     T* const to = a.cut + r * a.n;
@@ -505,11 +511,7 @@ static void planar_fence() { vstream_fence(); }
 
 template <class T>
 static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead) {
-  if (ahead != 0) {
-    constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-    const int64_t apart = step > kLine ? step : kLine;
-    for (int64_t i = 0; i < n * step; i += apart) prefetch_line(src + ahead + i);
-  }
+  if (ahead != 0) ask_for(src + ahead, step, n);
   constexpr int kLanes = VecOf<T>::kLanes;
   if (step == 1) {
     int64_t i = 0;

@@ -68,20 +68,11 @@ class FilterGradientPrepared final : public FilterlessPrepared {
 };
 
 template <class T>
-auto add_of(const KernelTable& table) {
-  if constexpr (std::is_same_v<T, float>) {
-    return table.gemm.f32.add;
-  } else {
-    return table.gemm.f64.add;
-  }
-}
-
-template <class T>
 FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                                   const PlanContext& context)
     : p_(problem),
       kernels_(kernels_of<T>(context.kernels->depthwise)),
-      add_(add_of<T>(*context.kernels)),
+      add_(kernels_of<T>(context.kernels->gemm).add),
       channels_(problem.ic),
       taps_(problem.kd * problem.kh * problem.kw),
       seconds_(depthwise_filter_gradient_algorithm().cost(problem, context)) {

@@ -2,7 +2,6 @@
 // sample and channel, whose pattern is a constant. Strips are cut into chunks of whole rows that
 // fit L2; what is left is done element by element.
 #include "algorithms/elementwise/elementwise.h"
-#include "algorithms/kernels_of.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "algorithms/kernels_of.h"
 #include "base/math.h"
 #include "base/status.h"
 

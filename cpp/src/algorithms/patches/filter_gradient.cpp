@@ -157,19 +157,8 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     }
   });
   T* const filter = static_cast<T*>(buffers.result);
-  pool.parallel_for(p.ic * taps, 1 + (1 << 15) / (p.oc * segments), threads,
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t index = begin; index < end; ++index) {
-                        T* const to = filter + (index % taps * p.ic + index / taps) * p.oc;
-                        double* const sums = all_sums + index * p.oc;
-                        add_segments(segments, [&](int64_t s, int64_t t) {
-                          double* const sum = sums + s * elements;
-                          const double* const term = sums + t * elements;
-                          for (int64_t c = 0; c < p.oc; ++c) sum[c] += term[c];
-                        });
-                        for (int64_t c = 0; c < p.oc; ++c) to[c] = static_cast<T>(sums[c]);
-                      }
-                    });
+  write_segments<T>(p.ic * taps, p.oc, segments, all_sums, pool, threads,
+                    [&](int64_t row) { return filter + (row % taps * p.ic + row / taps) * p.oc; });
 }
 
 // A lane's chain, the lanes in pairs, and the rounding of a sum in float64 to the result.

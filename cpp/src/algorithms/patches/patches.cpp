@@ -69,6 +69,11 @@ struct Shape {
   int64_t panels(int64_t group, int64_t max_rows) const {
     return ceil_div(rows_of(group), max_rows);
   }
+  // In its group: panels are as even as possible, larger ones first.
+  int64_t first_row(int64_t group, int64_t panel, int64_t panels) const {
+    const int64_t each = rows_of(group) / panels, extra = rows_of(group) % panels;
+    return panel * each + std::min(panel, extra);
+  }
   int64_t rows_of(int64_t group) const { return std::min(group_rows, rows - group * group_rows); }
 };
 
@@ -204,10 +209,9 @@ void PatchesPrepared<T>::pack_filter(const void* filter, void* packed, ThreadPoo
     return w + (window % s.taps * ic + window / s.taps) * oc;
   };
   const auto pack_panel = [&](int64_t group, int64_t panel, int64_t panels) {
-    // As even as possible, larger ones first.
-    const int64_t rows = s.rows_of(group), each = rows / panels, extra = rows % panels,
-                  width = each + (panel < extra ? 1 : 0),
-                  first = group * s.group_rows + panel * each + std::min(panel, extra);
+    const int64_t at = s.first_row(group, panel, panels),
+                  width = s.first_row(group, panel + 1, panels) - at,
+                  first = group * s.group_rows + at;
     T* const to = static_cast<T*>(packed) + first * s.k;
     if (s.backward) {
       for (int64_t i = 0; i < width; ++i) {
@@ -266,10 +270,8 @@ void PatchesPrepared<T>::forward(const Item& item, const Item* next, const Buffe
                 item.pixels, thread.source, s.pitch);
   }
   const PhaseTimer timer(Phase::kMultiply);
-  const int64_t panels = s.panels(0, kernels_.max_rows), each = s.rows / panels,
-                extra = s.rows % panels;
-  const auto row_of = [&](int64_t panel) { return panel * each + std::min(panel, extra); };
-  const int64_t row = row_of(item.part.begin);
+  const int64_t panels = s.panels(0, kernels_.max_rows),
+                row = s.first_row(0, item.part.begin, panels);
   PlanarArgs<T> args{};
   args.source = thread.source;
   args.offsets = kept_.data();
@@ -277,7 +279,7 @@ void PatchesPrepared<T>::forward(const Item& item, const Item* next, const Buffe
   args.width = item.pixels.size();
   args.vectors = s.vectors;
   args.filter = static_cast<const T*>(buffers.packed_filter) + row * s.k;
-  args.channels = static_cast<int>(row_of(item.part.end) - row);
+  args.channels = static_cast<int>(s.first_row(0, item.part.end, panels) - row);
   args.panels = static_cast<int>(item.part.size());
   args.result =
       static_cast<T*>(buffers.result) + (item.sample * p.oc + row) * s.voxels + item.pixels.begin;
@@ -288,8 +290,7 @@ void PatchesPrepared<T>::forward(const Item& item, const Item* next, const Buffe
   if (buffers.bias != nullptr) args.finish.bias = static_cast<const T*>(buffers.bias) + row;
   constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
   args.finish.stream =
-      buffers.batch * p.output_elements() / p.mb * static_cast<int64_t>(sizeof(T)) >
-          l3_bytes_ / 3 &&
+      buffers.batch * p.oc * s.voxels * static_cast<int64_t>(sizeof(T)) > l3_bytes_ / 3 &&
       p.activation <= Activation::kRelu && reinterpret_cast<uintptr_t>(args.result) % 64 == 0 &&
       args.width % std::max<int64_t>(kLine, gemm_.lanes) == 0 && s.voxels % kLine == 0;
   if (next != nullptr && (next->pixels.begin != item.pixels.begin || next->sample != item.sample))

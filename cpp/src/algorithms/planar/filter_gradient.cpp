@@ -185,19 +185,10 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
   });
   // sums[segment][group][tap][input channel][output channel] to the filter.
   T* const filter = static_cast<T*>(buffers.result);
-  pool.parallel_for(p.groups * taps() * icg_, 1 + (1 << 15) / (ocg_ * segments), threads,
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t index = begin; index < end; ++index) {
-                        const int64_t group = index / (taps() * icg_);
-                        T* const to = filter + index % (taps() * icg_) * p.oc + group * ocg_;
-                        double* const sums = all_sums + index * ocg_;
-                        add_segments(segments, [&](int64_t s, int64_t t) {
-                          double* const sum = sums + s * elements;
-                          const double* const term = sums + t * elements;
-                          for (int64_t c = 0; c < ocg_; ++c) sum[c] += term[c];
-                        });
-                        for (int64_t c = 0; c < ocg_; ++c) to[c] = static_cast<T>(sums[c]);
-                      }
+  write_segments<T>(p.groups * taps() * icg_, ocg_, segments, all_sums, pool, threads,
+                    [&](int64_t row) {
+                      const int64_t group = row / (taps() * icg_);
+                      return filter + row % (taps() * icg_) * p.oc + group * ocg_;
                     });
 }
 

@@ -1,13 +1,13 @@
 // Channels last: one kernel call per voxel, lanes along the channels. Channels first: rows are
 // reduced over depth and height with lanes along the width, then along the width.
 #include "algorithms/pooling/pooling.h"
-#include "algorithms/kernels_of.h"
 
 #include <algorithm>
 #include <limits>
 #include <type_traits>
 #include <vector>
 
+#include "algorithms/kernels_of.h"
 #include "base/math.h"
 #include "base/range.h"
 
