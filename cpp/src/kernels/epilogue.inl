@@ -17,7 +17,7 @@ struct VecOf;
 template <>
 struct VecOf<float> {
   using Type = VecF;
-  static constexpr int kLanes = kLanesF;
+  static constexpr int kLanes = kLanesF, kSquare = kSquareF;  // of a transposition
   static constexpr int kTerms = 7;
   static constexpr float kLog2E = 1.44269504f, kLn2High = 0.693359375f, kLn2Low = -2.12194440e-4f;
   static constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to a whole number
@@ -26,7 +26,7 @@ struct VecOf<float> {
 template <>
 struct VecOf<double> {
   using Type = VecD;
-  static constexpr int kLanes = kLanesD;
+  static constexpr int kLanes = kLanesD, kSquare = kSquareD;
   static constexpr int kTerms = 13;
   static constexpr double kLog2E = 1.4426950408889634, kLn2High = 0.693145751953125,
                           kLn2Low = 1.42860682030941723212e-6;

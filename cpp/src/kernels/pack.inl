@@ -8,33 +8,44 @@ namespace conv3d::CONV3D_ISA {
 
 template <class T>
 static void transpose_cached(const TransposeArgs<T>* p) {
-  constexpr int kLanes = VecOf<T>::kLanes;
-  const int64_t whole_rows = p->rows - p->rows % kLanes,
-                whole_columns = p->columns - p->columns % kLanes;
+  constexpr int64_t kSquare = VecOf<T>::kSquare;
+  if (p->rows < kSquare) {
+    for (int64_t j = 0; j < p->columns; ++j)
+      for (int64_t i = 0; i < p->rows; ++i)
+        p->dst[j * p->dst_stride + i] = p->src[i * p->src_stride + j];
+    return;
+  }
+  // The last square of a side that is no multiple of it begins early, over the one before it.
+  const int64_t last_row = p->rows - kSquare, last_column = p->columns - kSquare;
+  if (last_column < 0) {
+    for (int64_t i = 0; i < p->rows; i += kSquare) {
+      const int64_t row = i < last_row ? i : last_row;
+      vtranspose_columns(p->src + row * p->src_stride, p->src_stride, static_cast<int>(p->columns),
+                         p->dst + row, p->dst_stride);
+    }
+    return;
+  }
   // Blocks of a line by a line, and outermost along the side whose lines lie far apart, often a
   // power of two: there few pages are in use at a time, and no line is evicted before its end.
   constexpr int64_t kLine = 64 / sizeof(T);
   const bool rows_far = p->src_stride >= p->dst_stride;
-  const int64_t outer = rows_far ? whole_rows : whole_columns,
-                inner = rows_far ? whole_columns : whole_rows;
+  const int64_t outer = rows_far ? p->rows : p->columns, inner = rows_far ? p->columns : p->rows;
   for (int64_t u = 0; u < outer; u += kLine) {
     const int64_t u_end = u + kLine < outer ? u + kLine : outer;
     for (int64_t v = 0; v < inner; v += kLine) {
       const int64_t v_end = v + kLine < inner ? v + kLine : inner;
       const int64_t row = rows_far ? u : v, row_end = rows_far ? u_end : v_end,
                     column = rows_far ? v : u, column_end = rows_far ? v_end : u_end;
-      for (int64_t i = row; i < row_end; i += kLanes)
-        for (int64_t j = column; j < column_end; j += kLanes)
-          vtranspose(p->src + i * p->src_stride + j, p->src_stride, p->dst + j * p->dst_stride + i,
-                     p->dst_stride);
+      for (int64_t i = row; i < row_end; i += kSquare) {
+        const int64_t r = i < last_row ? i : last_row;
+        for (int64_t j = column; j < column_end; j += kSquare) {
+          const int64_t c = j < last_column ? j : last_column;
+          vtranspose_square(p->src + r * p->src_stride + c, p->src_stride,
+                            p->dst + c * p->dst_stride + r, p->dst_stride);
+        }
+      }
     }
   }
-  for (int64_t j = 0; j < whole_columns; ++j)
-    for (int64_t i = whole_rows; i < p->rows; ++i)
-      p->dst[j * p->dst_stride + i] = p->src[i * p->src_stride + j];
-  for (int64_t j = whole_columns; j < p->columns; ++j)
-    for (int64_t i = 0; i < p->rows; ++i)
-      p->dst[j * p->dst_stride + i] = p->src[i * p->src_stride + j];
 }
 
 // Rows [begin, end) of the source.

@@ -1035,8 +1035,12 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
       result_group <= kMaxDotColumns && source_group * static_cast<double>(taps) >= 2 * lanes;
   // Vectors that are not full, and k loops too short for their overhead.
   const double vectors = std::max(1.0, std::ceil(result_group / lanes));
-  const double fill = dot ? 0.8 : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   const double k = source_group * static_cast<double>(problem.kw);
+  // Few dot products share little of what they load, and short ones end often.
+  const double run = source_group * static_cast<double>(taps),
+               shared =
+                   std::min(0.84, 0.45 + 0.13 * result_group) * run / (run + 52 / result_group);
+  const double fill = dot ? shared : result_group / (vectors * lanes) * (vectors < 2 ? 0.75 : 1.0);
   // Tiles of 32 registers hide the loads better than those of 16.
   const double tile = context.kernels->gemm.f32.max_vectors >= 4 && !dot ? 0.94 : 0.9;
   const double efficiency = tile * std::max(fill, 1e-3) * k / (k + 0.5);
@@ -1058,10 +1062,10 @@ double correlation_cost(const Problem& problem, const PlanContext& context) {
   const double passes =
       backward ? std::max(phases, static_cast<double>(problem.kd) * (problem.kh > 1 ? 1.5 : 1.0))
                : depth * height;
-  const double written = phases > 1 && problem.sw > 1 ? 2.5 : 1.0;
+  const double written = phases > 1 && problem.sw > 1 ? 3.0 : 1.0;
   const double transposed =
       problem.layout == Layout::kChannelsFirst
-          ? size * (source_elements * passes + result_elements * written) / (kStagingBytes * 0.55)
+          ? size * (source_elements * passes + result_elements * written) / (kStagingBytes * 0.65)
           : 0.0;
   const double pixels = result_elements / (result_group * static_cast<double>(problem.groups));
   const bool one_tap = problem.kd * problem.kh * problem.kw == 1;

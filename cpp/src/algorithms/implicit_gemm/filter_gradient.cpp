@@ -825,8 +825,8 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context,
     return std::min(1.0, static_cast<double>(k) / static_cast<double>(s));
   };
   const double read = input * share(p.kd, p.sd) * share(p.kh, p.sh);
-  seconds += sizeof(T) * (read + static_cast<double>(p.output_elements())) / kMemoryBytes +
-             2 * filter / kSharedCacheBytes;
+  const double once = sizeof(T) * (read + static_cast<double>(p.output_elements()));
+  seconds += stream_seconds(once, once, *context.cpu) + 2 * filter / kSharedCacheBytes;
   // Rows of the input are packed or turned for each tap that meets them; merged ones once.
   const bool first = p.layout == Layout::kChannelsFirst;
   const double rows_met = merged ? 1.0

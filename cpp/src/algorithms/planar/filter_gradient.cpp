@@ -281,7 +281,7 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context) {
   const double steps = joined ? std::ceil(rows * width / lanes) : rows * std::ceil(width / lanes);
   // Multiply-adds two a cycle, loads two a cycle, four cycles of latency; each sum's lanes are
   // added, and added to memory (measured: 5 cycles).
-  const double step = std::max({m * n / 2, (m + n) / 2, 4.0}) / 0.93;
+  const double step = std::max({m * n / 2, (m + n) / 2, 4.0}) / 0.9;
   const double tile = steps * step + (5 * m * n + 20) * slow;
   const double groups = static_cast<double>(p.groups), taps = static_cast<double>(p.kd * p.kh);
   const double cycles =

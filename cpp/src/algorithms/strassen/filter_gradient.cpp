@@ -384,7 +384,7 @@ double cost(const Problem& p, const PlanContext& context) {
                pixels = static_cast<double>(p.input_voxels());
   const double chain = std::max(1.0, std::min(pixels / 2, static_cast<double>(kChain)));
   const double fill = filled((swapped ? p.ic : p.oc) / 2, lanes);
-  const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.88 : 0.84;
+  const double tile = context.kernels->gemm.f32.max_vectors >= 4 ? 0.935 : 0.88;
   const double arithmetic =
       p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 4) / chain;
   // Cycles for each number that is summed up, measured. Channels last, tiles of rows are vectors

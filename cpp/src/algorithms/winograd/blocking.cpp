@@ -148,7 +148,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
   const double overlap =
       static_cast<double>(g.window[0] * g.window[1]) / (static_cast<double>(g.step[0]) * g.step[1]);
-  double seconds = product + (in_cycles + out_cycles) / cycles;
+  double seconds = product + (in_cycles + out_cycles) * transform_share(context) / cycles;
   seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
              stream_seconds(result_bytes, result_bytes, cpu);
   if (b.staged) {
@@ -157,9 +157,11 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
         4.0 * points * static_cast<double>(groups_of(g.ci) + groups_of(g.co)) * kGroup;
     seconds += stream_seconds(2 * bytes * tiles, bytes * per_block, cpu);
   }
-  // Through the staging, in lines; a transposition costs twice a copy.
+  // Through the staging, in lines. Transposing the source hides behind its reads; results go out in
+  // pieces of rows.
   const double lines = static_cast<double>(g.source_voxels() * groups_of(g.ci)) * overlap;
-  const double copied = g.channels_first  ? 2 * lines * kLineBytes + 2 * result_bytes
+  const double pieces = static_cast<double>(g.result_voxels() * g.co) * sizeof(float);
+  const double copied = g.channels_first  ? 0.4 * lines * kLineBytes + 2.6 * pieces
                         : g.depth_alone() ? 0.0
                                           : lines * kLineBytes;
   seconds += copied / kStagingBytes;

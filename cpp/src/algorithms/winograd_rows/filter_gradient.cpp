@@ -136,7 +136,8 @@ double estimate_gradient_seconds(const Geometry& g, const GradientBlocking& x,
   const double elements = static_cast<double>(x.panel_elements) * static_cast<double>(b.panels);
   const double sums = elements * (5.0 * static_cast<double>(x.segments) +
                                   2.0 * planes * windows / kWideAfter + 2.0);
-  const double cycles = planes * windows * (products + gradient + input);
+  const double cycles =
+      planes * windows * (products + (gradient + input) * transform_share(context));
   const double source = static_cast<double>(g.source_voxels * g.ci) * 4,
                result = static_cast<double>(g.result_voxels * g.co) * 4;
   // Few items leave threads idle, of which there are some.

@@ -17,6 +17,7 @@
 #include <immintrin.h>
 #endif
 
+#include "kernels/simd/transpose_256.h"
 #include "kernels/simd/vec_common.h"
 
 // GCC's own intrinsics pass a deliberately undefined vector as the unused source of a mask and warn
@@ -218,53 +219,17 @@ static CONV3D_ALWAYS_INLINE VecD vsums(const VecD (&v)[8]) {
   return _mm512_insertf64x4(_mm512_castpd256_pd512(vsums_half(half[0])), vsums_half(half[1]), 1);
 }
 
-// The transpose is bound by its loads and stores; blocks of half the width in 256-bit registers
-// reach the same rate.
-static CONV3D_ALWAYS_INLINE void vtranspose_half(const float* src, ptrdiff_t src_stride, float* dst,
-                                                 ptrdiff_t dst_stride) {
-  __m256 r[8], t[8];
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    r[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + i * src_stride)),
-                                _mm_loadu_ps(src + (i + 4) * src_stride), 1);
-    r[i + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + i * src_stride + 4)),
-                                    _mm_loadu_ps(src + (i + 4) * src_stride + 4), 1);
-  }
-#pragma GCC unroll 2
-  for (int h = 0; h < 8; h += 4) {
-    t[h] = _mm256_unpacklo_ps(r[h], r[h + 1]);
-    t[h + 1] = _mm256_unpackhi_ps(r[h], r[h + 1]);
-    t[h + 2] = _mm256_unpacklo_ps(r[h + 2], r[h + 3]);
-    t[h + 3] = _mm256_unpackhi_ps(r[h + 2], r[h + 3]);
-    _mm256_storeu_ps(dst + (h + 0) * dst_stride, _mm256_shuffle_ps(t[h], t[h + 2], 0x44));
-    _mm256_storeu_ps(dst + (h + 1) * dst_stride, _mm256_shuffle_ps(t[h], t[h + 2], 0xee));
-    _mm256_storeu_ps(dst + (h + 2) * dst_stride, _mm256_shuffle_ps(t[h + 1], t[h + 3], 0x44));
-    _mm256_storeu_ps(dst + (h + 3) * dst_stride, _mm256_shuffle_ps(t[h + 1], t[h + 3], 0xee));
-  }
-}
-static CONV3D_ALWAYS_INLINE void vtranspose_half(const double* src, ptrdiff_t src_stride,
-                                                 double* dst, ptrdiff_t dst_stride) {
-  const __m256d r0 = _mm256_loadu_pd(src), r1 = _mm256_loadu_pd(src + src_stride);
-  const __m256d r2 = _mm256_loadu_pd(src + 2 * src_stride),
-                r3 = _mm256_loadu_pd(src + 3 * src_stride);
-  const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
-  const __m256d c = _mm256_unpacklo_pd(r2, r3), d = _mm256_unpackhi_pd(r2, r3);
-  _mm256_storeu_pd(dst, _mm256_permute2f128_pd(a, c, 0x20));
-  _mm256_storeu_pd(dst + dst_stride, _mm256_permute2f128_pd(b, d, 0x20));
-  _mm256_storeu_pd(dst + 2 * dst_stride, _mm256_permute2f128_pd(a, c, 0x31));
-  _mm256_storeu_pd(dst + 3 * dst_stride, _mm256_permute2f128_pd(b, d, 0x31));
-}
 static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst,
                                             ptrdiff_t dst_stride) {
-  for (int i = 0; i < 16; i += 8)
-    for (int j = 0; j < 16; j += 8)
-      vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+  for (int i = 0; i < kLanesF; i += kSquareF)
+    for (int j = 0; j < kLanesF; j += kSquareF)
+      vtranspose_square(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
 }
 static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst,
                                             ptrdiff_t dst_stride) {
-  for (int i = 0; i < 8; i += 4)
-    for (int j = 0; j < 8; j += 4)
-      vtranspose_half(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
+  for (int i = 0; i < kLanesD; i += kSquareD)
+    for (int j = 0; j < kLanesD; j += kSquareD)
+      vtranspose_square(src + i * src_stride + j, src_stride, dst + j * dst_stride + i, dst_stride);
 }
 
 }  // namespace conv3d::CONV3D_ISA

@@ -237,19 +237,38 @@ static CONV3D_ALWAYS_INLINE VecD vsums(const VecD (&v)[2]) {
   return lanes_d([&](int i) { return vsum(v[i]); });
 }
 
-template <class T, int kLanes>
-static CONV3D_ALWAYS_INLINE void transpose_square(const T* src, ptrdiff_t src_stride, T* dst,
-                                                  ptrdiff_t dst_stride) {
-  for (int i = 0; i < kLanes; ++i)
-    for (int j = 0; j < kLanes; ++j) dst[j * dst_stride + i] = src[i * src_stride + j];
+static constexpr int kSquareF = kLanesF, kSquareD = kLanesD;
+
+template <class T>
+static CONV3D_ALWAYS_INLINE void turn_over(const T* src, ptrdiff_t src_stride, int rows,
+                                           int columns, T* dst, ptrdiff_t dst_stride) {
+  for (int i = 0; i < rows; ++i)
+    for (int j = 0; j < columns; ++j) dst[j * dst_stride + i] = src[i * src_stride + j];
+}
+static CONV3D_ALWAYS_INLINE void vtranspose_columns(const float* src, ptrdiff_t src_stride,
+                                                    int columns, float* dst, ptrdiff_t dst_stride) {
+  turn_over(src, src_stride, kSquareF, columns, dst, dst_stride);
+}
+static CONV3D_ALWAYS_INLINE void vtranspose_columns(const double* src, ptrdiff_t src_stride,
+                                                    int columns, double* dst,
+                                                    ptrdiff_t dst_stride) {
+  turn_over(src, src_stride, kSquareD, columns, dst, dst_stride);
+}
+static CONV3D_ALWAYS_INLINE void vtranspose_square(const float* src, ptrdiff_t src_stride,
+                                                   float* dst, ptrdiff_t dst_stride) {
+  turn_over(src, src_stride, kSquareF, kSquareF, dst, dst_stride);
+}
+static CONV3D_ALWAYS_INLINE void vtranspose_square(const double* src, ptrdiff_t src_stride,
+                                                   double* dst, ptrdiff_t dst_stride) {
+  turn_over(src, src_stride, kSquareD, kSquareD, dst, dst_stride);
 }
 static CONV3D_ALWAYS_INLINE void vtranspose(const float* src, ptrdiff_t src_stride, float* dst,
                                             ptrdiff_t dst_stride) {
-  transpose_square<float, kLanesF>(src, src_stride, dst, dst_stride);
+  vtranspose_square(src, src_stride, dst, dst_stride);
 }
 static CONV3D_ALWAYS_INLINE void vtranspose(const double* src, ptrdiff_t src_stride, double* dst,
                                             ptrdiff_t dst_stride) {
-  transpose_square<double, kLanesD>(src, src_stride, dst, dst_stride);
+  vtranspose_square(src, src_stride, dst, dst_stride);
 }
 
 }  // namespace conv3d::CONV3D_ISA
