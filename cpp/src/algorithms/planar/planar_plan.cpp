@@ -1079,7 +1079,9 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     const double lines = static_cast<double>(part.w.start.size());
     const double channels = static_cast<double>(s.source_group);
     const int64_t step = part.flat ? part.flat_w.stride : part.w.step;
-    const double per_pixel = step == 1 ? size / 8 : step == 2 && !part.flat ? 1.0 : 1.5;
+    const double per_pixel = step == 1                 ? size / 8
+                             : step == 2 && !part.flat ? (c.w.taps == 1 ? 0.7 : 1.0)
+                                                       : 1.5;
     const double length = static_cast<double>(part.w.length);
     if (part.in_place) continue;
     staged += slow * rows * pieces * slots * lines *
