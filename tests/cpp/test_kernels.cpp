@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <string>
@@ -11,11 +12,14 @@
 
 #include "base/status.h"
 #include "emulation/tables.h"
+#include "guarded.h"
 #include "kernels/dispatch.h"
 #include "runtime/cpu_info.h"
 
 using namespace conv3d;
+using conv3d::testing::Guarded;
 using conv3d::testing::runnable_tables;
+using conv3d::testing::Wall;
 
 namespace {
 
@@ -235,19 +239,35 @@ void check_plane(const KernelTable& table) {
 template <class T>
 void check_rest(const KernelTable& table) {
   const GemmKernels<T>& kernels = gemm_of<T>(table);
-  for (int64_t rows : {1, 3, 4, 8, 16, 19, 33})
-    for (int64_t columns : {1, 2, 7, 8, 15, 16, 17, 40}) {
-      const std::vector<T> from = numbers<T>(static_cast<size_t>(rows * (columns + 3)), 12);
-      std::vector<T> to(static_cast<size_t>(columns * (rows + 2)), T(77)), expected = to;
-      for (int64_t i = 0; i < rows; ++i)
-        for (int64_t j = 0; j < columns; ++j)
-          expected[static_cast<size_t>(j * (rows + 2) + i)] =
-              from[static_cast<size_t>(i * (columns + 3) + j)];
-      const TransposeArgs<T> args = {from.data(), columns + 3, to.data(), rows + 2, rows, columns};
-      kernels.transpose(&args);
-      INFO(table.name, " ", rows, " x ", columns);
-      CHECK(to == expected);
-    }
+  // Squares of vectors, and what is left beside them, below a square of columns too; rows further
+  // apart than columns and the other way round. Both sides end at pages that nobody may touch.
+  for (int64_t rows : {1, 3, 4, 7, 8, 9, 16, 19, 33})
+    for (int64_t columns : {1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 28, 40})
+      for (int64_t gap : {3, 60})
+        for (const Wall wall : {Wall::kAfter, Wall::kBefore}) {
+          const int64_t src_stride = columns + gap, dst_stride = rows + 2;
+          std::vector<T> numbers_from(static_cast<size_t>((rows - 1) * src_stride + columns));
+          for (size_t i = 0; i < numbers_from.size(); ++i) numbers_from[i] = static_cast<T>(i);
+          std::vector<T> expected(static_cast<size_t>((columns - 1) * dst_stride + rows), T(77));
+          const Guarded from(numbers_from.size() * sizeof(T), sizeof(T), wall),
+              to(expected.size() * sizeof(T), sizeof(T), wall);
+          std::memcpy(from.data(), numbers_from.data(), from.bytes());
+          std::memcpy(to.data(), expected.data(), to.bytes());
+          for (int64_t i = 0; i < rows; ++i)
+            for (int64_t j = 0; j < columns; ++j)
+              expected[static_cast<size_t>(j * dst_stride + i)] =
+                  numbers_from[static_cast<size_t>(i * src_stride + j)];
+          const TransposeArgs<T> args = {static_cast<const T*>(from.data()),
+                                         src_stride,
+                                         static_cast<T*>(to.data()),
+                                         dst_stride,
+                                         rows,
+                                         columns};
+          kernels.transpose(&args);
+          INFO(table.name, " ", rows, " x ", columns, ", ", gap, " between rows");
+          CHECK(std::memcmp(to.data(), expected.data(), to.bytes()) == 0);
+          CHECK(to.intact());
+        }
   // Past the caches: whole lines of dst where its rows begin alike, at any place of a line.
   for (int64_t rows : {5, 16, 40, 100})
     for (int64_t columns : {1, 9, 16, 37})

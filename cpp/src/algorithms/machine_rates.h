@@ -30,7 +30,8 @@ inline double hertz(const PlanContext& context) {
 
 // What a transform's vector takes of the time of a multiply-add's, relative to the processors that
 // its constants were measured on. Units of 512 bits double the rate of multiply-adds, but additions
-// share their pipes, one pipe permutes and one stores (Sapphire Rapids, 16 layers: 1.3 to 1.6).
+// share their pipes, one pipe permutes and one stores (Sapphire Rapids, 16 layers: 1.3 to 1.6, of
+// winograd_rows with its short products).
 inline double transform_share(const PlanContext& context) {
   const size_t bytes = static_cast<size_t>(context.kernels->gemm.f32.lanes) * sizeof(float);
   return bytes >= 64 && context.cpu->vector_unit_bytes >= 64 ? 1.45 : 1.0;
@@ -73,10 +74,11 @@ inline size_t l3_bytes(const CpuInfo& cpu) {
 // within half of a core's own cache. A shared one keeps less than half of itself where others use
 // it too, more or less of it from one minute to the next (16 MB of 32, read over and over: 7 to 12
 // ms), so its rate gives way to memory's by degrees.
+inline constexpr double kSharedPart = 0.3;  // of a shared cache, that nobody else takes
 inline double stream_seconds(double bytes, double resident, const CpuInfo& cpu) {
   if (resident <= static_cast<double>(l2_bytes(cpu)) / 2) return 0;
   const double part = resident / static_cast<double>(l3_bytes(cpu));
-  const double beyond = std::clamp((part - 0.3) / 0.4, 0.0, 1.0);
+  const double beyond = std::clamp((part - kSharedPart) / 0.4, 0.0, 1.0);
   return bytes * ((1 - beyond) / kSharedCacheBytes + beyond / kMemoryBytes);
 }
 

@@ -85,7 +85,8 @@ struct GemmPlaneArgs {
   int load_c;
 };
 
-// dst[j][i] = src[i][j] for i < rows, j < columns. stream: whole lines of dst pass the caches.
+// dst[j][i] = src[i][j] for i < rows, j < columns; apart from each other, dst_stride >= rows, and
+// an element may be written twice. stream: whole lines of dst pass the caches.
 template <class T>
 struct TransposeArgs {
   const T* src;

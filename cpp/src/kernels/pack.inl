@@ -9,6 +9,7 @@ namespace conv3d::CONV3D_ISA {
 template <class T>
 static void transpose_cached(const TransposeArgs<T>* p) {
   constexpr int64_t kSquare = VecOf<T>::kSquare;
+  if (p->columns <= 0) return;
   if (p->rows < kSquare) {
     for (int64_t j = 0; j < p->columns; ++j)
       for (int64_t i = 0; i < p->rows; ++i)

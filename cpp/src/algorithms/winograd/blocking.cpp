@@ -107,8 +107,9 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
   return whole >= 6 ? whole : tiles;
 }
 
-// Measured on Zen 3 (AVX2), and close to what AVX-512 servers give: the multiplication runs at 0.87
-// of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and element.
+// Measured on Zen 3 (AVX2) and Zen 4; transform_share says more of others. The multiplication runs
+// at 0.87 of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and
+// element.
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
   constexpr double kEfficiency = 0.87;
   constexpr double kBlockSeconds = 0.5e-6;  // between the phases

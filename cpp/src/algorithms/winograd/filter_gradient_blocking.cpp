@@ -232,15 +232,15 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double gradient_passes =
       blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.ci), b.ci_sums));
   // With a stride the points of some taps are copies; windows of seven pixels spill registers and
-  // reach over many rows (measured: 2 to 4 times as long).
+  // reach over many rows (measured: 2.5 to 5 times as long).
   const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0,
              wide = g.n[0] > 6 || g.n[1] > 6 || g.n[2] > 6,
-             wide_alone = g.n[0] > 6 && g.n[1] > 6 && g.n[2] > 6;
+             all_wide = g.n[0] > 6 && g.n[1] > 6 && g.n[2] > 6;
   const double transform = tiles * kTransformCycles *
-                           (strided && wide_alone ? 3.5
-                            : strided && wide     ? 1.6
-                            : strided             ? 0.65
-                                                  : 1.0) *
+                           (strided && all_wide ? 3.5
+                            : strided && wide   ? 1.6
+                            : strided           ? 0.65
+                                                : 1.0) *
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
   // The way back to the taps, 16 channels at a time in float64.
@@ -274,16 +274,16 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double overlap =
       static_cast<double>(g.n[0]) * g.n[1] / (static_cast<double>(g.step[0]) * g.step[1]);
   // What windows share comes in again from the shared cache.
-  const double again = std::min(input_bytes, 0.3 * static_cast<double>(l3_bytes(cpu)));
-  seconds += stream_seconds(input_bytes, input_bytes, cpu) +
-             stream_seconds(input_bytes * (overlap - 1), again, cpu) +
+  const double again = std::min(input_bytes, kSharedPart * static_cast<double>(l3_bytes(cpu)));
+  seconds += stream_seconds(input_bytes * std::min(1.0, overlap), input_bytes, cpu) +
+             stream_seconds(input_bytes * std::max(0.0, overlap - 1), again, cpu) +
              stream_seconds(gradient_bytes, gradient_bytes, cpu);
   // By the machine, because a choice must not follow from a call's threads.
   // Shared lines and sums pass from core to core, which costs nothing where those share a cache and
   // the same again or more where they do not. Owners read all of the images instead.
   const double shared = most_segments(*context.cpu) > kFewestSegments ? 1.25 : 1.0;
   // Of the depth alone, planes far apart come in side by side, which many channels hide (measured:
-  // up to 1.4 times as long).
+  // 1 to 1.4 times as long).
   const double far = g.r[1] * g.r[2] == 1 && !(b.shared && blocks > 1) ? 1.12 : 1.0;
   return (b.shared ? shared : 1.0) * far * seconds + 3 * kCallSeconds;
 }

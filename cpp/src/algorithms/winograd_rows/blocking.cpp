@@ -145,21 +145,24 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
                rows = planes * static_cast<double>(g.c.h.outputs);
   const double all = static_cast<double>(b.tiles * g.lattices);
 
-  // Products: 0.94 of what the pipes allow (0.9 with 16 registers), and some 30 cycles around each
-  // of 12 a number, along tiles 60 around each of 4.
+  // Products: 0.94 of what the pipes allow (0.9 with 16 registers), and beside each what 2.5 steps
+  // of k take, along tiles, where they are smaller, 15.
   const bool many_registers = !b.lanes_along_tiles && context.kernels->gemm.f32.max_vectors >= 4;
   const double k = static_cast<double>(g.k());
   const double per_k = row_cycles(g, b.lanes_along_tiles, b.tiles * g.lattices, *context.kernels);
   const double chunks = static_cast<double>(g.chunks.size());
-  const double products = per_k * chunks * (b.lanes_along_tiles ? 60.0 / 4 : 30.0 / 12) +
-                          per_k * k / (many_registers ? 0.94 : 0.9);
+  const double products =
+      per_k * chunks * (b.lanes_along_tiles ? 15 : 2.5) + per_k * k / (many_registers ? 0.94 : 0.9);
 
-  // Transforms: about 3 cycles per vector of inputs and points, 2.5 per vector of products, and
-  // as much again for rows that are transposed. Six outputs do not fit 16 registers, four hardly.
+  // Transforms: about 3 cycles per vector of inputs and points, 2.5 per vector of products, 2 to
+  // store one of outputs, and more where rows are transposed. Six outputs do not fit 16 registers,
+  // four hardly.
   const double vectors = b.lanes_along_tiles ? std::ceil(all / lanes) * static_cast<double>(g.co)
                                              : all * std::ceil(static_cast<double>(g.co) / lanes);
   const double stored = b.lanes_along_tiles ? 8.0 : g.channels_first ? 4.0 : 2.0;
-  const double spills = (many_registers ? 1.0 : 1.1) * (g.m > 4 ? 1.3 : 1.0);
+  const double spills = (many_registers ? 1.0 : 1.1) * (g.m <= 4         ? 1.0
+                                                        : many_registers ? 1.3
+                                                                         : 1.5);
   const double inverse = vectors * spills * (2.5 * g.points + stored * g.m);
   const double shared = static_cast<double>(b.source_rows) / static_cast<double>(b.rows);
   const double planes_new =

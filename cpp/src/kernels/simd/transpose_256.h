@@ -14,7 +14,7 @@ namespace conv3d::CONV3D_ISA {
 static constexpr int kSquareF = 8, kSquareD = 4;
 
 // r: rows 0..3 beside 4..7, first their left halves: only shuffles within lanes remain.
-static CONV3D_ALWAYS_INLINE void turn(const __m256 (&r)[8], __m256 (&y)[8]) {
+static CONV3D_ALWAYS_INLINE void turn_square(const __m256 (&r)[8], __m256 (&y)[8]) {
 #pragma GCC unroll 2
   for (int h = 0; h < 8; h += 4) {
     const __m256 a = _mm256_unpacklo_ps(r[h], r[h + 1]), b = _mm256_unpackhi_ps(r[h], r[h + 1]),
@@ -26,7 +26,7 @@ static CONV3D_ALWAYS_INLINE void turn(const __m256 (&r)[8], __m256 (&y)[8]) {
     y[h + 3] = _mm256_shuffle_ps(b, d, 0xee);
   }
 }
-static CONV3D_ALWAYS_INLINE void turn(const __m256d (&r)[4], __m256d (&y)[4]) {
+static CONV3D_ALWAYS_INLINE void turn_square(const __m256d (&r)[4], __m256d (&y)[4]) {
   const __m256d a = _mm256_unpacklo_pd(r[0], r[1]), b = _mm256_unpackhi_pd(r[0], r[1]);
   const __m256d c = _mm256_unpacklo_pd(r[2], r[3]), d = _mm256_unpackhi_pd(r[2], r[3]);
   y[0] = _mm256_permute2f128_pd(a, c, 0x20);
@@ -46,7 +46,7 @@ static CONV3D_ALWAYS_INLINE void vtranspose_square(const float* src, ptrdiff_t s
     r[i + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src + i * src_stride + 4)),
                                     _mm_loadu_ps(src + (i + 4) * src_stride + 4), 1);
   }
-  turn(r, y);
+  turn_square(r, y);
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i) _mm256_storeu_ps(dst + i * dst_stride, y[i]);
 }
@@ -55,7 +55,7 @@ static CONV3D_ALWAYS_INLINE void vtranspose_square(const double* src, ptrdiff_t 
   __m256d r[4], y[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) r[i] = _mm256_loadu_pd(src + i * src_stride);
-  turn(r, y);
+  turn_square(r, y);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) _mm256_storeu_pd(dst + i * dst_stride, y[i]);
 }
@@ -73,7 +73,7 @@ static CONV3D_ALWAYS_INLINE void vtranspose_columns(const float* src, ptrdiff_t 
     r[i] = _mm256_permute2f128_ps(upper, lower, 0x20);
     r[i + 4] = _mm256_permute2f128_ps(upper, lower, 0x31);
   }
-  turn(r, y);
+  turn_square(r, y);
 #pragma GCC unroll 8
   for (int i = 0; i < 8; ++i)
     if (i < columns) _mm256_storeu_ps(dst + i * dst_stride, y[i]);
@@ -86,7 +86,7 @@ static CONV3D_ALWAYS_INLINE void vtranspose_columns(const double* src, ptrdiff_t
   __m256d r[4], y[4];
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) r[i] = _mm256_maskload_pd(src + i * src_stride, mask);
-  turn(r, y);
+  turn_square(r, y);
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i)
     if (i < columns) _mm256_storeu_pd(dst + i * dst_stride, y[i]);

@@ -1,9 +1,9 @@
 // Vectors of AVX2 + FMA: 8 floats or 4 doubles, 16 registers.
 //
 // Every vec_<isa>.h gives the same names: VecF, VecD, kLanesF, kLanesD, the constants of the
-// micro-kernels and the functions below, overloaded for float and double. `vload_n` and `vstore_n`
-// touch only the first n elements, 0 <= n <= lanes. vmax(a, b) and vmin(a, b) return b if either is
-// NaN, so that max(floor, x) keeps the NaN of x.
+// micro-kernels and the functions below and in transpose_256.h, overloaded for float and double.
+// `vload_n` and `vstore_n` touch only the first n elements, 0 <= n <= lanes. vmax(a, b) and vmin(a,
+// b) return b if either is NaN, so that max(floor, x) keeps the NaN of x.
 #pragma once
 
 #ifndef __AVX2__
