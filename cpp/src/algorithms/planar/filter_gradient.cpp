@@ -56,9 +56,9 @@ Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element
   // Long, but enough of them for the machine's threads.
   const int64_t longest =
       std::clamp<int64_t>(p.output_voxels() / most_segments(*context.cpu), kFewPixels, kMostPixels);
-  const int64_t pixels =
-      std::clamp<int64_t>(static_cast<int64_t>(l2_bytes(*context.cpu)) / 2 / (channels * element),
-                          kLeastPixels, longest);
+  const int64_t pixels = std::clamp<int64_t>(
+      static_cast<int64_t>(l2_bytes(*context.cpu)) * 5 / 8 / (channels * element), kLeastPixels,
+      longest);
   const auto even = [](int64_t n, int64_t most) {
     return std::max<int64_t>(1, ceil_div(n, std::max<int64_t>(1, ceil_div(n, most))));
   };
