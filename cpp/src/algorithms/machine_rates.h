@@ -70,11 +70,13 @@ inline size_t l3_bytes(const CpuInfo& cpu) {
   return std::clamp<size_t>(cpu.l3_bytes, size_t{8} << 20, size_t{32} << 20);
 }
 
+// The part of a shared cache that nobody else takes.
+inline constexpr double kSharedPart = 0.3;
+
 // Seconds to bring `bytes` in, once or repeatedly, from wherever `resident` bytes stay: nothing
 // within half of a core's own cache. A shared one keeps less than half of itself where others use
 // it too, more or less of it from one minute to the next (16 MB of 32, read over and over: 7 to 12
 // ms), so its rate gives way to memory's by degrees.
-inline constexpr double kSharedPart = 0.3;  // of a shared cache, that nobody else takes
 inline double stream_seconds(double bytes, double resident, const CpuInfo& cpu) {
   if (resident <= static_cast<double>(l2_bytes(cpu)) / 2) return 0;
   const double part = resident / static_cast<double>(l3_bytes(cpu));
