@@ -18,12 +18,112 @@
 
 namespace conv3d::CONV3D_ISA {
 
+// --- pixels gathered from rows ------------------------------------------------------------------
+
+// n elements `step` apart, soon to be read.
+template <class T>
+static CONV3D_ALWAYS_INLINE void ask_for(const T* from, int64_t step, int64_t n) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  const int64_t apart = step > kLine ? step : kLine, end = n * step;
+  for (int64_t i = 0; i < end; i += apart) prefetch_line(from + i);
+}
+
+// Pixels of one row.
+template <class T>
+static CONV3D_ALWAYS_INLINE void gather_row(const T* src, int64_t step, int64_t n, T* dst) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  if (step == 1) {
+    int64_t i = 0;
+    for (; i + kLanes <= n; i += kLanes) vstore(dst + i, vload(src + i));
+    for (; i < n; ++i) dst[i] = src[i];
+    return;
+  }
+  for (int64_t i = 0; i < n; ++i) dst[i] = src[i * step];
+}
+
+// A vector of every second pixel of rows, whichever rows it takes them from: those of a later row
+// are loaded where they fall in place. No load leaves what lies between the vector's first pixel
+// and its last where rows are at least 2 * width apart, or where they are of one row.
+template <class T>
+struct HalvesOfRows {
+  const T* row;
+  int64_t column;
+
+  CONV3D_ALWAYS_INLINE void move(const GatherArgs<T>& a, int64_t pixels) {
+    for (column += pixels; column >= a.width; column -= a.width) row += a.row;
+    for (; column < 0; column += a.width) row -= a.row;
+  }
+  // Calls `piece` with where to load and from which lane on that counts.
+  template <class F>
+  CONV3D_ALWAYS_INLINE void each_piece(const GatherArgs<T>& a, const F& piece) const {
+    piece(row + 2 * column, 0);
+    const T* next = row;
+    for (int64_t lane = a.width - column; lane < VecOf<T>::kLanes; lane += a.width) {
+      next += a.row;
+      piece(next - 2 * lane, static_cast<int>(lane));
+    }
+  }
+};
+template <class T>
+static CONV3D_ALWAYS_INLINE Vec<T> join_piece(const Vec<T>& v, const T* from, int lane) {
+  return vjoin(v, vload_even(from), lane);
+}
+
+template <class T>
+static void gather_halves(const GatherArgs<T>& a) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  HalvesOfRows<T> halves{a.src, a.first};
+  for (int64_t i = 0; i < a.n; i += kLanes) {
+    // The last vector repeats some of the one before.
+    const int64_t at = i + kLanes > a.n ? a.n - kLanes : i;
+    halves.move(a, at - i);
+    Vec<T> v;
+    halves.each_piece(a, [&](const T* from, int lane) {
+      v = lane == 0 ? vload_even(from) : join_piece<T>(v, from, lane);
+    });
+    vstore(a.dst + at, v);
+    halves.move(a, kLanes);
+  }
+}
+
+template <class T>
+static void planar_gather(const GatherArgs<T>* p) {
+  const GatherArgs<T> a = *p;  // a copy: stores of T might change what they point to
+  const bool one = a.first + a.n <= a.width;
+  // What `piece` is given: a row's first pixel, its number in the copy, and how many.
+  const auto for_rows = [&](const auto& piece) {
+    const T* row = a.src + a.first * a.step;
+    int64_t count = a.width - a.first;
+    for (int64_t i = 0; i < a.n; i += count, count = a.width) {
+      if (count > a.n - i) count = a.n - i;
+      piece(row, i, count);
+      row += a.row - (i == 0 ? a.first * a.step : 0);
+    }
+  };
+  if (a.ahead != 0)
+    for_rows([&](const T* row, int64_t, int64_t n) { ask_for(row + a.ahead, a.step, n); });
+  if (a.step == 2 && a.n >= VecOf<T>::kLanes && (one || a.row >= 2 * a.width)) {
+    gather_halves(a);
+  } else {
+    for_rows([&](const T* row, int64_t i, int64_t n) { gather_row(row, a.step, n, a.dst + i); });
+  }
+}
+
 // --- lanes along the pixels ----------------------------------------------------------------------
 
 template <class T>
 static constexpr int kVectorBytes = VecOf<T>::kLanes * static_cast<int>(sizeof(T));
 template <class T>
 static constexpr int kVectorsOfLine = kVectorBytes<T> < 64 ? 64 / kVectorBytes<T> : 1;
+
+// Where the pieces of a tile's vectors of every second pixel lie, relative to the tile's first row,
+// and where each vector goes.
+struct TilePieces {
+  struct Vector {
+    ptrdiff_t at[kGatherPieces];
+    int lane[kGatherPieces], count, to;
+  } vectors[8];
+};
 
 // Where a tile finds its source, and where it leaves a copy of it, if anywhere.
 template <class T>
@@ -32,6 +132,7 @@ struct PlanarSource {
   const ptrdiff_t *offsets, *end;
   T* copy;
   const ptrdiff_t* copy_offsets;
+  const TilePieces* pieces;  // of which the copy is made; null: the pixels lie side by side
   // A share of the rows that are read next, `lines` of each, which are asked for on the way: too
   // far apart for the hardware to guess. Null without.
   const T* next;
@@ -81,7 +182,22 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& source, c
       if (++line == source.lines) line = 0, ++row;
     }
   };
-  if (source.copy != nullptr) {
+  if (source.pieces != nullptr) {
+    for (; offset != end; ++offset, ++to) {
+      const T* const a = first + *offset;
+      T* const copy = source.copy + *to;
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) {
+        const TilePieces::Vector& piece = source.pieces->vectors[v];
+        Vec<T> even = vload_even(a + piece.at[0]);
+        for (int i = 1; i < piece.count; ++i)
+          even = join_piece<T>(even, a + piece.at[i], piece.lane[i]);
+        vstore(copy + piece.to, even);
+      }
+      ask();
+      add(copy);
+    }
+  } else if (source.copy != nullptr) {
     for (; offset != end; ++offset, ++to) {
       const T* const a = first + *offset;
       T* const copy = source.copy + *to;
@@ -171,6 +287,28 @@ static CONV3D_ALWAYS_INLINE EvenSplit even_split(int64_t total, int64_t pieces) 
   return {total / pieces, total % pieces};
 }
 
+// Pixels x, x + 1, ... of the width.
+template <class T>
+static void make_pieces(const PlanarArgs<T>* p, int64_t x, int64_t columns, TilePieces* pieces) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  const GatherArgs<T> a = *p->gather;
+  HalvesOfRows<T> halves{p->source, a.first};
+  halves.move(a, x);
+  for (int64_t i = 0; i < columns; i += kLanes) {
+    // The last vector repeats some of the one before, or some before the tile.
+    const int64_t to = i + kLanes > columns ? columns - kLanes : i;
+    halves.move(a, to - i);
+    TilePieces::Vector& v = pieces->vectors[i / kLanes];
+    v.count = 0;
+    v.to = static_cast<int>(to);
+    halves.each_piece(a, [&](const T* from, int lane) {
+      v.at[v.count] = from - p->source;
+      v.lane[v.count++] = lane;
+    });
+    halves.move(a, kLanes);
+  }
+}
+
 template <class T>
 static void planar_rows(const PlanarArgs<T>* p) {
   constexpr int kLanes = VecOf<T>::kLanes;
@@ -192,15 +330,23 @@ static void planar_rows(const PlanarArgs<T>* p) {
       const int64_t x = first_vector * kLanes;
       const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
-      PlanarSource<T> source{p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr,
-                             nullptr,       nullptr,    nullptr,           0,       0};
-      if (p->kept != nullptr) {
+      PlanarSource<T> source{
+          p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr, nullptr,
+          nullptr,       nullptr,    nullptr,           0,       0};
+      TilePieces pieces;
+      if (p->kept != nullptr && i == 0 && p->gather != nullptr) {
+        source.first = p->source;
+        make_pieces<T>(p, x, columns, &pieces);
+        source.pieces = &pieces;
+      } else if (p->kept != nullptr && p->gather == nullptr) {
         source.next = p->source + end;
         source.next_offsets = p->offsets + p->k * i / inner;
         source.next_end = p->offsets + p->k * (i + 1) / inner;
         // One line more than the vectors have, which need not begin with one.
         source.lines = (p->vectors + kVectorsOfLine<T> - 1) / kVectorsOfLine<T> + 1;
         source.lines_of_k = static_cast<int>((source.lines + inner - 1) / inner);
+      }
+      if (p->kept != nullptr) {
         if (i == 0) {
           source.copy = p->kept + (p->keeps_all ? x : 0);
           source.copy_offsets = p->kept_offsets;
@@ -210,7 +356,7 @@ static void planar_rows(const PlanarArgs<T>* p) {
           source.end = source.offsets + p->k;
         }
       }
-      if (p->kept == nullptr && p->ahead != nullptr) {
+      if ((p->kept == nullptr || p->gather != nullptr) && p->ahead != nullptr) {
         const int64_t share = o * inner + i, shares = outer * inner;
         source.next = p->ahead;
         source.next_offsets = p->ahead_offsets + p->ahead_rows * share / shares;
@@ -396,14 +542,6 @@ static void planar_products(const ProductArgs<T>* p) {
 
 // --- staging -------------------------------------------------------------------------------------
 
-// n elements `step` apart, soon to be read.
-template <class T>
-static CONV3D_ALWAYS_INLINE void ask_for(const T* from, int64_t step, int64_t n) {
-  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
-  const int64_t apart = step > kLine ? step : kLine, end = n * step;
-  for (int64_t i = 0; i < end; i += apart) prefetch_line(from + i);
-}
-
 template <class T>
 static void planar_cut(const CutArgs<T>* p) {
   constexpr int kLanes = VecOf<T>::kLanes;
@@ -508,27 +646,6 @@ static void planar_stream(const T* src, int64_t n, T* dst) {
 }
 
 static void planar_fence() { vstream_fence(); }
-
-template <class T>
-static void planar_gather(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead) {
-  if (ahead != 0) ask_for(src + ahead, step, n);
-  constexpr int kLanes = VecOf<T>::kLanes;
-  if (step == 1) {
-    int64_t i = 0;
-    for (; i + kLanes <= n; i += kLanes) vstore(dst + i, vload(src + i));
-    for (; i < n; ++i) dst[i] = src[i];
-    return;
-  }
-  if (step == 2 && n >= kLanes) {
-    // The last vector may repeat some of the one before.
-    for (int64_t i = 0; i < n; i += kLanes) {
-      const int64_t at = i + kLanes <= n ? i : n - kLanes;
-      vstore(dst + at, vload_even(src + 2 * at));
-    }
-    return;
-  }
-  for (int64_t i = 0; i < n; ++i) dst[i] = src[i * step];
-}
 
 template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {

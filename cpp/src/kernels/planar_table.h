@@ -12,6 +12,21 @@
 
 namespace conv3d {
 
+constexpr int kGatherPieces = 4;
+
+// n pixels of rows of `width` of them, the first being pixel `first` of the first row:
+// dst[i] = src[(first + i) / width * row + (first + i) % width * step] for i < n.
+template <class T>
+struct GatherArgs {
+  const T* src;   // pixel 0 of the first row
+  ptrdiff_t row;  // from row to row; at least the rows' extent
+  int64_t first, width;
+  int64_t step;  // from pixel to pixel
+  int64_t n;
+  T* dst;
+  ptrdiff_t ahead;  // what lies so far on is asked for, to be gathered later; 0: none
+};
+
 // A row of `width` result pixels. `panels` of the filter's panels, the first one beginning at
 // result channel 0 of bias, result and filter.
 template <class T>
@@ -32,11 +47,17 @@ struct PlanarArgs {
   int panel_outer;   // `rows`: all pixels of a panel, then the next; else all panels of a tile
   T* kept;  // `rows`, not panel_outer: the first panel of a tile writes the source it reads
             // here, the others read it there; null: all read the source
+  // `rows`, with kept: the pixels of a row of results are every second one of these rows, which
+  // lie at least 2 * width apart and of which a vector meets at most kGatherPieces; `first` and
+  // the width's pixels are a vector at least. Of a tile that is less, some pixels before it are
+  // read, and kept before its place: tiles have at least two vectors' room, and so has `kept`
+  // before it one. src, n, dst and ahead are not read. Null: pixels are contiguous.
+  const GatherArgs<T>* gather;
   const ptrdiff_t* kept_offsets;  // [k], at least `vectors` vectors apart
   int keeps_all;  // tiles are kept one after the other, in rows for the whole width; else each
                   // takes the place of the one before
-  // `rows`, without kept: rows of the source that are wanted after this call are asked for on the
-  // way, so many lines of each; null without.
+  // `rows`, without kept or with gather: rows of the source that are wanted after this call are
+  // asked for on the way, so many lines of each; null without.
   const T* ahead;
   const ptrdiff_t* ahead_offsets;  // [ahead_rows]
   int64_t ahead_rows;
@@ -102,8 +123,7 @@ struct PlanarKernels {
   void (*products)(const ProductArgs<T>* args);
   void (*cut)(const CutArgs<T>* args);
   void (*join)(const JoinArgs<T>* args);
-  // dst[i] = src[i * step] for i < n; src + ahead is asked for, to be gathered later.
-  void (*gather)(const T* src, int64_t step, int64_t n, T* dst, ptrdiff_t ahead);
+  void (*gather)(const GatherArgs<T>* args);
   // n elements past the caches, but for lines that are not whole; `fence` follows before other
   // threads may read them.
   void (*stream)(const T* src, int64_t n, T* dst);

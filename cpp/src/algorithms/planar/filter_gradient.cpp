@@ -101,6 +101,7 @@ class FilterGradientPrepared final : public FilterlessPrepared {
     const int64_t line = 64 / static_cast<int64_t>(sizeof(T));
     return (ceil_div(chunks_.pixels(), line) | 1) * line;
   }
+  void gather_rows(const T* first, int64_t count, int64_t width, T* to) const;
   // To what `sums` holds, or as the first. Returns whether there was anything.
   bool add_tap(int64_t tap, const Range& rows, const Range& columns, bool add, const T* input,
                const T* grad_output, const Thread& thread, double* sums) const;
@@ -192,6 +193,22 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
                     });
 }
 
+// `count` rows of `width` pixels each, of all channels of a group, side by side.
+template <class T>
+void FilterGradientPrepared<T>::gather_rows(const T* first, int64_t count, int64_t width,
+                                            T* to) const {
+  const Problem& p = problem_;
+  const PhaseTimer timer(Phase::kTransform);
+  for (int64_t i = 0; i < icg_; ++i) {
+    // Two channels on, while this one is copied.
+    const ptrdiff_t ahead = i + 2 < icg_ ? 2 * p.input_voxels() : 0;
+    const GatherArgs<T> args = {
+        first + i * p.input_voxels(), p.sh * p.iw, 0, width, p.sw, count * width,
+        to + i * stage_pitch(),       ahead};
+    kernels_.gather(&args);
+  }
+}
+
 // `input` and `grad_output`: a group of a sample.
 template <class T>
 bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Range& columns,
@@ -202,6 +219,7 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   const int64_t width = columns.size();
   ProductArgs<T> args{};
   int64_t staged = 0;
+  int64_t gathered = rows.begin;  // rows before it lie in the stage
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
                   ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
@@ -209,12 +227,11 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
     const T* a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
     const T* const b = grad_output + r * p.ow + columns.begin;
     if (gathers) {
-      const PhaseTimer timer(Phase::kTransform);
-      for (int64_t i = 0; i < icg_; ++i) {
-        // Two channels on, while this one is copied.
-        const int64_t ahead = i + 2 < icg_ ? 2 * p.input_voxels() : 0;
-        kernels_.gather(a + i * p.input_voxels(), p.sw, width,
-                        thread.stage + i * stage_pitch() + staged, ahead);
+      if (r >= gathered) {
+        // With the rows that follow in its plane.
+        const int64_t count = std::min({rows.end - r, p.oh - r % p.oh, (p.ih - 1 - ih) / p.sh + 1});
+        gather_rows(a, count, width, thread.stage + staged);
+        gathered = r + count;
       }
       a = thread.stage + staged;
       staged += width;

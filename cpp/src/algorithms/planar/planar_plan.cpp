@@ -59,12 +59,14 @@ constexpr int64_t kMostPhases = 27;
 // channels of 128^3 in place, 8 of them at a time, 9.5 ms; 16, 11 to 13; all, 15 to 25).
 constexpr int64_t kStreams = 8;
 constexpr double kLineCycles = 4;       // to bring one of them in, where hardware foresees it
+constexpr double kGatherCycles = 0.3;   // a pixel, between multiply-adds
 constexpr int64_t kItemsOfSample = 32;  // so that threads end together
 
 struct Part {
   Correlation c;  // flat: one row of all pixels of a plane
   bool flat;
   bool in_place;            // channels first: rows of the source need no stage
+  bool gathers;             // channels first: the first panel of a tile gathers its pixels
   AxisTaps flat_h, flat_w;  // before they were joined
   int64_t block_d, block_h, block_w, blocks_d, blocks_h, blocks_w;
   StageAxis d, h;
@@ -123,7 +125,8 @@ bool keeps_copy(const Shape& s, const Machine& m, const Correlation& c) {
 }
 
 int64_t kept_elements(const Shape& s, const Machine& m, const Part& part) {
-  return keeps_copy(s, m, part.c) ? max_chunk(s) * s.vectors * m.lanes : 0;
+  if (!part.gathers && !keeps_copy(s, m, part.c)) return 0;
+  return m.lanes + max_chunk(s) * s.vectors * m.lanes;
 }
 
 // Pixels of a plane as one row, where the filter has no extent in it and results lie without gaps.
@@ -137,6 +140,19 @@ bool can_flatten(const Correlation& c) {
 bool foresees_rows(const Shape& s, const Part& part) {
   return s.first && part.c.d.taps == 1 &&
          (part.flat || (part.c.h.is_identity() && part.c.w.is_identity()));
+}
+
+// Whether the pixels of a tile are gathered by the first of its panels, between multiply-adds that
+// do not wait for them, instead of being staged: every second pixel of rows without borders. The
+// other conditions are the kernel's.
+bool gathers_tiles(const Shape& s, const Machine& m, int64_t source_row, const Part& part) {
+  const AxisTaps &h = part.flat_h, &w = part.flat_w;
+  const auto inside = [](const AxisTaps& a) {
+    return a.origin >= 0 && a.origin + (a.outputs - 1) * a.stride < a.inputs;
+  };
+  return part.flat && !part.in_place && s.panels > 2 && part.c.d.taps == 1 && w.stride == 2 &&
+         inside(h) && inside(w) && s.vectors > 1 && part.c.w.outputs >= m.lanes &&
+         h.stride * source_row >= 2 * w.outputs && w.outputs * (kGatherPieces - 1) >= m.lanes - 1;
 }
 
 void flatten(Part* part) {
@@ -171,6 +187,7 @@ void stage_block(const Shape& s, const Machine& m, Part* part) {
 }
 
 int64_t stage_elements(const Shape& s, const Part& part) {
+  if (part.gathers) return 0;
   return part.channel_pitch * (s.first ? max_chunk(s) : 1);
 }
 
@@ -278,7 +295,7 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
                                            std::max<int64_t>(1, s.panels));
   const int64_t row_bytes =
       max_chunk(s) * c.d.taps * c.h.taps * part->slot_pitch * m.size + panel_bytes;
-  part->panel_outer = part->in_place ? in_l1 : row_bytes <= m.l1 * 3 / 4;
+  part->panel_outer = part->in_place ? in_l1 : !part->gathers && row_bytes <= m.l1 * 3 / 4;
 }
 
 Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m, int max_rows,
@@ -337,6 +354,7 @@ std::vector<Part> make_parts(const CorrelationProblem& problem, const Shape& s, 
     part.c = c;
     part.in_place = reads_source(s, m, c);
     if (s.first && can_flatten(c)) flatten(&part);
+    part.gathers = gathers_tiles(s, m, problem.source_row, part);
     choose_block(s, m, problem.groups, &part);
     parts.push_back(part);
   }
@@ -483,7 +501,7 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
     }
     part->offsets.push_back(std::move(offsets));
   }
-  if (!part->in_place) return;
+  if (!part->in_place && !part->gathers) return;
   for (const auto& staged : part->offsets) {
     const int64_t channels = static_cast<int64_t>(staged.size()) / part->k_of_channel;
     std::vector<ptrdiff_t> offsets;
@@ -494,7 +512,7 @@ void PlanarPrepared<T>::make_offsets(Part* part) const {
                           td * c.d.dilation * correlation_.source_plane);
     part->source_offsets.push_back(std::move(offsets));
   }
-  if (!keeps_copy(shape_, machine_, c)) return;
+  if (!part->gathers && !keeps_copy(shape_, machine_, c)) return;
   for (int64_t k = 0; k < max_chunk(shape_); ++k)
     part->kept_offsets.push_back(k * shape_.vectors * machine_.lanes);
 }
@@ -636,9 +654,11 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
     const Range& inside = lines.inside[l];
     const T* const in = row + part.w.start[l] * pixel;
     const auto gather = [&](int64_t begin, int64_t end) {
-      if (begin < end)
-        kernels_.gather(in + begin * step * pixel, step, (end - begin) * pixel,
-                        line + begin * pixel, step == 1 ? ahead : 0);
+      if (begin >= end) return;
+      const int64_t n = (end - begin) * pixel;
+      const GatherArgs<T> args = {in + begin * step * pixel, 0, 0, n, step, n, line + begin * pixel,
+                                  step == 1 ? ahead : 0};
+      kernels_.gather(&args);
     };
     clear(line, 0, inside.begin);
     if (together.size() > 0) {
@@ -654,25 +674,35 @@ void PlanarPrepared<T>::stage_row(const Item& item, const T* plane, int64_t ih, 
 // Channels first: the source pixels of results [w, w_end) of a plane, counted over its rows.
 template <class T>
 void PlanarPrepared<T>::stage_flat(const Item& item, const T* plane, ptrdiff_t ahead, T* to) const {
-  // No divisions for each row: rows are short.
   const AxisTaps &h = item.part->flat_h, &w = item.part->flat_w;
+  // Where every result reads a pixel, rows are one call: they are short.
+  const bool whole = w.origin >= 0 && w.origin + (w.outputs - 1) * w.stride < w.inputs;
   int64_t ow = item.w % w.outputs, ih = item.w / w.outputs * h.stride + h.origin;
-  for (int64_t rest = item.w_end - item.w; rest > 0; ih += h.stride, ow = 0) {
-    const int64_t count = std::min(w.outputs - ow, rest);
-    const int64_t first = ow * w.stride + w.origin, last = first + (count - 1) * w.stride;
-    if (ih < 0 || ih >= h.inputs) {
+  for (int64_t rest = item.w_end - item.w; rest > 0; ow = 0) {
+    const T* const row = plane + ih * correlation_.source_row;
+    const bool inside = ih >= 0 && ih < h.inputs;
+    // Rows ahead of the volume's end, and what they and what is left hold.
+    const int64_t rows = whole && inside ? (h.inputs - 1 - ih) / h.stride + 1 : 1;
+    const int64_t count = std::min(rows * w.outputs - ow, rest);
+    if (!inside) {
       std::fill(to, to + count, T(0));
     } else {
-      const T* const row = plane + ih * correlation_.source_row;
       int64_t from = 0, end = count;
-      if (first < 0) from = std::min(count, (-first + w.stride - 1) / w.stride);
-      if (last >= w.inputs) end = std::max(from, count - (last - w.inputs + w.stride) / w.stride);
-      if (from > 0) std::fill(to, to + from, T(0));
-      kernels_.gather(row + first + from * w.stride, w.stride, end - from, to + from, ahead);
-      if (end < count) std::fill(to + end, to + count, T(0));
+      const int64_t first = ow * w.stride + w.origin, last = first + (count - 1) * w.stride;
+      if (!whole && first < 0) from = std::min(count, (-first + w.stride - 1) / w.stride);
+      if (!whole && last >= w.inputs)
+        end = std::max(from, count - (last - w.inputs + w.stride) / w.stride);
+      std::fill(to, to + from, T(0));
+      const GatherArgs<T> args = {row + w.origin, h.stride * correlation_.source_row,
+                                  ow + from,      w.outputs,
+                                  w.stride,       end - from,
+                                  to + from,      ahead};
+      kernels_.gather(&args);
+      std::fill(to + end, to + count, T(0));
     }
     rest -= count;
     to += count;
+    ih += rows * h.stride;
   }
 }
 
@@ -755,8 +785,21 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
   args.width = item.w_end - item.w;
   args.vectors = static_cast<int>(shape_.vectors);
   const bool in_place = reads_in_place(item, buffers);
-  if (in_place && !part.kept_offsets.empty()) {
-    args.kept = thread.stage;
+  const bool staged = !in_place && !part.gathers;
+  GatherArgs<T> gather{};
+  int64_t gathered = 0;  // its first row, in a plane
+  if (part.gathers) {
+    gather.row = part.flat_h.stride * p.source_row;
+    gather.first = item.w % part.flat_w.outputs;
+    gather.width = part.flat_w.outputs;
+    gather.step = part.flat_w.stride;
+    args.gather = &gather;
+    gathered =
+        (item.w / part.flat_w.outputs * part.flat_h.stride + part.flat_h.origin) * p.source_row +
+        part.flat_w.origin;
+  }
+  if (!staged && !part.kept_offsets.empty()) {
+    args.kept = thread.stage + machine_.lanes;
     args.kept_offsets = part.kept_offsets.data();
   }
   args.panel_outer = part.panel_outer ? 1 : 0;
@@ -773,12 +816,12 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
                            shape_.chunks == 1 && problem_.activation <= Activation::kRelu;
 
   for (int64_t chunk = 0; chunk < shape_.chunks; ++chunk) {
-    if (!in_place) stage_chunk(item, source, chunk, thread.lines, thread.stage);
+    if (staged) stage_chunk(item, source, chunk, thread.lines, thread.stage);
     const PhaseTimer timer(Phase::kMultiply);
     const int64_t first = chunk_begin(shape_, chunk);
     const int64_t count = chunk_begin(shape_, chunk + 1) - first;
     const ptrdiff_t* const offsets =
-        (in_place ? part.source_offsets : part.offsets)[static_cast<size_t>(chunk)].data();
+        (staged ? part.offsets : part.source_offsets)[static_cast<size_t>(chunk)].data();
     const T* const filter =
         static_cast<const T*>(buffers.packed_filter) + part.packed +
         part.k_of_channel * (item.group * shape_.source_group + first) * packed_row();
@@ -810,12 +853,12 @@ void PlanarPrepared<T>::run_item(const Item& item, const Item* next, const Buffe
         args.k = (td_end - td) * count * part.k_of_depth;
         args.offsets = offsets + args.k_first;
         for (int64_t h = item.h; h < item.h_end; ++h) {
-          args.source = in_place
-                            ? source + first * p.source_voxels +
-                                  (d * c.d.stride + c.d.origin) * p.source_plane + item.w
-                            : thread.stage + ((d - item.d) * part.d.result_step * part.h.slots +
-                                              (h - item.h) * part.h.result_step) *
-                                                 part.slot_pitch;
+          args.source = !staged ? source + first * p.source_voxels +
+                                      (d * c.d.stride + c.d.origin) * p.source_plane +
+                                      (part.gathers ? gathered : item.w)
+                                : thread.stage + ((d - item.d) * part.d.result_step * part.h.slots +
+                                                  (h - item.h) * part.h.result_step) *
+                                                     part.slot_pitch;
           args.result =
               result +
               ((c.d.first + d * c.d.step) * p.result_plane +
@@ -973,7 +1016,11 @@ std::string PlanarPrepared<T>::detail() const {
           std::to_string(part.block_w) + " pixels, " + std::to_string(shape_.panels) + " panels, " +
           std::to_string(shape_.chunks) + " channel chunks";
   if (part.in_place) text += ", rows read in place";
-  if (!part.kept_offsets.empty()) text += " and kept side by side";
+  if (part.gathers) {
+    text += ", rows gathered by the first panel";
+  } else if (!part.kept_offsets.empty()) {
+    text += " and kept side by side";
+  }
   if (parts_.size() > 1) text += ", " + std::to_string(parts_.size()) + " phases";
   return text;
 }
@@ -1084,6 +1131,10 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
                                                        : 1.5;
     const double length = static_cast<double>(part.w.length);
     if (part.in_place) continue;
+    if (part.gathers) {
+      staged += slow * rows * pieces * channels * width * kGatherCycles;
+      continue;
+    }
     staged += slow * rows * pieces * slots * lines *
               (first ? channels * (15 + length * per_pixel) : 15 + length * channels * size / 8);
   }

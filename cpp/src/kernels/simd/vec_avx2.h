@@ -172,6 +172,13 @@ static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
 static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
   return _mm256_blendv_pd(y, x, _mm256_cmp_pd(a, b, _CMP_EQ_OQ));
 }
+// The first n lanes of a, 0 <= n <= lanes, and the others of b.
+static CONV3D_ALWAYS_INLINE VecF vjoin(VecF a, VecF b, int n) {
+  return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(vmask_f(n)));
+}
+static CONV3D_ALWAYS_INLINE VecD vjoin(VecD a, VecD b, int n) {
+  return _mm256_blendv_pd(b, a, _mm256_castsi256_pd(vmask_d(n)));
+}
 // 2^n of whole numbers n within the exponent's range: n + 2^23 + 127 (2^52 + 1023) has the
 // exponent's bits at the bottom.
 static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {

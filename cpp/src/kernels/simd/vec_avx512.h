@@ -151,6 +151,12 @@ static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
 static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
   return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ), y, x);
 }
+static CONV3D_ALWAYS_INLINE VecF vjoin(VecF a, VecF b, int n) {
+  return _mm512_mask_blend_ps(vmask_f(n), b, a);
+}
+static CONV3D_ALWAYS_INLINE VecD vjoin(VecD a, VecD b, int n) {
+  return _mm512_mask_blend_pd(vmask_d(n), b, a);
+}
 static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
   return _mm512_castsi512_ps(
       _mm512_slli_epi32(_mm512_castps_si512(_mm512_add_ps(n, _mm512_set1_ps(8388735.0f))), 23));

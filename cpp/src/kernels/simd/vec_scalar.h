@@ -198,6 +198,12 @@ static CONV3D_ALWAYS_INLINE VecF vselect_equal(VecF a, VecF b, VecF x, VecF y) {
 static CONV3D_ALWAYS_INLINE VecD vselect_equal(VecD a, VecD b, VecD x, VecD y) {
   return lanes_d([&](int i) { return a[i] == b[i] ? x[i] : y[i]; });
 }
+static CONV3D_ALWAYS_INLINE VecF vjoin(VecF a, VecF b, int n) {
+  return lanes_f([&](int i) { return i < n ? a[i] : b[i]; });
+}
+static CONV3D_ALWAYS_INLINE VecD vjoin(VecD a, VecD b, int n) {
+  return lanes_d([&](int i) { return i < n ? a[i] : b[i]; });
+}
 static CONV3D_ALWAYS_INLINE VecF vpow2(VecF n) {
   return lanes_f([&](int i) {
     const uint32_t bits = static_cast<uint32_t>(static_cast<int32_t>(n[i]) + 127) << 23;
