@@ -140,80 +140,39 @@ struct PlanarSource {
   int lines, lines_of_k;
 };
 
-// `columns` pixels of MR channels, with `bias` of each; the last of NV vectors may be partial.
+// One k: a row of source pixels times the filter's weights for it.
 template <class T, int MR, int NV>
-static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& source, const T* w,
-                        int columns, T* out, const T* bias) {
+static CONV3D_ALWAYS_INLINE void add_row(Vec<T> (&acc)[MR][NV], const T* a, const T* w) {
   constexpr int kLanes = VecOf<T>::kLanes;
-  Vec<T> acc[MR][NV];
-  clear<T, MR, NV>(acc);
-  const auto add = [&](const T* a) {
-    if constexpr (NV <= MR) {
-      Vec<T> av[NV];
+  if constexpr (NV <= MR) {
+    Vec<T> av[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) av[v] = vload(a + v * kLanes);
+    for (int v = 0; v < NV; ++v) av[v] = vload(a + v * kLanes);
 #pragma GCC unroll 8
-      for (int m = 0; m < MR; ++m) {
-        const Vec<T> f = vset(w[m]);
+    for (int m = 0; m < MR; ++m) {
+      const Vec<T> f = vset(w[m]);
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) acc[m][v] = vfma(f, av[v], acc[m][v]);
-      }
-    } else {
-      // Fewer registers: the filter stays, the source passes.
-      Vec<T> f[MR];
-#pragma GCC unroll 8
-      for (int m = 0; m < MR; ++m) f[m] = vset(w[m]);
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) {
-        const Vec<T> av = vload(a + v * kLanes);
-#pragma GCC unroll 8
-        for (int m = 0; m < MR; ++m) acc[m][v] = vfma(f[m], av, acc[m][v]);
-      }
-    }
-    w += MR;
-  };
-  const T* const first = source.first;
-  const ptrdiff_t *offset = source.offsets, *const end = source.end;
-  const ptrdiff_t *row = source.next_offsets, *to = source.copy_offsets;
-  int line = 0;
-  const auto ask = [&] {
-    for (int i = 0; i < source.lines_of_k && row != source.next_end; ++i) {
-      prefetch_line(source.next + *row + line * (64 / static_cast<int>(sizeof(T))));
-      if (++line == source.lines) line = 0, ++row;
-    }
-  };
-  if (source.pieces != nullptr) {
-    for (; offset != end; ++offset, ++to) {
-      const T* const a = first + *offset;
-      T* const copy = source.copy + *to;
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) {
-        const TilePieces::Vector& piece = source.pieces->vectors[v];
-        Vec<T> even = vload_even(a + piece.at[0]);
-        for (int i = 1; i < piece.count; ++i)
-          even = join_piece<T>(even, a + piece.at[i], piece.lane[i]);
-        vstore(copy + piece.to, even);
-      }
-      ask();
-      add(copy);
-    }
-  } else if (source.copy != nullptr) {
-    for (; offset != end; ++offset, ++to) {
-      const T* const a = first + *offset;
-      T* const copy = source.copy + *to;
-#pragma GCC unroll 8
-      for (int v = 0; v < NV; ++v) vstore(copy + v * kLanes, vload(a + v * kLanes));
-      ask();
-      add(a);
-    }
-  } else if (source.next != nullptr) {
-    for (; offset != end; ++offset) {
-      ask();
-      add(first + *offset);
+      for (int v = 0; v < NV; ++v) acc[m][v] = vfma(f, av[v], acc[m][v]);
     }
   } else {
-    for (; offset != end; ++offset) add(first + *offset);
+    // Fewer registers: the filter stays, the source passes.
+    Vec<T> f[MR];
+#pragma GCC unroll 8
+    for (int m = 0; m < MR; ++m) f[m] = vset(w[m]);
+#pragma GCC unroll 8
+    for (int v = 0; v < NV; ++v) {
+      const Vec<T> av = vload(a + v * kLanes);
+#pragma GCC unroll 8
+      for (int m = 0; m < MR; ++m) acc[m][v] = vfma(f[m], av, acc[m][v]);
+    }
   }
+}
+
+// `columns` pixels of MR channels, with `bias` of each; the last of NV vectors may be partial.
+template <class T, int MR, int NV>
+static CONV3D_ALWAYS_INLINE void finish_rows_tile(const PlanarArgs<T>* p, Vec<T> (&acc)[MR][NV],
+                                                  int columns, T* out, const T* bias) {
+  constexpr int kLanes = VecOf<T>::kLanes;
   const GemmFinish<T> f = p->finish;  // a copy: stores of T might change what they point to
   const ptrdiff_t plane = p->result_plane;
   const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
@@ -264,19 +223,91 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& source, c
   }
 }
 
+// All k of a tile that leaves a copy or asks for others.
+template <class T, int MR, int NV>
+static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, const T* w,
+                        int columns, T* out, const T* bias) {
+  constexpr int kLanes = VecOf<T>::kLanes;
+  const PlanarSource<T> source = from;  // a copy: stores of T might change what they point to
+  Vec<T> acc[MR][NV];
+  clear<T, MR, NV>(acc);
+  const auto add = [&](const T* a) {
+    add_row<T, MR, NV>(acc, a, w);
+    w += MR;
+  };
+  const T* const first = source.first;
+  const ptrdiff_t *offset = source.offsets, *const end = source.end;
+  const ptrdiff_t *row = source.next_offsets, *to = source.copy_offsets;
+  int line = 0;
+  const auto ask = [&] {
+    for (int i = 0; i < source.lines_of_k && row != source.next_end; ++i) {
+      prefetch_line(source.next + *row + line * (64 / static_cast<int>(sizeof(T))));
+      if (++line == source.lines) line = 0, ++row;
+    }
+  };
+  if (source.pieces != nullptr) {
+    for (; offset != end; ++offset, ++to) {
+      const T* const a = first + *offset;
+      T* const copy = source.copy + *to;
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) {
+        const TilePieces::Vector& piece = source.pieces->vectors[v];
+        Vec<T> even = vload_even(a + piece.at[0]);
+        for (int i = 1; i < piece.count; ++i)
+          even = join_piece<T>(even, a + piece.at[i], piece.lane[i]);
+        vstore(copy + piece.to, even);
+      }
+      ask();
+      add(copy);
+    }
+  } else if (source.copy != nullptr) {
+    for (; offset != end; ++offset, ++to) {
+      const T* const a = first + *offset;
+      T* const copy = source.copy + *to;
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) vstore(copy + v * kLanes, vload(a + v * kLanes));
+      ask();
+      add(a);
+    }
+  } else {
+    for (; offset != end; ++offset) {
+      ask();
+      add(first + *offset);
+    }
+  }
+  finish_rows_tile<T, MR, NV>(p, acc, columns, out, bias);
+}
+
+// Tiles of NV vectors one after the other, which share neither a copy nor what they ask for.
+template <class T, int MR, int NV>
+static void planar_tiles(const PlanarArgs<T>* p, const PlanarSource<T>& source, const T* w,
+                         int columns, T* out, const T* bias) {
+  constexpr int kColumns = NV * VecOf<T>::kLanes;
+  const ptrdiff_t *const begin = source.offsets, *const end = source.end;
+  for (int x = 0; x < columns; x += kColumns) {
+    Vec<T> acc[MR][NV];
+    clear<T, MR, NV>(acc);
+    const T *const first = source.first + x, *f = w;
+    for (const ptrdiff_t* offset = begin; offset != end; ++offset, f += MR)
+      add_row<T, MR, NV>(acc, first + *offset, f);
+    finish_rows_tile<T, MR, NV>(p, acc, columns - x < kColumns ? columns - x : kColumns, out + x,
+                                bias);
+  }
+}
+
 template <class T>
 using PlanarTileFn = void (*)(const PlanarArgs<T>*, const PlanarSource<T>&, const T*, int, T*,
                               const T*);
 
 template <class T, int MR, int NV>
-static CONV3D_ALWAYS_INLINE PlanarTileFn<T> planar_tile_of(int channels, int vectors) {
+static CONV3D_ALWAYS_INLINE PlanarTileFn<T> planar_tile_of(int channels, int vectors, bool alone) {
   if constexpr (MR > 1) {
-    if (channels < MR) return planar_tile_of<T, MR - 1, kPlaneNv[MR - 1]>(channels, vectors);
+    if (channels < MR) return planar_tile_of<T, MR - 1, kPlaneNv[MR - 1]>(channels, vectors, alone);
   }
   if constexpr (NV > 1) {
-    if (vectors < NV) return planar_tile_of<T, MR, NV - 1>(channels, vectors);
+    if (vectors < NV) return planar_tile_of<T, MR, NV - 1>(channels, vectors, alone);
   }
-  return planar_tile<T, MR, NV>;
+  return alone ? planar_tiles<T, MR, NV> : planar_tile<T, MR, NV>;
 }
 
 // Pieces of `total` as even as possible, larger ones first.
@@ -319,16 +350,19 @@ static void planar_rows(const PlanarArgs<T>* p) {
                   panel_split = even_split(p->channels, p->panels);
   const int64_t outer = p->panel_outer ? p->panels : tiles,
                 inner = p->panel_outer ? tiles : p->panels;
+  const bool runs = p->panel_outer && p->ahead == nullptr;
   for (int64_t o = 0; o < outer; ++o) {
-    for (int64_t i = 0; i < inner; ++i) {
+    for (int64_t i = 0, run = 1; i < inner; i += run) {
       const int64_t panel = p->panel_outer ? o : i, tile = p->panel_outer ? i : o;
+      if (runs) run = tile < tile_split.extra ? tile_split.extra : inner - i;
       const int64_t first_vector =
           tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
       const int64_t first =
           panel * panel_split.each + (panel < panel_split.extra ? panel : panel_split.extra);
       const int channels = static_cast<int>(panel_split.each + (panel < panel_split.extra));
       const int64_t x = first_vector * kLanes;
-      const int64_t end = x + (tile_split.each + (tile < tile_split.extra)) * kLanes;
+      const int64_t tile_vectors = tile_split.each + (tile < tile_split.extra);
+      const int64_t end = x + run * tile_vectors * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
       PlanarSource<T> source{
           p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr, nullptr,
@@ -365,8 +399,9 @@ static void planar_rows(const PlanarArgs<T>* p) {
         const int64_t lines = (source.next_end - source.next_offsets) * p->ahead_lines;
         source.lines_of_k = static_cast<int>((lines + p->k - 1) / (p->k > 0 ? p->k : 1));
       }
-      planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels,
-                                                          (columns + kLanes - 1) / kLanes)(
+      const bool alone = source.copy == nullptr && source.next == nullptr;
+      planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels, static_cast<int>(tile_vectors),
+                                                          alone)(
           p, source, p->filter + first * p->filter_k + p->k_first * channels, columns,
           p->result + first * p->result_plane + x,
           p->finish.bias != nullptr ? p->finish.bias + first : no_bias);
