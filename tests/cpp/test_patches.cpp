@@ -45,6 +45,12 @@ constexpr const char* kProblems[] = {
     "mb2_ic1id6ih8iw96_oc48_kd2kh2kw2_sd2sh2sw2_valid",
     "mb1_ic40id4ih4iw4_oc1_kd2kh2kw2_sd2sh2sw2_valid",
     "mb1_ic2id3ih3iw7_oc3_kd1kh1kw1_sd3sh3sw4_valid",
+    // Tiles inside a plane: of whole rows, that begin in a row, the last shorter than a vector.
+    "mb2_ic3id4ih32iw32_oc20_kd2kh2kw2_sd2sh2sw2_valid",
+    "mb1_ic3id3ih23iw46_oc13_kd1kh2kw2_sd1sh2sw2_valid",
+    "mb1_ic5id2ih14iw15_oc40_kd1kh1kw2_sd1sh2sw2_valid",
+    "mb1_ic2id2ih27iw27_oc19_kd1kh1kw1_sd2sh2sw2_valid",
+    "mb1_ic4id2ih2iw134_oc14_kd2kh2kw2_sd2sh2sw2_valid",
 };
 
 const Algorithm& algorithm_of(Direction direction) {
@@ -84,6 +90,21 @@ TEST_CASE("patches: all directions equal the reference on every ISA, in both dty
           compare<float>(spec_of(text, direction, with_bias), context);
           compare<double>(spec_of(text, direction, with_bias), context);
         }
+}
+
+TEST_CASE("patches: the first panel cuts windows of two where tiles are wide and of one plane") {
+  for (const KernelTable* table : runnable_tables()) {
+    const PlanContext context{table, &cpu_info(), 1};
+    const auto cuts = [&](const char* text) {
+      const Problem p = make_problem(spec_of(text, Direction::kForward, false));
+      return algorithm_of(Direction::kForward).prepare(p, context)->detail().find("first panel") !=
+             std::string::npos;
+    };
+    const PlanarKernels<float>& kernels = table->planar.f32;
+    const bool wide = kernels.vectors[kernels.max_rows] * table->gemm.f32.lanes >= 32;
+    CHECK(cuts("mb1_ic8id32ih32iw32_oc48_kd2kh2kw2_sd2sh2sw2_valid") == wide);
+    CHECK_FALSE(cuts("mb1_ic8id32ih30iw30_oc48_kd3kh3kw3_sd3sh3sw3_valid"));
+  }
 }
 
 TEST_CASE("patches: random problems equal the reference") {

@@ -65,11 +65,6 @@ struct HalvesOfRows {
   }
 };
 template <class T>
-static CONV3D_ALWAYS_INLINE Vec<T> join_piece(const Vec<T>& v, const T* from, int lane) {
-  return vjoin(v, vload_even(from), lane);
-}
-
-template <class T>
 static void gather_halves(const GatherArgs<T>& a) {
   constexpr int kLanes = VecOf<T>::kLanes;
   HalvesOfRows<T> halves{a.src, a.first};
@@ -79,7 +74,7 @@ static void gather_halves(const GatherArgs<T>& a) {
     halves.move(a, at - i);
     Vec<T> v;
     halves.each_piece(a, [&](const T* from, int lane) {
-      v = lane == 0 ? vload_even(from) : join_piece<T>(v, from, lane);
+      v = lane == 0 ? vload_even(from) : vjoin(v, vload_even(from), lane);
     });
     vstore(a.dst + at, v);
     halves.move(a, kLanes);
@@ -245,7 +240,31 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, con
       if (++line == source.lines) line = 0, ++row;
     }
   };
-  if (source.pieces != nullptr) {
+  if (source.pieces != nullptr && p->gather_pairs) {
+    for (; offset != end; offset += 2, to += 2) {
+      const T* const a = first + *offset;
+      T *const copy = source.copy + to[0], *const right = source.copy + to[1];
+#pragma GCC unroll 8
+      for (int v = 0; v < NV; ++v) {
+        const TilePieces::Vector& piece = source.pieces->vectors[v];
+        const T* at = a + piece.at[0];
+        Vec<T> low = vload(at), high = vload(at + kLanes);
+        Vec<T> even = veven(low, high), odd = vodd(low, high);
+        for (int i = 1; i < piece.count; ++i) {
+          at = a + piece.at[i];
+          low = vload(at), high = vload(at + kLanes);
+          even = vjoin(even, veven(low, high), piece.lane[i]);
+          odd = vjoin(odd, vodd(low, high), piece.lane[i]);
+        }
+        vstore(copy + piece.to, even);
+        vstore(right + piece.to, odd);
+      }
+      ask();
+      add(copy);
+      ask();
+      add(right);
+    }
+  } else if (source.pieces != nullptr) {
     for (; offset != end; ++offset, ++to) {
       const T* const a = first + *offset;
       T* const copy = source.copy + *to;
@@ -254,7 +273,7 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, con
         const TilePieces::Vector& piece = source.pieces->vectors[v];
         Vec<T> even = vload_even(a + piece.at[0]);
         for (int i = 1; i < piece.count; ++i)
-          even = join_piece<T>(even, a + piece.at[i], piece.lane[i]);
+          even = vjoin(even, vload_even(a + piece.at[i]), piece.lane[i]);
         vstore(copy + piece.to, even);
       }
       ask();

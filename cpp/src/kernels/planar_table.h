@@ -53,6 +53,7 @@ struct PlanarArgs {
   // read, and kept before its place: tiles have at least two vectors' room, and so has `kept`
   // before it one. src, n, dst and ahead are not read. Null: pixels are contiguous.
   const GatherArgs<T>* gather;
+  int gather_pairs;  // every second k is the right neighbour of the one before, and kept behind it
   const ptrdiff_t* kept_offsets;  // [k], at least `vectors` vectors apart
   int keeps_all;  // tiles are kept one after the other, in rows for the whole width; else each
                   // takes the place of the one before
