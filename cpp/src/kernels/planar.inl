@@ -44,37 +44,45 @@ static CONV3D_ALWAYS_INLINE void gather_row(const T* src, int64_t step, int64_t 
 // A vector of every second pixel of rows, whichever rows it takes them from: those of a later row
 // are loaded where they fall in place. No load leaves what lies between the vector's first pixel
 // and its last where rows are at least 2 * width apart, or where they are of one row.
-template <class T>
 struct HalvesOfRows {
-  const T* row;
+  ptrdiff_t row;
   int64_t column;
 
+  template <class T>
   CONV3D_ALWAYS_INLINE void move(const GatherArgs<T>& a, int64_t pixels) {
     for (column += pixels; column >= a.width; column -= a.width) row += a.row;
     for (; column < 0; column += a.width) row -= a.row;
   }
   // Calls `piece` with where to load and from which lane on that counts.
-  template <class F>
+  template <class T, class F>
   CONV3D_ALWAYS_INLINE void each_piece(const GatherArgs<T>& a, const F& piece) const {
     piece(row + 2 * column, 0);
-    const T* next = row;
+    ptrdiff_t next = row;
     for (int64_t lane = a.width - column; lane < VecOf<T>::kLanes; lane += a.width) {
       next += a.row;
       piece(next - 2 * lane, static_cast<int>(lane));
     }
   }
 };
+// Whether that serves.
+template <class T>
+static CONV3D_ALWAYS_INLINE bool takes_halves(const GatherArgs<T>& a) {
+  return a.step == 2 && a.n >= VecOf<T>::kLanes &&
+         (a.first + a.n <= a.width || a.row >= 2 * a.width);
+}
+
 template <class T>
 static void gather_halves(const GatherArgs<T>& a) {
   constexpr int kLanes = VecOf<T>::kLanes;
-  HalvesOfRows<T> halves{a.src, a.first};
+  HalvesOfRows halves{0, a.first};
   for (int64_t i = 0; i < a.n; i += kLanes) {
     // The last vector repeats some of the one before.
     const int64_t at = i + kLanes > a.n ? a.n - kLanes : i;
     halves.move(a, at - i);
     Vec<T> v;
-    halves.each_piece(a, [&](const T* from, int lane) {
-      v = lane == 0 ? vload_even(from) : vjoin(v, vload_even(from), lane);
+    halves.each_piece(a, [&](ptrdiff_t from, int lane) {
+      const Vec<T> even = vload_even(a.src + from);
+      v = lane == 0 ? even : vjoin(v, even, lane);
     });
     vstore(a.dst + at, v);
     halves.move(a, kLanes);
@@ -84,7 +92,6 @@ static void gather_halves(const GatherArgs<T>& a) {
 template <class T>
 static void planar_gather(const GatherArgs<T>* p) {
   const GatherArgs<T> a = *p;  // a copy: stores of T might change what they point to
-  const bool one = a.first + a.n <= a.width;
   // What `piece` is given: a row's first pixel, its number in the copy, and how many.
   const auto for_rows = [&](const auto& piece) {
     const T* row = a.src + a.first * a.step;
@@ -97,7 +104,7 @@ static void planar_gather(const GatherArgs<T>* p) {
   };
   if (a.ahead != 0)
     for_rows([&](const T* row, int64_t, int64_t n) { ask_for(row + a.ahead, a.step, n); });
-  if (a.step == 2 && a.n >= VecOf<T>::kLanes && (one || a.row >= 2 * a.width)) {
+  if (takes_halves(a)) {
     gather_halves(a);
   } else {
     for_rows([&](const T* row, int64_t i, int64_t n) { gather_row(row, a.step, n, a.dst + i); });
@@ -342,7 +349,7 @@ template <class T>
 static void make_pieces(const PlanarArgs<T>* p, int64_t x, int64_t columns, TilePieces* pieces) {
   constexpr int kLanes = VecOf<T>::kLanes;
   const GatherArgs<T> a = *p->gather;
-  HalvesOfRows<T> halves{p->source, a.first};
+  HalvesOfRows halves{0, a.first};
   halves.move(a, x);
   for (int64_t i = 0; i < columns; i += kLanes) {
     // The last vector repeats some of the one before, or some before the tile.
@@ -351,8 +358,8 @@ static void make_pieces(const PlanarArgs<T>* p, int64_t x, int64_t columns, Tile
     TilePieces::Vector& v = pieces->vectors[i / kLanes];
     v.count = 0;
     v.to = static_cast<int>(to);
-    halves.each_piece(a, [&](const T* from, int lane) {
-      v.at[v.count] = from - p->source;
+    halves.each_piece(a, [&](ptrdiff_t from, int lane) {
+      v.at[v.count] = from;
       v.lane[v.count++] = lane;
     });
     halves.move(a, kLanes);
@@ -499,7 +506,7 @@ static void planar_pixels(const PlanarArgs<T>* p) {
 
 // A tile of MR x NC sums, each a vector along x until the runs end: MR + NC loads for MR * NC
 // multiply-adds. Vectors' lanes are added at the end, in the order of vsum.
-template <class T, int MR, int NC>
+template <class T, int MR, int NC, bool kGathers>
 static void product_tile(const ProductArgs<T>* p, int64_t row, int64_t column) {
   constexpr int kLanes = VecOf<T>::kLanes, kSums = MR * NC;
   Vec<T> acc[MR][NC];
@@ -536,6 +543,41 @@ static void product_tile(const ProductArgs<T>* p, int64_t row, int64_t column) {
     for (int n = 0; n < NC; ++n) b[n] = p->b[run] + (column + n) * p->b_row;
     const int64_t k = p->k[run];
     int64_t x = 0;
+    if constexpr (kGathers) {
+      GatherArgs<T> gather = p->gather[run];
+      gather.n = k;
+      const T* const from = gather.src;
+      T* const kept = gather.dst + row * p->a_row;
+      const ptrdiff_t* const offsets = p->gather_offsets + row;
+      HalvesOfRows halves{0, gather.first};
+      // From vector to vector, with the products of each; then the last one, which repeats some of
+      // the one before, without.
+      const auto gather_vector = [&](int64_t at) {
+        halves.each_piece(gather, [&](ptrdiff_t piece, int lane) {
+#pragma GCC unroll 8
+          for (int m = 0; m < MR; ++m) {
+            const Vec<T> even = vload_even(from + offsets[m] + piece);
+            T* const to = kept + m * p->a_row + at;
+            vstore(to, lane == 0 ? even : vjoin(vload(to), even, lane));
+          }
+        });
+      };
+      if (takes_halves(gather)) {
+        for (; x + kLanes <= k; x += kLanes) {
+          gather_vector(x);
+          halves.move(gather, kLanes);
+          add([&](int m) { return vload(a[m] + x); }, [&](int n) { return vload(b[n] + x); });
+        }
+        halves.move(gather, k - kLanes - x);
+        if (x < k) gather_vector(k - kLanes);
+      } else {
+        for (int m = 0; m < MR; ++m) {
+          gather.src = from + offsets[m];
+          gather.dst = kept + m * p->a_row;
+          planar_gather<T>(&gather);
+        }
+      }
+    }
     for (; x + kLanes <= k; x += kLanes)
       add([&](int m) { return vload(a[m] + x); }, [&](int n) { return vload(b[n] + x); });
     if (const int rest = static_cast<int>(k - x); rest > 0)
@@ -573,7 +615,11 @@ static CONV3D_ALWAYS_INLINE void product_any(const ProductArgs<T>* p, int64_t ro
   if constexpr (NC > 1) {
     if (columns < NC) return product_any<T, MR, NC - 1>(p, row, column, rows, columns);
   }
-  product_tile<T, MR, NC>(p, row, column);
+  if (column == 0 && p->gather != nullptr) {
+    product_tile<T, MR, NC, true>(p, row, column);
+  } else {
+    product_tile<T, MR, NC, false>(p, row, column);
+  }
 }
 
 template <class T>

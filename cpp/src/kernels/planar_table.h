@@ -82,6 +82,10 @@ struct ProductArgs {
   double* sums;
   ptrdiff_t sums_row;
   int add;  // to what `sums` holds; else it is overwritten
+  // Row m of `a` is first gathered, by the tiles of the first columns, from src + gather_offsets[m]
+  // to dst + m * a_row, which is where `a` says; n and ahead are not read. Null: rows lie there.
+  const GatherArgs<T>* gather;      // [run]
+  const ptrdiff_t* gather_offsets;  // [rows]
 };
 
 // Rows cut into cells of `step` elements, of which the first `taps` are kept apart:

@@ -198,7 +198,7 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context) {
   const double tile =
       std::ceil(static_cast<double>(chunks.pixels) / lanes) * step + (5 * m * n + 20) * slow;
   const double cut = static_cast<double>(p.output_voxels()) * rows * cycles_to_move(p) +
-                     static_cast<double>(p.od * p.oh * p.kd * p.kh * p.ic) * 20;
+                     static_cast<double>(p.od * p.oh * p.kd * p.kh * p.ic) * 12;
   const double arithmetic =
       static_cast<double>(p.mb) *
       (static_cast<double>(chunks.count) * row_tiles * column_tiles * tile + slow * cut) /

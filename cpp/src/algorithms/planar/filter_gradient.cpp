@@ -5,7 +5,7 @@
 //   k           output voxels, a chunk of some rows of one sample at a time, as runs that are
 //               contiguous in both tensors: lanes run along them, so nothing is transposed
 //   rows        input channels, read in place; with a stride along the width every second (third,
-//               ...) pixel is first gathered into scratch
+//               ...) pixel is gathered into scratch by the tiles of the first columns
 //   columns     output channels, read in place
 //
 // A chunk of all channels stays in half of the L2, for the tiles to read again. A tile's lanes are
@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
+#include <vector>
 
 #include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
@@ -91,7 +92,8 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   struct Thread {
     const T **a, **b;  // [run]
     int64_t* k;
-    T* stage;  // with a stride along the width: [channel][pixel of the chunk]
+    GatherArgs<T>* gather;  // [run], with a stride along the width
+    T* stage;               // then: [channel][pixel of the chunk]
   };
 
   int64_t taps() const { return problem_.kd * problem_.kh; }
@@ -101,7 +103,6 @@ class FilterGradientPrepared final : public FilterlessPrepared {
     const int64_t line = 64 / static_cast<int64_t>(sizeof(T));
     return (ceil_div(chunks_.pixels(), line) | 1) * line;
   }
-  void gather_rows(const T* first, int64_t count, int64_t width, T* to) const;
   // To what `sums` holds, or as the first. Returns whether there was anything.
   bool add_tap(int64_t tap, const Range& rows, const Range& columns, bool add, const T* input,
                const T* grad_output, const Thread& thread, double* sums) const;
@@ -112,9 +113,10 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   int64_t icg_, ocg_;
   Range met_;
   Chunks chunks_;
-  int64_t segments_;  // at most
+  std::vector<ptrdiff_t> channels_;  // where those of a group begin, if rows are gathered
+  int64_t segments_;                 // at most
   ScratchLedger ledger_;
-  int pointers_entry_, lengths_entry_, stage_entry_, sums_entry_;
+  int pointers_entry_, lengths_entry_, gather_entry_, stage_entry_, sums_entry_;
 };
 
 template <class T>
@@ -135,9 +137,13 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                  checked_bytes({chunks_.rows, 2 * sizeof(T*)}, "pointers"), true);
   lengths_entry_ =
       ledger_.book("planar.lengths", checked_bytes({chunks_.rows, sizeof(int64_t)}, "runs"), true);
-  stage_entry_ = ledger_.book(
-      "planar.rows", checked_bytes({problem.sw > 1 ? icg_ : 0, stage_pitch(), sizeof(T)}, "rows"),
-      true);
+  const int64_t gathered = problem.sw > 1 ? icg_ : 0;
+  gather_entry_ = ledger_.book(
+      "planar.gather",
+      checked_bytes({gathered > 0 ? chunks_.rows : 0, sizeof(GatherArgs<T>)}, "runs"), true);
+  for (int64_t i = 0; i < gathered; ++i) channels_.push_back(i * problem.input_voxels());
+  stage_entry_ = ledger_.book("planar.rows",
+                              checked_bytes({gathered, stage_pitch(), sizeof(T)}, "rows"), true);
   sums_entry_ = ledger_.book(
       "planar.sums", checked_bytes({segments_, problem.filter_elements(), sizeof(double)}, "sums"),
       false);
@@ -157,6 +163,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
     thread.a = scratch.get<const T*>(pointers_entry_, id);
     thread.b = thread.a + chunks_.rows;
     thread.k = scratch.get<int64_t>(lengths_entry_, id);
+    thread.gather = scratch.get<GatherArgs<T>>(gather_entry_, id);
     thread.stage = scratch.get<T>(stage_entry_, id);
     for (int64_t index = begin; index < end; ++index) {
       const int64_t group = index % p.groups, segment = index / p.groups;
@@ -193,22 +200,6 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
                     });
 }
 
-// `count` rows of `width` pixels each, of all channels of a group, side by side.
-template <class T>
-void FilterGradientPrepared<T>::gather_rows(const T* first, int64_t count, int64_t width,
-                                            T* to) const {
-  const Problem& p = problem_;
-  const PhaseTimer timer(Phase::kTransform);
-  for (int64_t i = 0; i < icg_; ++i) {
-    // Two channels on, while this one is copied.
-    const ptrdiff_t ahead = i + 2 < icg_ ? 2 * p.input_voxels() : 0;
-    const GatherArgs<T> args = {
-        first + i * p.input_voxels(), p.sh * p.iw, 0, width, p.sw, count * width,
-        to + i * stage_pitch(),       ahead};
-    kernels_.gather(&args);
-  }
-}
-
 // `input` and `grad_output`: a group of a sample.
 template <class T>
 bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Range& columns,
@@ -219,29 +210,31 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   const int64_t width = columns.size();
   ProductArgs<T> args{};
   int64_t staged = 0;
-  int64_t gathered = rows.begin;  // rows before it lie in the stage
   for (int64_t r = rows.begin; r < rows.end; ++r) {
     const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
                   ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
     if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih) continue;
-    const T* a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
+    const T* const a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
     const T* const b = grad_output + r * p.ow + columns.begin;
-    if (gathers) {
-      if (r >= gathered) {
-        // With the rows that follow in its plane.
-        const int64_t count = std::min({rows.end - r, p.oh - r % p.oh, (p.ih - 1 - ih) / p.sh + 1});
-        gather_rows(a, count, width, thread.stage + staged);
-        gathered = r + count;
-      }
-      a = thread.stage + staged;
-      staged += width;
-    }
     const int64_t last = args.runs - 1;
-    if (last >= 0 && a == thread.a[last] + thread.k[last] && b == thread.b[last] + thread.k[last]) {
-      thread.k[last] += width;
-      continue;
+    if (gathers) {
+      // A run's rows are those of a plane that follow each other in grad_output too.
+      if (last >= 0 && r % p.oh > 0 && b == thread.b[last] + thread.k[last]) {
+        thread.k[last] += width;
+        staged += width;
+        continue;
+      }
+      thread.a[args.runs] = thread.stage + staged;
+      thread.gather[args.runs] = {a, p.sh * p.iw, 0, width, p.sw, 0, thread.stage + staged, 0};
+      staged += width;
+    } else {
+      if (last >= 0 && a == thread.a[last] + thread.k[last] &&
+          b == thread.b[last] + thread.k[last]) {
+        thread.k[last] += width;
+        continue;
+      }
+      thread.a[args.runs] = a;
     }
-    thread.a[args.runs] = a;
     thread.b[args.runs] = b;
     thread.k[args.runs++] = width;
   }
@@ -256,6 +249,10 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   args.sums = sums;
   args.sums_row = ocg_;
   args.add = add ? 1 : 0;
+  if (gathers) {
+    args.gather = thread.gather;
+    args.gather_offsets = channels_.data();
+  }
   const PhaseTimer timer(Phase::kMultiply);
   kernels_.products(&args);
   return true;
