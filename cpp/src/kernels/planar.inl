@@ -130,6 +130,7 @@ struct TilePieces {
 // Where a tile finds its source, and where it leaves a copy of it, if anywhere.
 template <class T>
 struct PlanarSource {
+  int panels;  // that find theirs there, one after the other; one where it leaves a copy
   const T* first;
   const ptrdiff_t *offsets, *end;
   T* copy;
@@ -225,7 +226,14 @@ static CONV3D_ALWAYS_INLINE void finish_rows_tile(const PlanarArgs<T>* p, Vec<T>
   }
 }
 
-// All k of a tile that leaves a copy or asks for others.
+// The same tile of the next panel.
+template <class T, int MR>
+static CONV3D_ALWAYS_INLINE void to_next_panel(const PlanarArgs<T>* p, T** out, const T** bias) {
+  *out += MR * p->result_plane;
+  if (p->finish.bias != nullptr) *bias += MR;
+}
+
+// A tile that leaves a copy or asks for others.
 template <class T, int MR, int NV>
 static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, const T* w,
                         int columns, T* out, const T* bias) {
@@ -296,9 +304,16 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, con
       add(a);
     }
   } else {
-    for (; offset != end; ++offset) {
-      ask();
-      add(first + *offset);
+    for (int panel = 1;; ++panel) {
+      for (offset = source.offsets; offset != end; ++offset) {
+        ask();
+        add(first + *offset);
+      }
+      if (panel == source.panels) break;
+      finish_rows_tile<T, MR, NV>(p, acc, columns, out, bias);
+      clear<T, MR, NV>(acc);
+      w += (p->filter_k - p->k) * MR;
+      to_next_panel<T, MR>(p, &out, &bias);
     }
   }
   finish_rows_tile<T, MR, NV>(p, acc, columns, out, bias);
@@ -310,14 +325,18 @@ static void planar_tiles(const PlanarArgs<T>* p, const PlanarSource<T>& source, 
                          int columns, T* out, const T* bias) {
   constexpr int kColumns = NV * VecOf<T>::kLanes;
   const ptrdiff_t *const begin = source.offsets, *const end = source.end;
-  for (int x = 0; x < columns; x += kColumns) {
-    Vec<T> acc[MR][NV];
-    clear<T, MR, NV>(acc);
-    const T *const first = source.first + x, *f = w;
-    for (const ptrdiff_t* offset = begin; offset != end; ++offset, f += MR)
-      add_row<T, MR, NV>(acc, first + *offset, f);
-    finish_rows_tile<T, MR, NV>(p, acc, columns - x < kColumns ? columns - x : kColumns, out + x,
-                                bias);
+  for (int panel = 0; panel < source.panels; ++panel) {
+    for (int x = 0; x < columns; x += kColumns) {
+      Vec<T> acc[MR][NV];
+      clear<T, MR, NV>(acc);
+      const T *const first = source.first + x, *f = w;
+      for (const ptrdiff_t* offset = begin; offset != end; ++offset, f += MR)
+        add_row<T, MR, NV>(acc, first + *offset, f);
+      finish_rows_tile<T, MR, NV>(p, acc, columns - x < kColumns ? columns - x : kColumns, out + x,
+                                  bias);
+    }
+    w += p->filter_k * MR;
+    to_next_panel<T, MR>(p, &out, &bias);
   }
 }
 
@@ -376,11 +395,13 @@ static void planar_rows(const PlanarArgs<T>* p) {
                   panel_split = even_split(p->channels, p->panels);
   const int64_t outer = p->panel_outer ? p->panels : tiles,
                 inner = p->panel_outer ? tiles : p->panels;
-  const bool runs = p->panel_outer && p->ahead == nullptr;
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t i = 0, run = 1; i < inner; i += run) {
       const int64_t panel = p->panel_outer ? o : i, tile = p->panel_outer ? i : o;
-      if (runs) run = tile < tile_split.extra ? tile_split.extra : inner - i;
+      // Tiles or panels of one size are one call, unless tiles ask for others or make a copy.
+      const int64_t larger = p->panel_outer ? tile_split.extra : panel_split.extra;
+      run = i < larger ? larger - i : inner - i;
+      if (p->panel_outer ? p->ahead != nullptr : p->kept != nullptr && i == 0) run = 1;
       const int64_t first_vector =
           tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
       const int64_t first =
@@ -388,11 +409,13 @@ static void planar_rows(const PlanarArgs<T>* p) {
       const int channels = static_cast<int>(panel_split.each + (panel < panel_split.extra));
       const int64_t x = first_vector * kLanes;
       const int64_t tile_vectors = tile_split.each + (tile < tile_split.extra);
-      const int64_t end = x + run * tile_vectors * kLanes;
+      const int64_t end = x + (p->panel_outer ? run : 1) * tile_vectors * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
-      PlanarSource<T> source{
-          p->source + x, p->offsets, p->offsets + p->k, nullptr, nullptr, nullptr,
-          nullptr,       nullptr,    nullptr,           0,       0};
+      PlanarSource<T> source{};
+      source.panels = p->panel_outer ? 1 : static_cast<int>(run);
+      source.first = p->source + x;
+      source.offsets = p->offsets;
+      source.end = p->offsets + p->k;
       TilePieces pieces;
       if (p->kept != nullptr && i == 0 && p->gather != nullptr) {
         source.first = p->source;
@@ -401,7 +424,7 @@ static void planar_rows(const PlanarArgs<T>* p) {
       } else if (p->kept != nullptr && p->gather == nullptr) {
         source.next = p->source + end;
         source.next_offsets = p->offsets + p->k * i / inner;
-        source.next_end = p->offsets + p->k * (i + 1) / inner;
+        source.next_end = p->offsets + p->k * (i + run) / inner;
         // One line more than the vectors have, which need not begin with one.
         source.lines = (p->vectors + kVectorsOfLine<T> - 1) / kVectorsOfLine<T> + 1;
         source.lines_of_k = static_cast<int>((source.lines + inner - 1) / inner);
@@ -420,10 +443,11 @@ static void planar_rows(const PlanarArgs<T>* p) {
         const int64_t share = o * inner + i, shares = outer * inner;
         source.next = p->ahead;
         source.next_offsets = p->ahead_offsets + p->ahead_rows * share / shares;
-        source.next_end = p->ahead_offsets + p->ahead_rows * (share + 1) / shares;
+        source.next_end = p->ahead_offsets + p->ahead_rows * (share + run) / shares;
         source.lines = p->ahead_lines;
         const int64_t lines = (source.next_end - source.next_offsets) * p->ahead_lines;
-        source.lines_of_k = static_cast<int>((lines + p->k - 1) / (p->k > 0 ? p->k : 1));
+        const int64_t k = run * p->k;
+        source.lines_of_k = static_cast<int>((lines + k - 1) / (k > 0 ? k : 1));
       }
       const bool alone = source.copy == nullptr && source.next == nullptr;
       planar_tile_of<T, kPlaneRows, kPlaneNv[kPlaneRows]>(channels, static_cast<int>(tile_vectors),
