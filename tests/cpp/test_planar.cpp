@@ -329,6 +329,8 @@ TEST_CASE("filter gradients from rows in place are exact and end where the tenso
                            "mb2_ic6id5ih9iw4_oc8_kd2kh3kw1_sd2sh1sw1_same",
                            "mb2_ic9id5ih7iw41_oc6_kd1kh1kw1_sd2sh2sw2_valid",
                            "mb2_ic5id3ih14iw14_oc7_kd1kh1kw1_sd1sh2sw2_valid",
+                           "mb1_ic3id9ih4iw4_oc3_kd1kh1kw1_sd1sh2sw2_valid",
+                           "mb2_ic3id5ih33iw33_oc4_kd1kh1kw1_sd2sh1sw2_valid",
                            "mb2_ic5id3ih14iw15_oc7_kd1kh2kw1_sd2sh1sw2_same",
                            "mb1_ic4id4ih6iw19_oc3_kd1kh2kw1_sd1sh1sw3_same",
                            "mb1_ic3id2ih3iw6_oc2_kd1kh1kw1_sd1sh1sw1_pd0ph0pw2_qd0qh0qw1",

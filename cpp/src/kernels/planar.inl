@@ -38,6 +38,14 @@ static CONV3D_ALWAYS_INLINE void gather_row(const T* src, int64_t step, int64_t 
     for (; i < n; ++i) dst[i] = src[i];
     return;
   }
+  if (step == 2 && n >= kLanes) {
+    // The last vector may repeat some of the one before.
+    for (int64_t i = 0; i < n; i += kLanes) {
+      const int64_t at = i + kLanes <= n ? i : n - kLanes;
+      vstore(dst + at, vload_even(src + 2 * at));
+    }
+    return;
+  }
   for (int64_t i = 0; i < n; ++i) dst[i] = src[i * step];
 }
 
@@ -368,8 +376,8 @@ template <class T>
 static void make_pieces(const PlanarArgs<T>* p, int64_t x, int64_t columns, TilePieces* pieces) {
   constexpr int kLanes = VecOf<T>::kLanes;
   const GatherArgs<T> a = *p->gather;
-  HalvesOfRows halves{0, a.first};
-  halves.move(a, x);
+  const int64_t pixel = a.first + x;
+  HalvesOfRows halves{pixel / a.width * a.row, pixel % a.width};
   for (int64_t i = 0; i < columns; i += kLanes) {
     // The last vector repeats some of the one before, or some before the tile.
     const int64_t to = i + kLanes > columns ? columns - kLanes : i;

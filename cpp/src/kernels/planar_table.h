@@ -19,7 +19,7 @@ constexpr int kGatherPieces = 4;
 template <class T>
 struct GatherArgs {
   const T* src;   // pixel 0 of the first row
-  ptrdiff_t row;  // from row to row; at least the rows' extent
+  ptrdiff_t row;  // from row to row, if there are several: at least their extent
   int64_t first, width;
   int64_t step;  // from pixel to pixel
   int64_t n;
@@ -35,7 +35,7 @@ struct PlanarArgs {
   const ptrdiff_t* offsets;  // [k]
   int64_t k;
   int64_t k_first;  // of these k in a packed panel
-  int64_t step;     // from pixel to pixel of the source; `rows`: 1
+  int64_t step;     // `pixels`: from pixel to pixel of the source
   int64_t width;
   const T* filter;   // the first panel's first k; `rows`: [panel][k][rows of the panel],
                      // `pixels`: [panel][k][vectors of the panel * lanes]
@@ -48,10 +48,10 @@ struct PlanarArgs {
   T* kept;  // `rows`, not panel_outer: the first panel of a tile writes the source it reads
             // here, the others read it there; null: all read the source
   // `rows`, with kept: the pixels of a row of results are every second one of these rows, which
-  // lie at least 2 * width apart and of which a vector meets at most kGatherPieces; `first` and
-  // the width's pixels are a vector at least. Of a tile that is less, some pixels before it are
-  // read, and kept before its place: tiles have at least two vectors' room, and so has `kept`
-  // before it one. src, n, dst and ahead are not read. Null: pixels are contiguous.
+  // lie at least 2 * width apart and of which a vector meets at most kGatherPieces. Those up to the
+  // width's end are a vector at least, rows before the first at the same distance included: of a
+  // tile that is less, some before it are read, and kept before its place, so `kept` has a vector's
+  // room before it. src, n, dst and ahead are not read. Null: pixels are contiguous.
   const GatherArgs<T>* gather;
   int gather_pairs;  // every second k is the right neighbour of the one before, and kept behind it
   const ptrdiff_t* kept_offsets;  // [k], at least `vectors` vectors apart

@@ -125,9 +125,7 @@ class PatchesPrepared final : public Prepared {
   std::string detail() const override {
     return "patches, tiles of " + std::to_string(shape_.tile) + " voxels, sums of " +
            std::to_string(shape_.k) + ", " + std::to_string(shape_.groups) + " groups" +
-           (!shape_.backward && gathers({0, std::min(shape_.tile, problem_.oh * problem_.ow)})
-                ? ", cut by the first panel"
-                : "");
+           (!shape_.backward && gathers({0, shape_.tile}) ? ", cut by the first panel" : "");
   }
   double error_bound() const override;
   int useful_threads() const override { return useful_threads_; }

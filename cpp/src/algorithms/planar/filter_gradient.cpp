@@ -3,9 +3,10 @@
 //   grad_filter[tap][i][c] = sum_{n, o} input[n, i, o s - p + tap d] grad_output[n, c, o]
 //
 //   k           output voxels, a chunk of some rows of one sample at a time, as runs that are
-//               contiguous in both tensors: lanes run along them, so nothing is transposed
+//               contiguous in both tensors, or in scratch and grad_output: lanes run along them, so
+//               nothing is transposed
 //   rows        input channels, read in place; with a stride along the width every second (third,
-//               ...) pixel is gathered into scratch by the tiles of the first columns
+//               ...) pixel is gathered into scratch by the tiles of the first columns, or before
 //   columns     output channels, read in place
 //
 // A chunk of all channels stays in half of the L2, for the tiles to read again. A tile's lanes are
@@ -74,6 +75,10 @@ Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element
   return c;
 }
 
+// Strided rows are gathered by the kernel, a plane of a chunk as a run; short planes would leave
+// parts of vectors, and are gathered before.
+bool gathers_on_the_way(const Problem& p, int64_t lanes) { return p.oh * p.ow >= 4 * lanes; }
+
 template <class T>
 class FilterGradientPrepared final : public FilterlessPrepared {
  public:
@@ -111,6 +116,7 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   PlanContext context_;
   const PlanarKernels<T>& kernels_;
   int64_t icg_, ocg_;
+  int64_t lanes_;
   Range met_;
   Chunks chunks_;
   std::vector<ptrdiff_t> channels_;  // where those of a group begin, if rows are gathered
@@ -127,6 +133,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       kernels_(kernels_of<T>(context.kernels->planar)),
       icg_(problem.ic / problem.groups),
       ocg_(problem.oc / problem.groups),
+      lanes_(lanes_of(*context.kernels, problem.dtype)),
       met_(columns_met(problem)),
       chunks_(make_chunks(problem, context, sizeof(T))) {
   segments_ = std::clamp<int64_t>(
@@ -206,7 +213,7 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
                                         bool add, const T* input, const T* grad_output,
                                         const Thread& thread, double* sums) const {
   const Problem& p = problem_;
-  const bool gathers = p.sw > 1;
+  const bool gathers = p.sw > 1, on_the_way = gathers && gathers_on_the_way(p, lanes_);
   const int64_t width = columns.size();
   ProductArgs<T> args{};
   int64_t staged = 0;
@@ -214,27 +221,28 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
     const int64_t id = r / p.oh * p.sd - p.pd + tap / p.kh * p.dd,
                   ih = r % p.oh * p.sh - p.ph + tap % p.kh * p.dh;
     if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih) continue;
-    const T* const a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
+    const T* a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
     const T* const b = grad_output + r * p.ow + columns.begin;
-    const int64_t last = args.runs - 1;
-    if (gathers) {
-      // A run's rows are those of a plane that follow each other in grad_output too.
-      if (last >= 0 && r % p.oh > 0 && b == thread.b[last] + thread.k[last]) {
-        thread.k[last] += width;
-        staged += width;
-        continue;
+    T* const place = thread.stage + staged;
+    GatherArgs<T> gather = {a, p.sh * p.iw, 0, width, p.sw, width, place, 0};
+    if (gathers) a = place;
+    if (gathers && !on_the_way) {
+      for (int64_t i = 0; i < icg_; ++i) {
+        kernels_.gather(&gather);
+        gather.src += p.input_voxels();
+        gather.dst += stage_pitch();
       }
-      thread.a[args.runs] = thread.stage + staged;
-      thread.gather[args.runs] = {a, p.sh * p.iw, 0, width, p.sw, 0, thread.stage + staged, 0};
-      staged += width;
-    } else {
-      if (last >= 0 && a == thread.a[last] + thread.k[last] &&
-          b == thread.b[last] + thread.k[last]) {
-        thread.k[last] += width;
-        continue;
-      }
-      thread.a[args.runs] = a;
     }
+    staged += width;
+    const int64_t last = args.runs - 1;
+    // A run that is gathered on the way has rows of one plane.
+    if (last >= 0 && a == thread.a[last] + thread.k[last] && b == thread.b[last] + thread.k[last] &&
+        !(on_the_way && r % p.oh == 0)) {
+      thread.k[last] += width;
+      continue;
+    }
+    if (on_the_way) thread.gather[args.runs] = gather;
+    thread.a[args.runs] = a;
     thread.b[args.runs] = b;
     thread.k[args.runs++] = width;
   }
@@ -249,7 +257,7 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   args.sums = sums;
   args.sums_row = ocg_;
   args.add = add ? 1 : 0;
-  if (gathers) {
+  if (on_the_way) {
     args.gather = thread.gather;
     args.gather_offsets = channels_.data();
   }
@@ -289,10 +297,13 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context) {
                column_tiles = static_cast<double>(ceil_div(ocg, int64_t{kernels.product_columns}));
   const double m = static_cast<double>(icg) / row_tiles,
                n = static_cast<double>(ocg) / column_tiles;
-  // A run's last vector may be a part of one; runs are joined where rows follow each other.
+  // A run's last vector may be a part of one; runs are joined where rows follow each other, those
+  // that are gathered on the way in a plane.
   const bool joined = p.sw > 1 || (p.ow == p.iw && p.pw == 0);
+  const bool in_plane = p.sw > 1 && gathers_on_the_way(p, static_cast<int64_t>(lanes));
   const double width = static_cast<double>(chunks.columns), rows = static_cast<double>(chunks.rows);
-  const double steps = joined ? std::ceil(rows * width / lanes) : rows * std::ceil(width / lanes);
+  const double of_run = !joined ? 1.0 : in_plane ? std::min(rows, static_cast<double>(p.oh)) : rows;
+  const double steps = rows / of_run * std::ceil(of_run * width / lanes);
   // Multiply-adds two a cycle, loads two a cycle, four cycles of latency; each sum's lanes are
   // added, and added to memory (measured: 5 cycles).
   const double step = std::max({m * n / 2, (m + n) / 2, 4.0}) / 0.9;

@@ -11,7 +11,7 @@
 //                 channels last    [plane][row][line][pixel][channel]
 //               One tap in height and width at stride 1, channels first: no stage, rows are read
 //               where they lie; of many panels and channels the first panel of a tile keeps a copy
-//               for the others
+//               for the others. At stride 2, without borders, the first of many panels gathers it
 //   filter      packed once as [group][chunk][panel][k][channel of the panel]
 //   result      in place; chunks after the first add to it
 //
@@ -1132,7 +1132,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     const double length = static_cast<double>(part.w.length);
     if (part.in_place) continue;
     if (part.gathers) {
-      staged += slow * rows * pieces * channels * width * kGatherCycles;
+      const double times = std::ceil(panels / static_cast<double>(part.group_panels));
+      staged += slow * rows * pieces * channels * width * kGatherCycles * times;
       continue;
     }
     staged += slow * rows * pieces * slots * lines *
