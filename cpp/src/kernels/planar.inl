@@ -128,7 +128,7 @@ static constexpr int kVectorsOfLine = kVectorBytes<T> < 64 ? 64 / kVectorBytes<T
 
 // Where the pieces of a tile's vectors of every second pixel lie, relative to the tile's first row,
 // and where each vector goes.
-struct TilePieces {
+struct TilePieces {  // of a tile's vectors, 8 at most
   struct Vector {
     ptrdiff_t at[kGatherPieces];
     int lane[kGatherPieces], count, to;
@@ -698,12 +698,8 @@ static void planar_cut(const CutArgs<T>* p) {
           vstore_n(to + a.tap + i, n, vodd(low, high));
         }
       }
-    } else if (a.step == 2 && a.n >= kLanes) {
-      for (int64_t i = 0; i < a.n; i += kLanes) {
-        // The last vector may repeat some of the one before.
-        const int64_t at = i + kLanes <= a.n ? i : a.n - kLanes;
-        vstore(to + at, vload_even(row + 2 * at));
-      }
+    } else if (a.step == 2 && a.taps == 1) {
+      gather_row(row, a.step, a.n, to);
     } else if (a.step >= kLanes && a.taps == a.step) {
       const TransposeArgs<T> turn = {row, a.step, to, a.tap, a.n, a.taps};
       transpose_cached<T>(&turn);

@@ -12,7 +12,8 @@
 
 namespace conv3d {
 
-constexpr int kGatherPieces = 4;
+// Rows that a vector of gathered pixels may take some from.
+inline constexpr int kGatherPieces = 4;
 
 // n pixels of rows of `width` of them, the first being pixel `first` of the first row:
 // dst[i] = src[(first + i) / width * row + (first + i) % width * step] for i < n.
@@ -128,6 +129,7 @@ struct PlanarKernels {
   void (*products)(const ProductArgs<T>* args);
   void (*cut)(const CutArgs<T>* args);
   void (*join)(const JoinArgs<T>* args);
+  // Pixels of rows, side by side.
   void (*gather)(const GatherArgs<T>* args);
   // n elements past the caches, but for lines that are not whole; `fence` follows before other
   // threads may read them.

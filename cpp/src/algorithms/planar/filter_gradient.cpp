@@ -223,17 +223,18 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
     if (id < 0 || id >= p.id || ih < 0 || ih >= p.ih) continue;
     const T* a = input + (id * p.ih + ih) * p.iw + columns.begin * p.sw - p.pw;
     const T* const b = grad_output + r * p.ow + columns.begin;
-    T* const place = thread.stage + staged;
-    GatherArgs<T> gather = {a, p.sh * p.iw, 0, width, p.sw, width, place, 0};
-    if (gathers) a = place;
-    if (gathers && !on_the_way) {
-      for (int64_t i = 0; i < icg_; ++i) {
+    GatherArgs<T> gather{};
+    if (gathers) {
+      T* const place = thread.stage + staged;
+      gather = {a, p.sh * p.iw, 0, width, p.sw, width, place, 0};
+      for (int64_t i = 0; !on_the_way && i < icg_; ++i) {
         kernels_.gather(&gather);
         gather.src += p.input_voxels();
         gather.dst += stage_pitch();
       }
+      a = place;
+      staged += width;
     }
-    staged += width;
     const int64_t last = args.runs - 1;
     // A run that is gathered on the way has rows of one plane.
     if (last >= 0 && a == thread.a[last] + thread.k[last] && b == thread.b[last] + thread.k[last] &&
