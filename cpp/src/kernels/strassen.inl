@@ -82,52 +82,100 @@ static void strassen_write(const StrassenArgs* p, const float* tile, int rows,
     activate_row<float>(to.c + m * p->c_row, columns, p->activation, p->alpha);
 }
 
-// The regions ahead, in even shares: a burst of requests would fill the core's miss buffers and
-// hold up the products.
-struct StrassenAhead {
-  struct Place {
-    const char *row, *line, *row_end;
-    ptrdiff_t pitch;
-    int64_t bytes, lines, due;  // of the region; times `shares`, as yet
+// The vectors at row i and column j of all sums.
+static CONV3D_ALWAYS_INLINE void strassen_sum(const StrassenSumsArgs* p, int64_t i, int64_t j) {
+  const auto load = [&](int quarter) {
+    const int64_t n = i < p->rows[quarter] ? p->columns[quarter] - j : 0;
+    const float* const x = p->from[quarter] + i * p->from_row + j;
+    return n >= kLanesF ? vload(x) : n <= 0 ? vset(0.0f) : vload_n(x, static_cast<int>(n));
   };
-  Place places[kStrassenRegions];
-  int64_t shares;
-
-  StrassenAhead(const StrassenRegion* regions, int64_t in_shares) : shares(in_shares) {
-    constexpr int64_t kLine = 64;
-    for (int i = 0; i < kStrassenRegions; ++i) {
-      const StrassenRegion& r = regions[i];
-      const char* const first = reinterpret_cast<const char*>(r.first);
-      places[i] = {first,
-                   first,
-                   first + r.bytes,
-                   r.row * static_cast<ptrdiff_t>(sizeof(float)),
-                   r.bytes,
-                   (r.bytes + kLine - 1) / kLine * r.rows,
-                   0};
+  float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + j % kStrassenLine;
+  const int64_t left = p->to_columns - j;
+  // Without gaps between rows a whole vector may reach into the next one, which comes after it, but
+  // no further: stores with a mask take many cycles on some processors.
+  const bool whole = left >= kLanesF || (p->to_row == p->to_columns && i + 1 < p->to_rows &&
+                                         2 * p->to_columns >= kLanesF);
+  const auto put = [&](int n, VecF x) {
+    float* const at = to + n * p->to_product;
+    if (whole) {
+      vstore(at, x);
+    } else {
+      vstore_n(at, static_cast<int>(left), x);
     }
+  };
+  // In an order that holds three vectors at most: products keep the other registers.
+  const VecF x0 = load(0);
+  put(0, x0);
+  if (p->right) {
+    const VecF x1 = load(1), b5 = vsub(x1, x0);
+    put(5, b5);
+    const VecF x3 = load(3);
+    put(6, x3);
+    put(3, vsub(x3, x1));
+    const VecF b2 = vsub(x3, b5);
+    put(2, b2);
+    const VecF x2 = load(2);
+    put(1, x2);
+    put(4, vsub(x2, b2));
+  } else {
+    const VecF x2 = load(2);
+    put(3, vsub(x0, x2));
+    const VecF x3 = load(3);
+    put(4, x3);
+    const VecF a5 = vadd(x2, x3);
+    put(5, a5);
+    const VecF a2 = vsub(a5, x0);
+    put(2, a2);
+    const VecF x1 = load(1);
+    put(1, x1);
+    put(6, vsub(x1, a2));
+  }
+}
+
+// Sums that are made between the multiply-adds, in even parts: their loads, additions and stores
+// take what the multiply-adds leave of the core. On their own they would take as long again.
+struct StrassenOnTheWay {
+  StrassenAhead* const state;
+
+  static CONV3D_ALWAYS_INLINE void step(const StrassenAhead* a, StrassenAhead::Place* place) {
+    const StrassenSumsArgs* const s = a->sums + place->index;
+    place->column += kLanesF;
+    if (place->column < s->to_columns) return;
+    place->column = 0;
+    if (++place->row < s->to_rows) return;
+    place->row = 0;
+    ++place->index;
   }
 
-  void ask() {
-    constexpr int64_t kLine = 64;
-    for (Place& p : places) {
-      for (p.due += p.lines; p.due >= shares; p.due -= shares) {
-        prefetch_line(p.line);
-        p.line += kLine;
-        if (p.line >= p.row_end) {
-          p.row += p.pitch;
-          p.line = p.row;
-          p.row_end = p.row + p.bytes;
-        }
+  CONV3D_ALWAYS_INLINE void part() const {
+    StrassenAhead* const a = state;
+    if (a == nullptr) return;
+    for (a->asked.due += a->ask_vectors; a->asked.due >= a->parts; a->asked.due -= a->parts) {
+      if (a->asked.index == a->asks) break;
+      const StrassenSumsArgs* const s = a->sums + a->asked.index;
+#pragma GCC unroll 4
+      for (int i = 0; i < kStrassenQuarters; ++i) {
+        const float* const x = s->from[i] + a->asked.row * s->from_row + a->asked.column;
+        prefetch_line_l2(x);
+        prefetch_line_l2(x + kLanesF - 1);
       }
+      step(a, &a->asked);
+    }
+    if (a->lead > 0) {
+      --a->lead;
+      return;
+    }
+    for (a->made.due += a->make_vectors; a->made.due >= a->parts; a->made.due -= a->parts) {
+      strassen_sum(a->sums + a->made.index, a->made.row, a->made.column);
+      step(a, &a->made);
     }
   }
 };
 
 // The tile at `row` and `column` of the halves.
 template <int MR, int NV, bool kLines>
-static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t row,
-                          int64_t column) {
+static void strassen_tile(const StrassenArgs* p, int64_t row, int64_t column) {
+  const StrassenOnTheWay way{p->ahead};
   constexpr int kNr = NV * kLanesF;
   // B comes from L2: asked for so many k before, two lines or less at a time.
   constexpr int kAheadOfB = 24;
@@ -187,12 +235,12 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
     if constexpr (kLines) {
       for (int64_t k = 0; k < p->k; k += kStrassenLine, a += MR * kStrassenLine) {
         const int64_t count = p->k - k < kStrassenLine ? p->k - k : kStrassenLine;
-        ahead->ask();
+        way.part();
         for (int64_t i = 0; i < count; ++i) step(a + i, kStrassenLine);
       }
     } else {
       for (int64_t left = p->k; left > 0; left -= kStrassenLine) {
-        ahead->ask();
+        way.part();
         for (int64_t k = left < kStrassenLine ? left : kStrassenLine; k > 0; --k, a += MR)
           step(a, 1);
       }
@@ -228,43 +276,41 @@ static void strassen_tile(const StrassenArgs* p, StrassenAhead* ahead, int64_t r
 }
 
 template <int MR, int NV, bool kLines>
-static CONV3D_ALWAYS_INLINE void strassen_any(const StrassenArgs* p, StrassenAhead* ahead, int rows,
-                                              int64_t row, int64_t column) {
+static CONV3D_ALWAYS_INLINE void strassen_any(const StrassenArgs* p, int rows, int64_t row,
+                                              int64_t column) {
   if constexpr (MR > 2) {
-    if (rows < MR) return strassen_any<MR - 2, NV, kLines>(p, ahead, rows, row, column);
+    if (rows < MR) return strassen_any<MR - 2, NV, kLines>(p, rows, row, column);
   }
-  strassen_tile<MR, NV, kLines>(p, ahead, row, column);
+  strassen_tile<MR, NV, kLines>(p, row, column);
 }
 
 template <int NV>
-static CONV3D_ALWAYS_INLINE void strassen_at(const StrassenArgs* p, StrassenAhead* ahead, int rows,
-                                             int64_t row, int64_t column) {
+static CONV3D_ALWAYS_INLINE void strassen_at(const StrassenArgs* p, int rows, int64_t row,
+                                             int64_t column) {
   if constexpr (NV > 1) {
     if (p->vectors * kLanesF - column < NV * kLanesF)
-      return strassen_at<NV - 1>(p, ahead, rows, row, column);
+      return strassen_at<NV - 1>(p, rows, row, column);
   }
   if (p->a_lines) {
-    strassen_any<kStrassenRows, NV, true>(p, ahead, rows, row, column);
+    strassen_any<kStrassenRows, NV, true>(p, rows, row, column);
   } else {
-    strassen_any<kStrassenRows, NV, false>(p, ahead, rows, row, column);
+    strassen_any<kStrassenRows, NV, false>(p, rows, row, column);
   }
 }
 
 static void strassen_multiply(const StrassenArgs* p) {
   constexpr int64_t kNr = kStrassenNv * kLanesF;
   const int64_t panels = (p->vectors + kStrassenNv - 1) / kStrassenNv;
-  StrassenAhead ahead(p->ahead, p->tiles * panels * kStrassenProducts *
-                                    ((p->k + kStrassenLine - 1) / kStrassenLine));
   if (p->row_outer) {
     int64_t row = 0;
     for (int tile = 0; tile < p->tiles; row += p->tile_rows[tile++])
       for (int64_t panel = 0; panel < panels; ++panel)
-        strassen_at<kStrassenNv>(p, &ahead, p->tile_rows[tile], row, panel * kNr);
+        strassen_at<kStrassenNv>(p, p->tile_rows[tile], row, panel * kNr);
   } else {
     for (int64_t panel = 0; panel < panels; ++panel) {
       int64_t row = 0;
       for (int tile = 0; tile < p->tiles; row += p->tile_rows[tile++])
-        strassen_at<kStrassenNv>(p, &ahead, p->tile_rows[tile], row, panel * kNr);
+        strassen_at<kStrassenNv>(p, p->tile_rows[tile], row, panel * kNr);
     }
   }
   if (p->stream) vstream_fence();
@@ -273,50 +319,15 @@ static void strassen_multiply(const StrassenArgs* p) {
 static void strassen_sums(const StrassenSumsArgs* p) {
   constexpr int kAhead = 8 * kStrassenLine;  // where the next sums go: too many places to foresee
   constexpr ptrdiff_t kRowsAhead = 12;
-  const ptrdiff_t product = p->to_product;
-  const auto load = [&](int quarter, int64_t row, int64_t column) {
-    const int64_t n = row < p->rows[quarter] ? p->columns[quarter] - column : 0;
-    const float* const x = p->from[quarter] + row * p->from_row + column;
-    prefetch_line(x + kRowsAhead * p->from_row);
-    return n >= kLanesF ? vload(x) : n <= 0 ? vset(0.0f) : vload_n(x, static_cast<int>(n));
-  };
   for (int64_t i = 0; i < p->to_rows; ++i) {
-    // Without gaps between rows a whole vector may reach into the next one, which comes after it:
-    // stores with a mask take many cycles on some processors.
-    const bool whole = p->to_row == p->to_columns && i + 1 < p->to_rows &&
-                       2 * p->to_columns >= kLanesF;  // no further than that one
     for (int64_t j = 0; j < p->to_columns; j += kLanesF) {
-      float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + j % kStrassenLine;
-      const int64_t left = p->to_columns - j;
-      const auto put = [&](int n, VecF x) {
-        float* const at = to + n * product;
-        prefetch_line(at + kAhead);
-        if (left >= kLanesF || whole) {
-          vstore(at, x);
-        } else {
-          vstore_n(at, static_cast<int>(left), x);
-        }
-      };
-      const VecF x0 = load(0, i, j);
-      put(0, x0);
-      const VecF x1 = load(1, i, j), x2 = load(2, i, j), x3 = load(3, i, j);
-      if (p->right) {
-        const VecF b5 = vsub(x1, x0), b2 = vsub(x3, b5);
-        put(1, x2);
-        put(2, b2);
-        put(3, vsub(x3, x1));
-        put(4, vsub(x2, b2));
-        put(5, b5);
-        put(6, x3);
-      } else {
-        const VecF a5 = vadd(x2, x3), a2 = vsub(a5, x0);
-        put(1, x1);
-        put(2, a2);
-        put(3, vsub(x0, x2));
-        put(4, x3);
-        put(5, a5);
-        put(6, vsub(x1, a2));
-      }
+#pragma GCC unroll 4
+      for (int x = 0; x < kStrassenQuarters; ++x)
+        prefetch_line(p->from[x] + (i + kRowsAhead) * p->from_row + j);
+      float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + kAhead;
+#pragma GCC unroll 7
+      for (int n = 0; n < kStrassenProducts; ++n) prefetch_line(to + n * p->to_product);
+      strassen_sum(p, i, j);
     }
   }
 }

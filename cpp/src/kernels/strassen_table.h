@@ -11,13 +11,39 @@ inline constexpr int kStrassenProducts = 7;
 inline constexpr int kStrassenQuarters = 4;  // upper left, upper right, lower left, lower right
 inline constexpr int kStrassenLine = 16;     // k of a line of the left operand
 
-// Rows of memory, or nothing.
-struct StrassenRegion {
-  const float* first;
-  ptrdiff_t row;  // from row to row
-  int64_t rows, bytes;
+// What the products read of a matrix, one after the other. Of the left operand, with quarters x:
+//
+//   A0 = x[0]  A1 = x[1]  A4 = x[3]  A5 = x[2] + x[3]  A2 = A5 - x[0]  A3 = x[0] - x[2]
+//   A6 = x[1] - A2
+//
+// of the right one:
+//
+//   B0 = x[0]  B1 = x[2]  B6 = x[3]  B5 = x[1] - x[0]  B2 = x[3] - B5  B3 = x[3] - x[1]
+//   B4 = x[2] - B2
+struct StrassenSumsArgs {
+  int right;  // operand
+  const float* from[kStrassenQuarters];
+  ptrdiff_t from_row;
+  int64_t rows[kStrassenQuarters], columns[kStrassenQuarters];  // that there are; zeros beyond
+  float* to;                              // product after product, to_product apart
+  ptrdiff_t to_product, to_row, to_line;  // a row's 16 columns are to_line apart
+  int64_t to_rows, to_columns;
 };
-inline constexpr int kStrassenRegions = 3;
+
+// Sums that products make on their way, for the products after them. What is read is asked for
+// `lead` parts before.
+struct StrassenAhead {
+  const StrassenSumsArgs* sums;       // one after the other
+  int makes, asks;                    // the first ones are made, and maybe more asked for
+  int64_t make_vectors, ask_vectors;  // of all of them
+  int64_t parts;                      // one for each 16 k of a tile's product, less `lead`
+  int64_t lead;
+  // How far they are; zeros at first.
+  struct Place {
+    int index;
+    int64_t row, column, due;
+  } made, asked;
+};
 
 // C (+)= A B with rows, k and columns in halves, A's rows broadcast and the lanes along B's
 // columns: seven products of sums of quarters of A and of B (StrassenSumsArgs):
@@ -52,26 +78,7 @@ struct StrassenArgs {
   float alpha;
   int stream;  // write past the caches where whole lines are written; not with load_c, nor with an
                // activation beyond ReLU, which reads them again
-  StrassenRegion ahead[kStrassenRegions];  // what will be read next is asked for on the way
-};
-
-// What the products read of a matrix, one after the other. Of the left operand, with quarters x:
-//
-//   A0 = x[0]  A1 = x[1]  A4 = x[3]  A5 = x[2] + x[3]  A2 = A5 - x[0]  A3 = x[0] - x[2]
-//   A6 = x[1] - A2
-//
-// of the right one:
-//
-//   B0 = x[0]  B1 = x[2]  B6 = x[3]  B5 = x[1] - x[0]  B2 = x[3] - B5  B3 = x[3] - x[1]
-//   B4 = x[2] - B2
-struct StrassenSumsArgs {
-  int right;  // operand
-  const float* from[kStrassenQuarters];
-  ptrdiff_t from_row;
-  int64_t rows[kStrassenQuarters], columns[kStrassenQuarters];  // that there are; zeros beyond
-  float* to;                              // product after product, to_product apart
-  ptrdiff_t to_product, to_row, to_line;  // a row's 16 columns are to_line apart
-  int64_t to_rows, to_columns;
+  StrassenAhead* ahead;  // or null
 };
 
 struct StrassenTable {

@@ -62,25 +62,28 @@ void spin_until(Clock::time_point end, const Done& done) {
 
 // One parallel_for in flight; lives on its caller's stack.
 struct Job {
-  Job(RangeFn f, int64_t count, int64_t chunk_size, int limit)
-      : fn(f), n(count), chunk(chunk_size), threads(limit), mode(FloatEnvironment::current()) {}
+  Job(RangeFn f, int64_t count, int64_t least, int limit)
+      : fn(f), n(count), grain(least), threads(limit), mode(FloatEnvironment::current()) {}
 
-  // Takes chunks until none are left.
+  // Takes chunks until none are left: long ones first, since what follows in the same chunk finds
+  // its neighbours in the caches, then shorter ones, which even out what other processes take.
   void work(int thread) {
-    while (true) {
-      const int64_t begin = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (begin >= n) return;
+    int64_t begin = next.load(std::memory_order_relaxed);
+    while (begin < n) {
+      const int64_t chunk = std::max(grain, (n - begin) / (2 * int64_t{threads}));
+      if (!next.compare_exchange_weak(begin, begin + chunk, std::memory_order_relaxed)) continue;
       try {
         fn(begin, std::min(begin + chunk, n), thread);
       } catch (...) {
         if (!failed.exchange(true)) error = std::current_exception();
         next.store(n, std::memory_order_relaxed);
       }
+      begin = next.load(std::memory_order_relaxed);
     }
   }
 
   const RangeFn fn;
-  const int64_t n, chunk;
+  const int64_t n, grain;
   const int threads;
   const FloatEnvironment::Word mode;
   std::atomic<int64_t> next{0};
@@ -242,9 +245,7 @@ class OwnPool final : public ThreadPool {
       run_inline(n, fn);
       return;
     }
-    // A few chunks per thread even out what other processes take; never below the grain.
-    const int64_t chunk = std::max(grain, n / (int64_t{threads} * 8));
-    Job job(fn, n, chunk, threads);
+    Job job(fn, n, grain, threads);
     State* state = state_of_process();
     std::string complaint;
     {

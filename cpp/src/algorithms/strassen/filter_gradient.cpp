@@ -3,8 +3,8 @@
 //   grad_filter[i][c] = sum over pixels of input[pixel][i] * grad_output[pixel][c]
 //
 //   k           pixels of one sample, a chunk at a time: one chain of multiply-adds per product
-//   rows        of the channels that are more, tile by tile just before they are multiplied, and
-//               asked for while the ones before are
+//   rows        of the channels that are more, some tiles at a time while the ones before are
+//               multiplied
 //   columns     of the channels that are fewer or fill vectors better, once per chunk and item
 //   halves      of the rows, the columns and the pixels of a chunk
 //
@@ -33,7 +33,7 @@ double cost(const Problem& problem, const PlanContext& context);
 
 constexpr int64_t kChain = 128;     // most pixels of a product
 constexpr int64_t kPixelUnit = 32;  // chunks are cut at multiples
-constexpr int kGroupTiles = 4;      // of rows, for which a panel of columns comes from L2 once
+constexpr int kGroupTiles = 2;      // of rows, whose sums are made at once
 constexpr int64_t kLevels = 2, kOneLevel = 8;
 constexpr int64_t kSegmentBytes = 4 << 20;  // of the sums of the fewest segments together
 
@@ -73,7 +73,8 @@ class StrassenFilterGradient final : public FilterlessPrepared {
     int count;
   };
   struct Thread {
-    float *left, *right;
+    float *left, *then_left, *right;  // `left`: of the rows to be multiplied next, or nothing yet
+    bool left_made;
   };
   // Of the rows of a piece: [half][row][column], halves `half` apart.
   struct Sums {
@@ -81,12 +82,13 @@ class StrassenFilterGradient final : public FilterlessPrepared {
     int64_t half;
   };
   Chunk chunk_at(int64_t index) const;
-  void sum_left(const Chunk& chunk, const Group& group, const float* matrix, float* to) const;
+  int list_left(const Chunk& chunk, const Group& group, const float* matrix, float* to,
+                StrassenSumsArgs* list) const;
   void sum_right(const Chunk& chunk, const float* matrix, float* to) const;
   void add_chunk(const Chunk& chunk, const Chunk* next, Range tiles, const Buffers& buffers,
-                 bool first, const Sums& sums, const Thread& thread) const;
-  StrassenRegion region(const float* matrix, const Chunk& chunk, int64_t all, Range channels,
-                        Range share, int64_t shares) const;
+                 bool first, const Sums& sums, Thread* thread) const;
+  StrassenSumsArgs right_share(const Chunk& chunk, const float* matrix, int64_t share,
+                               int64_t shares) const;
   void write_piece(Range tiles, const float* sums, float* filter) const;
   int64_t piece_rows(Range tiles) const {  // of a half
     return std::min(row_half_, tile_first_[static_cast<size_t>(tiles.end)]) -
@@ -106,6 +108,7 @@ class StrassenFilterGradient final : public FilterlessPrepared {
   int64_t voxels_, rows_, columns_, row_half_, column_half_, vectors_;
   int64_t chunks_;  // of a sample
   int64_t most_segments_, pieces_;
+  int64_t left_sums_;         // numbers: of a group's rows in a chunk
   bool cores_want_segments_;  // more than the fewest
   std::vector<int> tiles_;
   std::vector<int64_t> tile_first_;  // [tiles + 1]
@@ -143,10 +146,8 @@ StrassenFilterGradient::StrassenFilterGradient(const Problem& problem, const Pla
   levels_entry_ = ledger_.book(
       "strassen.levels", checked_bytes({kLevels, 2, most_rows, columns_, size}, "sums"), true);
   const int64_t chain = whole_lines(ceil_div(ceil_div(voxels_, chunks_), 2) + kPixelUnit);
-  left_entry_ = ledger_.book(
-      "strassen.rows",
-      checked_bytes({kStrassenProducts, kGroupTiles * kernels_.tile_rows, chain, size}, "rows"),
-      true);
+  left_sums_ = kStrassenProducts * kGroupTiles * kernels_.tile_rows * chain;
+  left_entry_ = ledger_.book("strassen.rows", checked_bytes({2, left_sums_, size}, "rows"), true);
   right_entry_ = ledger_.book(
       "strassen.columns",
       checked_bytes({kStrassenProducts, vectors_ * kernels_.lanes, chain, size}, "columns"), true);
@@ -163,9 +164,8 @@ StrassenFilterGradient::Chunk StrassenFilterGradient::chunk_at(int64_t index) co
 }
 
 // Rows of the chunk in the order in which tiles are multiplied; see StrassenArgs::a.
-void StrassenFilterGradient::sum_left(const Chunk& chunk, const Group& group, const float* matrix,
-                                      float* to) const {
-  const PhaseTimer timer(Phase::kTransform);
+int StrassenFilterGradient::list_left(const Chunk& chunk, const Group& group, const float* matrix,
+                                      float* to, StrassenSumsArgs* list) const {
   const int64_t pixel = first_ ? 1 : rows_, channel = first_ ? voxels_ : 1;
   const float* const sample = matrix + chunk.sample * voxels_ * rows_ + chunk.begin * pixel;
   StrassenSumsArgs s{};
@@ -190,10 +190,11 @@ void StrassenFilterGradient::sum_left(const Chunk& chunk, const Group& group, co
       s.to_line = kStrassenLine;
     }
     s.to_product = s.to_rows * s.to_columns;
-    kernels_.sums(&s);
+    list[tile] = s;
     s.to += kStrassenProducts * s.to_product;
     row += tile_rows;
   }
+  return group.count;
 }
 
 // Columns of the chunk in panels.
@@ -227,19 +228,34 @@ void StrassenFilterGradient::sum_right(const Chunk& chunk, const float* matrix, 
   }
 }
 
+// A share of the rows in memory that sum_right will read.
+StrassenSumsArgs StrassenFilterGradient::right_share(const Chunk& chunk, const float* matrix,
+                                                     int64_t share, int64_t shares) const {
+  const int64_t pixel = first_ ? 1 : columns_, channel = first_ ? voxels_ : 1;
+  const Range rows = piece(first_ ? column_half_ : chunk.pixels[0], share, shares);
+  StrassenSumsArgs s{};
+  s.from_row = first_ ? channel : pixel;
+  s.to_rows = rows.size();
+  s.to_columns = first_ ? chunk.pixels[0] : column_half_;
+  const float* const first = matrix + chunk.sample * voxels_ * columns_ + chunk.begin * pixel;
+  for (int i = 0; i < kStrassenQuarters; ++i)
+    s.from[i] = first + i / 2 * chunk.pixels[0] * pixel + i % 2 * column_half_ * channel +
+                rows.begin * s.from_row;
+  return s;
+}
+
 // Adds a chunk to the sums, or begins them.
 void StrassenFilterGradient::add_chunk(const Chunk& chunk, const Chunk* next, Range tiles,
                                        const Buffers& buffers, bool first, const Sums& sums,
-                                       const Thread& thread) const {
-  sum_right(chunk, right_of(buffers), thread.right);
+                                       Thread* thread) const {
+  sum_right(chunk, right_of(buffers), thread->right);
   const int64_t first_row = tile_first_[static_cast<size_t>(tiles.begin)];
   StrassenArgs args{};
   args.k = chunk.pixels[0];
   args.vectors = vectors_;
   args.columns[0] = args.columns[1] = column_half_;
-  args.a = thread.left;
   args.a_lines = first_ ? 1 : 0;
-  args.b = thread.right;
+  args.b = thread->right;
   args.c_row = columns_;
   args.load_c = first ? 0 : 1;
   const auto group_at = [&](int64_t tile) {
@@ -248,47 +264,41 @@ void StrassenFilterGradient::add_chunk(const Chunk& chunk, const Chunk* next, Ra
                  tile_first_[static_cast<size_t>(end)] - tile_first_[static_cast<size_t>(tile)],
                  tiles_.data() + tile, static_cast<int>(end - tile)};
   };
+  StrassenSumsArgs list[kGroupTiles + 1];
   for (int64_t tile = tiles.begin; tile < tiles.end; tile += kGroupTiles) {
     const Group group = group_at(tile);
-    sum_left(chunk, group, left_of(buffers), thread.left);
+    if (!thread->left_made) {
+      const PhaseTimer timer(Phase::kTransform);
+      const int count = list_left(chunk, group, left_of(buffers), thread->left, list);
+      for (int i = 0; i < count; ++i) kernels_.sums(&list[i]);
+    }
     const PhaseTimer timer(Phase::kMultiply);
+    args.a = thread->left;
     args.tile_rows = group.tiles;
     args.tiles = group.count;
     args.rows[0] = args.rows[1] = std::min(group.rows, row_half_ - group.first);
     for (int i = 0; i < kStrassenQuarters; ++i)
       args.c[i] = sums.first + i / 2 * sums.half + (group.first - first_row) * columns_ +
                   i % 2 * column_half_;
-    // The next rows, of this chunk or the first ones of the next, and a share of its columns.
+    // The next rows, of this chunk or the first ones of the next, and a share of its columns, whose
+    // sums would not fit the L2 a second time.
     const bool more = tile + kGroupTiles < tiles.end;
-    std::fill(args.ahead, args.ahead + kStrassenRegions, StrassenRegion{});
-    if (more || next != nullptr) {
-      const Group rows = group_at(more ? tile + kGroupTiles : tiles.begin);
-      for (int64_t h = 0; h < 2; ++h)
-        args.ahead[h] =
-            region(left_of(buffers), more ? chunk : *next, rows_,
-                   {h * row_half_ + rows.first, h * row_half_ + rows.first + rows.rows}, {0, 1}, 1);
+    StrassenAhead ahead{};
+    thread->left_made = more || next != nullptr;
+    if (thread->left_made) {
+      const int makes =
+          list_left(more ? chunk : *next, group_at(more ? tile + kGroupTiles : tiles.begin),
+                    left_of(buffers), thread->then_left, list);
+      if (next != nullptr)
+        list[makes] = right_share(*next, right_of(buffers), (tile - tiles.begin) / kGroupTiles,
+                                  ceil_div(tiles.size(), kGroupTiles));
+      ahead = ahead_of(kernels_, list, makes, makes + (next != nullptr ? 1 : 0),
+                       group.count * parts_of(kernels_, vectors_, args.k));
+      std::swap(thread->left, thread->then_left);
     }
-    if (next != nullptr) {
-      const int64_t share = (tile - tiles.begin) / kGroupTiles,
-                    shares = ceil_div(tiles.size(), kGroupTiles);
-      args.ahead[2] =
-          region(right_of(buffers), *next, columns_, {0, columns_}, {share, share + 1}, shares);
-    }
+    args.ahead = thread->left_made ? &ahead : nullptr;
     kernels_.multiply(&args);
   }
-}
-
-// Channels of a chunk's pixels in a matrix of `all` channels, as rows of memory; of those rows the
-// part from share.begin / shares to share.end / shares.
-StrassenRegion StrassenFilterGradient::region(const float* matrix, const Chunk& chunk, int64_t all,
-                                              Range channels, Range share, int64_t shares) const {
-  const int64_t pixels = chunk.pixels[0] + chunk.pixels[1];
-  const int64_t rows = first_ ? channels.size() : pixels,
-                columns = first_ ? pixels : channels.size(), step = first_ ? voxels_ : all;
-  const Range part{rows * share.begin / shares, rows * share.end / shares};
-  return {matrix + chunk.sample * voxels_ * all + chunk.begin * (first_ ? 1 : all) +
-              channels.begin * (first_ ? voxels_ : 1) + part.begin * step,
-          step, part.size(), columns * static_cast<int64_t>(sizeof(float))};
 }
 
 void StrassenFilterGradient::write_piece(Range tiles, const float* sums, float* filter) const {
@@ -324,7 +334,8 @@ void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scra
   const int64_t pieces = std::clamp<int64_t>(ceil_div(2 * int64_t{threads}, segments), pieces_,
                                              std::max(pieces_, tiles / 2));
   pool.parallel_for(pieces * segments, 1, threads, [&](int64_t begin, int64_t end, int id) {
-    const Thread thread{scratch.get<float>(left_entry_, id), scratch.get<float>(right_entry_, id)};
+    float* const left = scratch.get<float>(left_entry_, id);
+    Thread thread{left, left + left_sums_, scratch.get<float>(right_entry_, id), false};
     float* const levels = scratch.get<float>(levels_entry_, id);
     for (int64_t index = begin; index < end; ++index) {
       const int64_t segment = index / pieces;
@@ -346,7 +357,7 @@ void StrassenFilterGradient::execute(const Buffers& buffers, const Scratch& scra
         const int64_t at = i - range.begin;
         const Chunk chunk = chunk_at(i), next = chunk_at(std::min(i + 1, range.end - 1));
         add_chunk(chunk, i + 1 < range.end ? &next : nullptr, rows, buffers, at % radix == 0, sums,
-                  thread);
+                  &thread);
         if (!two_levels || ((at + 1) % radix != 0 && i + 1 < range.end)) continue;
         if (at < radix) {
           std::copy(levels, levels + size, total);
@@ -391,7 +402,7 @@ double cost(const Problem& p, const PlanContext& context) {
   // that are not full.
   const double narrow = lanes >= 16 ? 1.0 : 1.4;
   const double sums =
-      pixels * ((first ? 0.7 : 1.3 * narrow) * rows + (first ? 2.0 : 1.4) * columns) / kClock;
+      pixels * ((first ? 0.4 : 1.15 * narrow) * rows + (first ? 2.0 : 1.4) * columns) / kClock;
   const double filter = sizeof(float) * static_cast<double>(p.filter_elements());
   return kCallSeconds + 2 * filter / kSharedCacheBytes +
          overlapped_seconds(arithmetic + sums, traffic_seconds(p, *context.cpu));

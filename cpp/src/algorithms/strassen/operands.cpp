@@ -66,4 +66,21 @@ void sum_turned(const StrassenTable& kernels, const GemmKernels<float>& gemm, St
   }
 }
 
+StrassenAhead ahead_of(const StrassenTable& kernels, const StrassenSumsArgs* sums, int makes,
+                       int asks, int64_t parts) {
+  constexpr int64_t kLead = 8;  // a part is some hundred cycles
+  StrassenAhead ahead{};
+  ahead.sums = sums;
+  ahead.makes = makes;
+  ahead.asks = asks;
+  for (int i = 0; i < asks; ++i) {
+    const int64_t vectors = sums[i].to_rows * ceil_div(sums[i].to_columns, kernels.lanes);
+    ahead.ask_vectors += vectors;
+    if (i < makes) ahead.make_vectors += vectors;
+  }
+  ahead.lead = std::min(kLead, parts / 4);
+  ahead.parts = parts - ahead.lead;
+  return ahead;
+}
+
 }  // namespace conv3d::strassen

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/math.h"
 #include "kernels/gemm_table.h"
 #include "kernels/strassen_table.h"
 #include "problem/problem.h"
@@ -22,12 +23,19 @@ int cut_into_tiles(int64_t rows, const StrassenTable& kernels, int* tiles);
 std::vector<int> tiles_of(int64_t rows, const StrassenTable& kernels);
 
 // k of the left operand in lines, rounded up.
-inline int64_t whole_lines(int64_t k) {
-  return (k + kStrassenLine - 1) / kStrassenLine * kStrassenLine;
-}
+inline int64_t whole_lines(int64_t k) { return ceil_div(k, kStrassenLine) * kStrassenLine; }
 
 // kernels.sums of panels whose rows lie along memory: quarter i holds from[i][column * step + row].
 void sum_turned(const StrassenTable& kernels, const GemmKernels<float>& gemm, StrassenSumsArgs args,
                 ptrdiff_t step);
+
+// The first `makes` of `asks` sums, to be made on the way of products of `parts` parts.
+StrassenAhead ahead_of(const StrassenTable& kernels, const StrassenSumsArgs* sums, int makes,
+                       int asks, int64_t parts);
+
+// Parts of products of one tile with panels of so many vectors.
+inline int64_t parts_of(const StrassenTable& kernels, int64_t vectors, int64_t k) {
+  return kStrassenProducts * ceil_div(vectors, kernels.panel_vectors) * ceil_div(k, kStrassenLine);
+}
 
 }  // namespace conv3d::strassen

@@ -6,7 +6,8 @@
 //   W           packed once: [chunk of source channels][panel or tile of result channels][product]
 //               [source channel][channel of the panel or tile]
 //   X           its sums in scratch: channels last in tiles of pixels, in lines; channels first in
-//               panels of pixels. Of as many chunks at once as half of the L2 holds. Where the
+//               panels of pixels. Of as many chunks at once as a quarter of the L2 holds; those
+//               that come next are made between the multiply-adds of the present ones. Where the
 //               kernel is as large as its stride a pixel of the result has a patch of the input
 //               instead, all taps of which are source channels; a block's patches are copied side
 //               by side first
@@ -75,6 +76,8 @@ class StrassenPrepared final : public Prepared {
     const Range units = piece(ceil_div(voxels_, kPixelUnit), index, blocks_);
     return {units.begin * kPixelUnit, std::min(voxels_, units.end * kPixelUnit)};
   }
+  // While those of one step are multiplied, the sums of the next are made.
+  int64_t areas() const { return patches_ ? 1 : 2; }
   int64_t units() const { return static_cast<int64_t>(unit_first_.size()) - 1; }
   // The first source channel of an item's first pixel.
   const float* source_of(const Buffers& buffers, const Item& item) const {
@@ -82,14 +85,22 @@ class StrassenPrepared final : public Prepared {
            item.sample * voxels_ * source_ + item.pixels.begin * (first_ ? 1 : source_);
   }
   void copy_patches(const Item& item, const float* input, float* to) const;
-  void sum_pixels(const Item& item, const float* source, Range k, const StrassenArgs& product,
-                  float* sums) const;
-  // What the products of part `part` of `parts` ask for: of the source of `item`, its part in `k`.
-  void ask_for(const Item& item, Range k, const Buffers& buffers, int64_t part, int64_t parts,
-               StrassenRegion* ahead) const;
-  // `next` is what the thread does then, or null.
-  void run_item(const Item& item, const Item* next, const Buffers& buffers, float* patches,
-                float* sums) const;
+  // What the products of some chunks read of a block's pixels.
+  struct Step {
+    Item item;
+    Range chunks;
+  };
+  // Most tiles or panels of a block in one chunk, and chunks whose sums are held at once.
+  static constexpr int64_t kMostParts = kBlockPixels / 4, kMostHeld = 4;
+  int list_sums(const Step& step, const float* source, float* sums, StrassenSumsArgs* list) const;
+  int64_t parts_of_step(const Step& step) const;
+  // The operands' shape, the place of the result's quarters.
+  StrassenArgs product_of(const Item& item, const Buffers& buffers, int* pixel_tiles) const;
+  void multiply(const Step& step, const Buffers& buffers, const float* sums,
+                StrassenAhead* ahead) const;
+  // Work items [begin, end) of `splits` to a block.
+  void run_items(int64_t begin, int64_t end, int64_t splits, const Buffers& buffers, float* patches,
+                 float* sums) const;
 
   Problem problem_;
   const StrassenTable& kernels_;
@@ -126,8 +137,8 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
                   whole_lines(ceil_div(source_half_, chunks_))),
       held_(std::clamp<int64_t>(
           static_cast<int64_t>(kHeldShare * static_cast<double>(l2_bytes(*context.cpu))) /
-              (chunk_sums_ * static_cast<int64_t>(sizeof(float))),
-          1, chunks_)),
+              (areas() * chunk_sums_ * static_cast<int64_t>(sizeof(float))),
+          1, std::min(chunks_, kMostHeld))),
       useful_threads_(threads_that_pay(strassen::cost(problem, context))) {
   unit_first_ = {0};
   if (first_) {
@@ -140,8 +151,8 @@ StrassenPrepared::StrassenPrepared(const Problem& problem, const PlanContext& co
       unit_first_.push_back(std::min(columns, unit_first_.back() + panel));
   }
   padded_half_ = unit_first_.back();
-  sums_entry_ = ledger_.book("strassen.sums",
-                             checked_bytes({held_, chunk_sums_, sizeof(float)}, "sums"), true);
+  sums_entry_ = ledger_.book(
+      "strassen.sums", checked_bytes({areas(), held_, chunk_sums_, sizeof(float)}, "sums"), true);
   patches_entry_ = ledger_.book(
       "strassen.patches",
       checked_bytes({patches_ ? kBlockPixels : 0, source_, sizeof(float)}, "patches"), true);
@@ -214,58 +225,81 @@ void StrassenPrepared::copy_patches(const Item& item, const float* input, float*
   }
 }
 
-// The pixels of a block as the operand of `product`; `source` is the first one's first channel.
-void StrassenPrepared::sum_pixels(const Item& item, const float* source, Range k,
-                                  const StrassenArgs& product, float* sums) const {
-  const PhaseTimer timer(Phase::kTransform);
-  const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
+// The pixels of a block as operands of the products, chunk after chunk; `source` is the first one's
+// first channel. Returns how many are in the list.
+int StrassenPrepared::list_sums(const Step& step, const float* source, float* sums,
+                                StrassenSumsArgs* list) const {
+  const int64_t size = step.item.pixels.size(), pixels[] = {ceil_div(size, 2), size / 2};
   const int64_t pixel = first_ ? 1 : source_, channel = !first_    ? 1
                                                         : patches_ ? kBlockPixels
                                                                    : voxels_;
-  const float* const from = source + k.begin * channel;
-  StrassenSumsArgs s{};
-  for (int i = 0; i < kStrassenQuarters; ++i)
-    s.from[i] = from + i / 2 * pixels[0] * pixel + i % 2 * source_half_ * channel;
-  s.to = sums;
-  if (first_) {
-    // Panels of pixels, a row for each source channel.
-    const int64_t columns = product.vectors * kernels_.lanes,
-                  panel = kernels_.panel_vectors * kernels_.lanes;
-    s.from_row = channel;
-    s.to_rows = k.size();
-    s.to_line = kStrassenLine;
-    std::fill(s.rows, s.rows + kStrassenQuarters, k.size());
-    for (int64_t at = 0; at < columns; at += panel) {
-      s.to_row = s.to_columns = std::min(panel, columns - at);
-      s.to_product = s.to_row * k.size();
-      for (int i = 0; i < kStrassenQuarters; ++i)
-        s.columns[i] = std::min(s.to_row, pixels[i / 2] - at);
-      kernels_.sums(&s);
-      for (const float*& p : s.from) p += s.to_row;
-      s.to += kStrassenProducts * s.to_product;
+  int pixel_tiles[kMostPixelTiles];
+  const int tiles = first_ ? 0 : cut_into_tiles(pixels[0], kernels_, pixel_tiles);
+  int count = 0;
+  for (int64_t chunk = step.chunks.begin; chunk < step.chunks.end; ++chunk) {
+    const Range k = chunk_at(chunk);
+    const float* const from = source + k.begin * channel;
+    StrassenSumsArgs s{};
+    for (int i = 0; i < kStrassenQuarters; ++i)
+      s.from[i] = from + i / 2 * pixels[0] * pixel + i % 2 * source_half_ * channel;
+    s.to = sums + (chunk - step.chunks.begin) * chunk_sums_;
+    if (first_) {
+      // Panels of pixels, a row for each source channel.
+      const int64_t columns = ceil_div(pixels[0], kernels_.lanes) * kernels_.lanes,
+                    panel = kernels_.panel_vectors * kernels_.lanes;
+      s.from_row = channel;
+      s.to_rows = k.size();
+      s.to_line = kStrassenLine;
+      std::fill(s.rows, s.rows + kStrassenQuarters, k.size());
+      for (int64_t at = 0; at < columns; at += panel) {
+        s.to_row = s.to_columns = std::min(panel, columns - at);
+        s.to_product = s.to_row * k.size();
+        for (int i = 0; i < kStrassenQuarters; ++i)
+          s.columns[i] = std::min(s.to_row, pixels[i / 2] - at);
+        list[count++] = s;
+        for (const float*& p : s.from) p += s.to_row;
+        s.to += kStrassenProducts * s.to_product;
+      }
+      continue;
     }
-    return;
+    // Tiles of pixels, a row each.
+    s.from_row = source_;
+    s.to_row = kStrassenLine;
+    s.to_columns = whole_lines(k.size());
+    std::fill(s.columns, s.columns + kStrassenQuarters, k.size());
+    int64_t at = 0;
+    for (int tile = 0; tile < tiles; ++tile) {
+      s.to_rows = pixel_tiles[tile];
+      s.to_line = s.to_rows * kStrassenLine;
+      s.to_product = s.to_rows * s.to_columns;
+      for (int i = 0; i < kStrassenQuarters; ++i)
+        s.rows[i] = std::min(s.to_rows, pixels[i / 2] - at);
+      list[count++] = s;
+      for (const float*& p : s.from) p += s.to_rows * source_;
+      s.to += kStrassenProducts * s.to_product;
+      at += s.to_rows;
+    }
   }
-  // Tiles of pixels, a row each.
-  s.from_row = source_;
-  s.to_row = kStrassenLine;
-  s.to_columns = whole_lines(k.size());
-  std::fill(s.columns, s.columns + kStrassenQuarters, k.size());
-  int64_t at = 0;
-  for (int tile = 0; tile < product.tiles; ++tile) {
-    s.to_rows = product.tile_rows[tile];
-    s.to_line = s.to_rows * kStrassenLine;
-    s.to_product = s.to_rows * s.to_columns;
-    for (int i = 0; i < kStrassenQuarters; ++i) s.rows[i] = std::min(s.to_rows, pixels[i / 2] - at);
-    kernels_.sums(&s);
-    for (const float*& p : s.from) p += s.to_rows * source_;
-    s.to += kStrassenProducts * s.to_product;
-    at += s.to_rows;
-  }
+  return count;
 }
 
-void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffers& buffers,
-                                float* patches, float* sums) const {
+// In which the products make sums on their way.
+int64_t StrassenPrepared::parts_of_step(const Step& step) const {
+  const Range units = step.item.units;
+  int pixel_tiles[kMostPixelTiles];
+  const int64_t half = ceil_div(step.item.pixels.size(), 2),
+                columns = first_ ? half
+                                 : unit_first_[static_cast<size_t>(units.end)] -
+                                       unit_first_[static_cast<size_t>(units.begin)],
+                tiles = first_ ? units.size() : cut_into_tiles(half, kernels_, pixel_tiles);
+  int64_t parts = 0;
+  for (int64_t chunk = step.chunks.begin; chunk < step.chunks.end; ++chunk)
+    parts += tiles * parts_of(kernels_, ceil_div(columns, kernels_.lanes), chunk_at(chunk).size());
+  return parts;
+}
+
+StrassenArgs StrassenPrepared::product_of(const Item& item, const Buffers& buffers,
+                                          int* pixel_tiles) const {
   const int64_t pixels[] = {ceil_div(item.pixels.size(), 2), item.pixels.size() / 2};
   float* const result = static_cast<float*>(buffers.result) + item.sample * voxels_ * result_;
   const int64_t pixel = first_ ? 1 : result_, channel = first_ ? voxels_ : 1;
@@ -286,7 +320,6 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
       args.c[first_ ? h * 2 + g : g * 2 + h] =
           result + (item.pixels.begin + g * pixels[0]) * pixel + (n + h * result_half_) * channel;
   }
-  int pixel_tiles[kMostPixelTiles];
   if (first_) {
     args.transposed = args.row_outer = 1;
     args.tile_rows = channel_tiles_.data() + item.units.begin;
@@ -301,68 +334,95 @@ void StrassenPrepared::run_item(const Item& item, const Item* next, const Buffer
   const bool past_caches =
       buffers.batch * voxels_ * result_ * static_cast<int64_t>(sizeof(float)) > l3_bytes_ / 3;
   args.stream = past_caches && chunks_ == 1 && problem_.activation <= Activation::kRelu;
-  if (patches_) copy_patches(item, static_cast<const float*>(buffers.input), patches);
-  const float* const source = patches_ ? patches : source_of(buffers, item);
+  return args;
+}
+
+// `ahead` says which sums are to be made meanwhile, or is null.
+void StrassenPrepared::multiply(const Step& step, const Buffers& buffers, const float* sums,
+                                StrassenAhead* ahead) const {
+  const PhaseTimer timer(Phase::kMultiply);
+  int pixel_tiles[kMostPixelTiles];
+  const Item& item = step.item;
+  const StrassenArgs args = product_of(item, buffers, pixel_tiles);
+  const int64_t channel = first_ ? voxels_ : 1,
+                n = unit_first_[static_cast<size_t>(item.units.begin)];
   // With the sums of several chunks at hand, a few result channels pass all of those chunks, so
   // that what is added to is still in L1.
+  const bool whole = step.chunks.size() == 1;
   StrassenArgs part = args;
-  for (int64_t first = 0; first < chunks_; first += held_) {
-    const int64_t end = std::min(first + held_, chunks_);
-    for (int64_t chunk = first; chunk < end; ++chunk)
-      sum_pixels(item, source, chunk_at(chunk), args, sums + (chunk - first) * chunk_sums_);
-    const PhaseTimer timer(Phase::kMultiply);
-    const bool whole = end - first == 1;
-    const Item* const then = patches_ ? nullptr : end == chunks_ ? next : &item;
-    const Range then_k = {chunk_at(end % chunks_).begin,
-                          chunk_at(std::min(end % chunks_ + held_, chunks_) - 1).end};
-    for (int64_t unit = item.units.begin; unit < item.units.end;) {
-      const int64_t unit_end = whole ? item.units.end : unit + 1,
-                    m = unit_first_[static_cast<size_t>(unit)],
-                    m_end = unit_first_[static_cast<size_t>(unit_end)];
-      for (int64_t g = 0; g < 2; ++g) {
-        const int64_t channels = std::min(m_end, result_half_) - m;
-        (first_ ? part.rows : part.columns)[g] = channels;
-        if (args.bias[g] != nullptr) part.bias[g] = args.bias[g] + (m - n);
-      }
-      for (int i = 0; i < kStrassenQuarters; ++i) part.c[i] = args.c[i] + (m - n) * channel;
-      if (first_) {
-        part.tile_rows = args.tile_rows + (unit - item.units.begin);
-        part.tiles = static_cast<int>(unit_end - unit);
-      } else {
-        part.vectors = (m_end - m) / kernels_.lanes;
-      }
-      for (int64_t chunk = first; chunk < end; ++chunk) {
-        const Range k = chunk_at(chunk);
-        const float* const w = static_cast<const float*>(buffers.packed_filter) +
-                               kStrassenProducts * (k.begin * padded_half_ + m * k.size());
-        const float* const x = sums + (chunk - first) * chunk_sums_;
-        part.k = k.size();
-        part.a = first_ ? w : x;
-        part.b = first_ ? x : w;
-        part.last = chunk == chunks_ - 1;
-        part.load_c = chunk > 0;
-        part.ahead[0] = part.ahead[1] = {};
-        if (then != nullptr) {
-          const int64_t parts = whole ? 1 : item.units.size() * (end - first),
-                        at = whole ? 0 : (unit - item.units.begin) * (end - first) + chunk - first;
-          ask_for(*then, then_k, buffers, at, parts, part.ahead);
-        }
-        kernels_.multiply(&part);
-      }
-      unit = unit_end;
+  part.ahead = ahead;
+  for (int64_t unit = item.units.begin; unit < item.units.end;) {
+    const int64_t unit_end = whole ? item.units.end : unit + 1,
+                  m = unit_first_[static_cast<size_t>(unit)],
+                  m_end = unit_first_[static_cast<size_t>(unit_end)];
+    for (int64_t g = 0; g < 2; ++g) {
+      const int64_t channels = std::min(m_end, result_half_) - m;
+      (first_ ? part.rows : part.columns)[g] = channels;
+      if (args.bias[g] != nullptr) part.bias[g] = args.bias[g] + (m - n);
     }
+    for (int i = 0; i < kStrassenQuarters; ++i) part.c[i] = args.c[i] + (m - n) * channel;
+    if (first_) {
+      part.tile_rows = args.tile_rows + (unit - item.units.begin);
+      part.tiles = static_cast<int>(unit_end - unit);
+    } else {
+      part.vectors = (m_end - m) / kernels_.lanes;
+    }
+    for (int64_t chunk = step.chunks.begin; chunk < step.chunks.end; ++chunk) {
+      const Range k = chunk_at(chunk);
+      const float* const w = static_cast<const float*>(buffers.packed_filter) +
+                             kStrassenProducts * (k.begin * padded_half_ + m * k.size());
+      const float* const x = sums + (chunk - step.chunks.begin) * chunk_sums_;
+      part.k = k.size();
+      part.a = first_ ? w : x;
+      part.b = first_ ? x : w;
+      part.last = chunk == chunks_ - 1;
+      part.load_c = chunk > 0;
+      kernels_.multiply(&part);
+    }
+    unit = unit_end;
   }
 }
 
-void StrassenPrepared::ask_for(const Item& item, Range k, const Buffers& buffers, int64_t part,
-                               int64_t parts, StrassenRegion* ahead) const {
-  const int64_t row = first_ ? voxels_ : source_;
-  const Range rows = piece(first_ ? k.size() : item.pixels.size(), part, parts);
-  const int64_t columns = first_ ? item.pixels.size() : k.size();
-  for (int64_t h = 0; h < 2; ++h)
-    ahead[h] = {source_of(buffers, item) + (k.begin + h * source_half_) * (first_ ? voxels_ : 1) +
-                    rows.begin * row,
-                row, rows.size(), columns * static_cast<int64_t>(sizeof(float))};
+void StrassenPrepared::run_items(int64_t begin, int64_t end, int64_t splits, const Buffers& buffers,
+                                 float* patches, float* sums) const {
+  const auto step_at = [&](int64_t index, int64_t chunk) {
+    const int64_t block = index / splits;
+    return Step{
+        {block / blocks_, block_at(block % blocks_), piece(units(), index % splits, splits)},
+        {chunk, std::min(chunk + held_, chunks_)}};
+  };
+  StrassenSumsArgs list[kMostParts * kMostHeld];
+  float* areas_of[] = {sums, sums + (areas() - 1) * held_ * chunk_sums_};
+  bool made = false;  // the step's sums, in areas_of[0]
+  Step step = step_at(begin, 0);
+  for (int64_t index = begin; index < end;) {
+    if (!made) {
+      const PhaseTimer timer(Phase::kTransform);
+      const float* source = patches;
+      if (!patches_) {
+        source = source_of(buffers, step.item);
+      } else if (step.chunks.begin == 0) {
+        copy_patches(step.item, static_cast<const float*>(buffers.input), patches);
+      }
+      const int count = list_sums(step, source, areas_of[0], list);
+      for (int i = 0; i < count; ++i) kernels_.sums(&list[i]);
+    }
+    const int64_t then_index = step.chunks.end == chunks_ ? index + 1 : index;
+    const Step then = step_at(std::min(then_index, end - 1), step.chunks.end % chunks_);
+    const bool same = held_ == chunks_ && then_index / splits == index / splits;
+    made = same;
+    if (patches_ || same || then_index == end) {
+      multiply(step, buffers, areas_of[0], nullptr);
+    } else {
+      const int count = list_sums(then, source_of(buffers, then.item), areas_of[1], list);
+      StrassenAhead ahead = ahead_of(kernels_, list, count, count, parts_of_step(step));
+      multiply(step, buffers, areas_of[0], &ahead);
+      made = true;
+      std::swap(areas_of[0], areas_of[1]);
+    }
+    index = then_index;
+    step = then;
+  }
 }
 
 void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
@@ -373,16 +433,8 @@ void StrassenPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
   const int64_t splits =
       std::clamp<int64_t>(std::min(ceil_div(wanted, whole), result_ / kSplitChannels), 1, units());
   pool.parallel_for(whole * splits, 1, threads, [&](int64_t begin, int64_t end, int id) {
-    const auto item_at = [&](int64_t index) {
-      const int64_t block = index / splits;
-      return Item{block / blocks_, block_at(block % blocks_),
-                  piece(units(), index % splits, splits)};
-    };
-    for (int64_t index = begin; index < end; ++index) {
-      const Item next = item_at(std::min(index + 1, end - 1));
-      run_item(item_at(index), index + 1 < end ? &next : nullptr, buffers,
-               scratch.get<float>(patches_entry_, id), scratch.get<float>(sums_entry_, id));
-    }
+    run_items(begin, end, splits, buffers, scratch.get<float>(patches_entry_, id),
+              scratch.get<float>(sums_entry_, id));
   });
 }
 
@@ -413,8 +465,9 @@ double cost(const Problem& p, const PlanContext& context) {
   const double arithmetic =
       p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 2) / chain;
   // Cycles for each number of the source, summed up, and of the result.
-  const double copied = taps == 1 ? 0.0 : 3.0;  // nothing asks for patches ahead
-  const double sums = pixels * ((0.85 + copied) * source + 0.6 * result) / kClock;
+  const double copied = taps == 1 ? 0.0 : 3.35;  // nothing asks for patches ahead
+  const double sums =
+      pixels * ((0.5 + copied) * source + (along_pixels ? 0.6 : 0.35) * result) / kClock;
   const double filter = sizeof(float) * source * result, packed = 1.75 * filter;
   // Each block reads all of it.
   const double refills = packed > static_cast<double>(l2_bytes(*context.cpu))

@@ -56,6 +56,9 @@ static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
+static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 static CONV3D_ALWAYS_INLINE __m256i vmask_f(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

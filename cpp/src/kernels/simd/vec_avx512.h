@@ -56,6 +56,9 @@ static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }
+static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void* p) {
+  _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
+}
 
 static CONV3D_ALWAYS_INLINE __mmask16 vmask_f(int n) {
   return static_cast<__mmask16>((1u << n) - 1u);
