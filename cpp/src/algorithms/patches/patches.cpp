@@ -57,7 +57,7 @@ namespace {
 // Results of a group, backward: of few taps they stay in L1 or near it until they are joined.
 constexpr int64_t kGroupRows = 96;
 // Voxels of a tile: shorter ones cut rows into pieces of little use.
-constexpr int64_t kLeastTile = 64;
+constexpr int64_t kLeastTile = 64, kMostTile = 128;
 
 struct Shape {
   bool backward;
@@ -98,6 +98,13 @@ Shape make_shape(const Problem& p, const KernelTable& table) {
   s.tile = std::min(s.voxels, std::max(registers, kLeastTile / registers * registers));
   // Backward whole rows, so that what is joined is contiguous; forward where that costs few lanes.
   if (p.ow <= s.tile && (s.backward || s.tile % p.ow <= s.tile / 16)) s.tile -= s.tile % p.ow;
+  // As many rows as fill the vectors best.
+  const auto filled = [&](int64_t n) {
+    return static_cast<double>(n) / static_cast<double>(ceil_div(n, lanes) * lanes);
+  };
+  if (s.backward && s.tile % p.ow == 0)
+    for (int64_t n = s.tile + p.ow; n <= std::min(s.voxels, kMostTile); n += p.ow)
+      if (filled(n) > filled(s.tile) + 0.02) s.tile = n;
   s.pitch = ceil_div(s.tile, lanes) * lanes;
   // An odd number of lines: a few voxels of many rows fall into different sets of the L1.
   const int64_t line = p.dtype == DType::kFloat64 ? 8 : 16;
@@ -469,11 +476,15 @@ double cost(const Problem& p, const PlanContext& context) {
   const auto rows_of = [&](int64_t planes, int64_t rows) {
     return static_cast<double>(p.ic * planes * rows);
   };
-  const double moved = slow * (s.backward ? static_cast<double>(p.ic * p.input_voxels()) * element +
-                                                rows_of(p.id, p.ih) * 12
-                               : gathers(p, s, static_cast<int64_t>(lanes), {0, s.tile})
-                                   ? elements * 0.4
-                                   : elements * element + rows_of(p.od * p.kd, p.oh * p.kh) * 20);
+  // Rows that no window reaches are only filled.
+  constexpr double kFilled = 0.3;
+  const double whole = static_cast<double>(p.ic * p.input_voxels()),
+               joined = rows_of(p.od * p.kd, p.oh * p.kh) * static_cast<double>(p.iw);
+  const double moved =
+      slow * (s.backward ? joined * element + (whole - joined) * kFilled + rows_of(p.id, p.ih) * 12
+              : gathers(p, s, static_cast<int64_t>(lanes), {0, s.tile})
+                  ? elements * 0.4
+                  : elements * element + rows_of(p.od * p.kd, p.oh * p.kh) * 20);
   // Each tile reads the filter.
   const double filter_bytes = size * k * static_cast<double>(s.rows),
                tiles = static_cast<double>(s.tiles);
