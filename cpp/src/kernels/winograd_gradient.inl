@@ -86,12 +86,24 @@ static CONV3D_ALWAYS_INLINE auto with_axis(int points, int pixels, int split, co
   }
 }
 
-// Along d, from the image: for each of `rows` rows, P pixels stride_d apart to N lines rows * 16
-// floats apart. kWhole: whole vectors of channels. Planes outside are read from zeros, so that
-// those inside of a tile at the border come as fast, and are asked for as early, as any other's.
+// Where points go: those of which a bit is set, `apart` floats from each to the next.
+struct ColumnPoints {
+  float* first;
+  ptrdiff_t apart;
+  unsigned wanted;
+};
+
+// Along d, from the image: for each of `rows` rows, P pixels stride_d apart to N points, of each
+// row 16 floats further on. kWhole: whole vectors of channels. Planes outside are read from zeros,
+// so that those inside of a tile at the border come as fast, and are asked for as early, as any
+// other's.
 template <int N, int P, int kSplit, bool kWhole>
 static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride_h, int rows,
-                            const ColumnClip& clip, int channels, ptrdiff_t ahead, float* dst) {
+                            const ColumnClip& clip, int channels, ptrdiff_t ahead,
+                            const ColumnPoints& to) {
+  const unsigned wanted = to.wanted;
+  const ptrdiff_t apart = to.apart;
+  float* dst = to.first;
   alignas(64) static constexpr float kZeros[kWinogradGroup] = {};
   const int vectors = (channels + kLanesF - 1) / kLanesF;
   const float* from[P];
@@ -105,8 +117,8 @@ static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stri
   for (int row = 0; row < rows; ++row, dst += kWinogradGroup) {
     if (row < clip.row_begin || row >= clip.row_end) {
       for (int i = 0; i < N; ++i)
-        for (int v = 0; v < vectors; ++v)
-          vstore(dst + i * rows * kWinogradGroup + v * kLanesF, vzero());
+        for (int v = 0; v < vectors && (wanted >> i & 1) != 0; ++v)
+          vstore(dst + i * apart + v * kLanesF, vzero());
       continue;
     }
 #pragma GCC unroll 8
@@ -124,7 +136,8 @@ static void columns_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stri
       }
       operand_line<N, P, kSplit>(d, o);
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) vstore(dst + i * rows * kWinogradGroup + v * kLanesF, o[i]);
+      for (int i = 0; i < N; ++i)
+        if ((wanted >> i & 1) != 0) vstore(dst + i * apart + v * kLanesF, o[i]);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < P; ++i) from[i] += step[i];
@@ -149,7 +162,7 @@ static void columns_along_h(const float* src, int planes, int vectors, float* ds
 }
 
 using ColumnsDepthFn = void (*)(const float*, ptrdiff_t, ptrdiff_t, int, const ColumnClip&, int,
-                                ptrdiff_t, float*);
+                                ptrdiff_t, const ColumnPoints&);
 using ColumnsHeightFn = void (*)(const float*, int, int, float*, ptrdiff_t);
 
 template <bool kWhole>
@@ -187,6 +200,26 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
   float* lines = a->lines;
   // To the pixels that are asked for: columns of one row are soon done.
   const ptrdiff_t ahead = (rows == 1 ? 16 : 1) * a->stride_w;
+  if (nh == 1 && rows == 1 && !empty) {
+    // Neighbouring columns are one pass, straight to the lines.
+    const int64_t first = clamp_int(-a->origin_w, 0, static_cast<int>(a->columns)),
+                  last = clamp_int(a->extent_w - a->origin_w, static_cast<int>(first),
+                                   static_cast<int>(a->columns));
+    const auto clear = [&](int64_t from, int64_t to) {
+      for (int p = begin; p < end; ++p)
+        for (int64_t at = from * kWinogradGroup; at < to * kWinogradGroup; at += kLanesF)
+          vstore(lines + p * a->position_stride + at, vzero());
+    };
+    clear(0, first);
+    clear(last, a->columns);
+    clip.row_begin = 0;
+    clip.row_end = static_cast<int>(last - first);
+    along_d(corner + (a->origin_w + first) * a->stride_w, a->stride_d, a->stride_w, clip.row_end,
+            clip, a->channels, ahead,
+            {lines + first * kWinogradGroup, a->position_stride, (1u << end) - (1u << begin)});
+    return;
+  }
+  const ColumnPoints all = {half, rows * kWinogradGroup, ~0u};
   for (int64_t i = 0, w = a->origin_w; i < a->columns; ++i, ++w, lines += kWinogradGroup) {
     if (empty || w < 0 || w >= a->extent_w) {
       for (int p = begin; p < end; ++p)
@@ -195,7 +228,7 @@ static void winograd_columns(const WinogradColumnsArgs* a) {
       continue;
     }
     along_d(corner + w * a->stride_w, a->stride_d, a->stride_h, rows, clip, a->channels, ahead,
-            half);
+            all);
     for (int plane = begin / nh; plane * nh < end;) {
       const float* const from = half + plane * rows * kWinogradGroup;
       const int first = plane * nh;

@@ -452,21 +452,26 @@ void GradientPrepared::multiply(const State& state, Range runs, int position, Ra
     tiles += std::min(b_.run, g_.tiles[2] - index % pieces_ * b_.run);
   const int64_t most = b_.tiles() * kGroup, chains = ceil_div(tiles, b_.chain);
   const int64_t rows = std::min(g_.ci, b_.ci_sums * kGroup);  // of a group of columns in the sums
-  float* const u = points;
-  float* const v = points + g_.n[2] * x_.input_point;
+  float* const v_room = points + g_.n[2] * x_.input_point;
   const int64_t lines = kernels_->winograd_gradient.outer_columns / kGroup;
+  // Points of groups [begin, end): at `room`, or the lines themselves where there is no third axis
+  // and runs follow each other without gaps.
+  const bool direct = g_.n[2] == 1 && (runs.size() == 1 || g_.tiles[2] % b_.run == 0);
+  const auto points_of = [&](const Operand& x, Range groups, float* room, ptrdiff_t point) {
+    if (direct) return x.lines + position * x.position + groups.begin * most;
+    for (int64_t group = groups.begin; group < groups.end; ++group)
+      widths(x, runs, position, group, room + (group - groups.begin) * most, point);
+    return room;
+  };
   WinogradOuterArgs a{};
   a.b_group = most;
   a.c_group = rows * kGroup;
   for (int64_t co_begin = co.begin; co_begin < co.end; co_begin += b_.co_part) {
     const int64_t co_end = std::min(co.end, co_begin + b_.co_part);
-    for (int64_t group = co_begin; group < co_end; ++group)
-      widths(state.gradient, runs, position, group, v + (group - co_begin) * most,
-             x_.gradient_point);
+    const float* const v = points_of(state.gradient, {co_begin, co_end}, v_room, x_.gradient_point);
     for (int64_t ci_begin = state.ci.begin; ci_begin < state.ci.end; ci_begin += b_.ci_part) {
       const int64_t ci_end = std::min(state.ci.end, ci_begin + b_.ci_part);
-      for (int64_t group = ci_begin; group < ci_end; ++group)
-        widths(state.input, runs, position, group, u + (group - ci_begin) * most, x_.input_point);
+      const float* const u = points_of(state.input, {ci_begin, ci_end}, points, x_.input_point);
       for (int point = 0; point < g_.n[2]; ++point) {
         float* const sums = state.sums + (position * g_.n[2] + point) * x_.sums_point;
         for (int64_t group = ci_begin; group < ci_end; ++group) {
