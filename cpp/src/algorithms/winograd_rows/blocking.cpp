@@ -176,10 +176,22 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double input = shared * planes_new * static_cast<double>(g.ci) *
                        (g.c.w.stride > 1 ? 80 + 2.5 * row_of_channel : row_of_channel);
   // With 16 registers and few channels all of it takes a fifth longer (measured: 8 and 16 channels
-  // in the caches), and a quarter where channels come first.
+  // in the caches), and a quarter where channels come first. With 32, without strides, a tenth for
+  // one vector of channels and a twentieth for two, and more again where channels come first or six
+  // outputs are made (measured: 2 and 4 to 16, 32 and 64 channels).
   double few = 1;
-  if (context.kernels->gemm.f32.max_vectors < 4 && static_cast<double>(g.co) <= 2 * lanes)
-    few = g.channels_first ? 1.25 : 1.2;
+  if (context.kernels->gemm.f32.max_vectors < 4) {
+    if (static_cast<double>(g.co) <= 2 * lanes) few = g.channels_first ? 1.25 : 1.2;
+  } else if (static_cast<double>(g.co) <= 2 * lanes && g.c.w.stride == 1) {
+    const bool one = static_cast<double>(g.co) <= lanes;
+    few = (one ? 1.1 : 1.05) *
+          (!g.channels_first ? 1.0
+           : one             ? 1.2
+                             : 1.1) *
+          (g.m <= 4 ? 1.0
+           : one    ? 1.2
+                    : 1.07);
+  }
   // Rows of products are as short as transforms are: the same holds for them.
   const double cycles =
       rows * row_blocks * (g.points * products + inverse + input) * few * transform_share(context);
