@@ -20,6 +20,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "algorithms/machine_rates.h"
@@ -201,11 +202,11 @@ void StrassenPrepared::copy_patches(const Item& item, const float* input, float*
   const Problem& p = problem_;
   const int64_t run = p.kw * p.ic;
   input += item.sample * p.input_voxels() * p.ic;
-  int64_t pixels = 1;  // at a time, of one row
+  int64_t pixels = 0;  // at a time, of one row
   for (int64_t pixel = item.pixels.begin; pixel < item.pixels.end; pixel += pixels) {
     const int64_t d = pixel / (p.oh * p.ow) * p.sd, h = pixel / p.ow % p.oh * p.sh,
                   w = pixel % p.ow * p.sw;
-    if (first_) pixels = std::min(item.pixels.end - pixel, p.ow - pixel % p.ow);
+    pixels = std::min(item.pixels.end - pixel, p.ow - pixel % p.ow);
     float* tap = to + (pixel - item.pixels.begin) * (first_ ? 1 : source_);
     for (int64_t td = 0; td < p.kd; ++td)
       for (int64_t th = 0; th < p.kh; ++th) {
@@ -218,7 +219,10 @@ void StrassenPrepared::copy_patches(const Item& item, const float* input, float*
           }
           tap += (p.kw - 1) * p.ic * kBlockPixels;
         } else {
-          std::copy(input + voxel * p.ic, input + voxel * p.ic + run, tap);
+          // Patches side by side are one row of the input, which the hardware foresees.
+          const float* from = input + voxel * p.ic;
+          for (int64_t i = 0; i < pixels; ++i, from += run)
+            std::memcpy(tap + i * source_, from, static_cast<size_t>(run) * sizeof(float));
           tap += run;
         }
       }
