@@ -68,6 +68,25 @@ struct GemmDotArgs {
   GemmFinish<T> finish;
 };
 
+// What is wanted later, asked for in even parts on the way: of each row of a region some pieces, of
+// each piece some lines.
+struct GemmAhead {
+  static constexpr int kRegions = 2;
+  struct Region {
+    const void* const* rows;
+    int64_t row_count, pieces;
+    ptrdiff_t piece_bytes;  // from piece to piece
+    int64_t lines;
+  };
+  Region regions[kRegions];  // none empty
+  int count;
+  int64_t lines;  // of all regions
+  int64_t parts;  // one for each 16 k of a tile
+  // How far they are; zeros at first.
+  int region;
+  int64_t row, piece, line, due;
+};
+
 // Both operands with k outermost: A[g][k][row], rows contiguous; B[g][k][column], columns
 // contiguous, any column count.
 template <class T>
@@ -83,6 +102,7 @@ struct GemmPlaneArgs {
   T* c;
   ptrdiff_t c_row;
   int load_c;
+  GemmAhead* ahead;  // or null
 };
 
 // dst[j][i] = src[i][j] for i < rows, j < columns; apart from each other, dst_stride >= rows, and

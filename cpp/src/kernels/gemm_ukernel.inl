@@ -341,7 +341,25 @@ static CONV3D_ALWAYS_INLINE void lines_panel(const LinesArgs* p, int64_t rows, i
 
 // --- k outermost ---------------------------------------------------------------------------------
 
-template <class T, int MR, int NV, bool kMasked>
+// A part of what is ahead, to the L2.
+static CONV3D_ALWAYS_INLINE void ask_part(GemmAhead* a) {
+  constexpr int64_t kLineBytes = 64;
+  for (a->due += a->lines; a->due >= a->parts; a->due -= a->parts) {
+    if (a->region == a->count) return;
+    const GemmAhead::Region& r = a->regions[a->region];
+    prefetch_line_l2(static_cast<const char*>(r.rows[a->row]) + a->piece * r.piece_bytes +
+                     a->line * kLineBytes);
+    if (++a->line < r.lines) continue;
+    a->line = 0;
+    if (++a->piece < r.pieces) continue;
+    a->piece = 0;
+    if (++a->row < r.row_count) continue;
+    a->row = 0;
+    ++a->region;
+  }
+}
+
+template <class T, int MR, int NV, bool kMasked, bool kAhead>
 static void plane_tile(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
   constexpr int kLanes = VecOf<T>::kLanes;
   Vec<T> acc[MR][NV];
@@ -350,22 +368,38 @@ static void plane_tile(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
   for (int g = 0; g < p->groups; ++g) {
     const T* a = p->a[g] + p->a_offset;
     const T* b = p->b[g] + p->b_offset + column;
-    for (int64_t k = p->k; k > 0; --k, a += p->a_k, b += p->b_k) {
-      Vec<T> bv[NV];
+    constexpr int64_t kPart = 16;
+    for (int64_t left = p->k; left > 0; left -= kPart) {
+      if constexpr (kAhead) ask_part(p->ahead);
+      for (int64_t k = kAhead && left > kPart ? kPart : left; k > 0;
+           --k, a += p->a_k, b += p->b_k) {
+        Vec<T> bv[NV];
 #pragma GCC unroll 8
-      for (int v = 0; v < NV - 1; ++v) bv[v] = vload(b + v * kLanes);
-      bv[NV - 1] = kMasked ? vload_n(b + (NV - 1) * kLanes, tail) : vload(b + (NV - 1) * kLanes);
+        for (int v = 0; v < NV - 1; ++v) bv[v] = vload(b + v * kLanes);
+        bv[NV - 1] = kMasked ? vload_n(b + (NV - 1) * kLanes, tail) : vload(b + (NV - 1) * kLanes);
 #pragma GCC unroll 16
-      for (int m = 0; m < MR; ++m) {
-        const Vec<T> x = vset(a[m]);
+        for (int m = 0; m < MR; ++m) {
+          const Vec<T> x = vset(a[m]);
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) acc[m][v] = vfma(x, bv[v], acc[m][v]);
+          for (int v = 0; v < NV; ++v) acc[m][v] = vfma(x, bv[v], acc[m][v]);
+        }
       }
+      if constexpr (!kAhead) break;
     }
   }
   const GemmFinish<T> finish = {p->load_c, 0, nullptr, 0, T(0), 0};
   T* const first = p->c + column;
   store_tile<T, MR, NV>(acc, [&](int m) { return first + m * p->c_row; }, columns, finish);
+}
+
+template <class T, int MR, int NV, bool kMasked>
+static CONV3D_ALWAYS_INLINE void plane_any_tile(const GemmPlaneArgs<T>* p, int64_t column,
+                                                int columns) {
+  if (p->ahead != nullptr) {
+    plane_tile<T, MR, NV, kMasked, true>(p, column, columns);
+  } else {
+    plane_tile<T, MR, NV, kMasked, false>(p, column, columns);
+  }
 }
 
 // What remains of the columns: whole vectors first, then one masked.
@@ -377,9 +411,9 @@ static CONV3D_ALWAYS_INLINE void plane_rest(const GemmPlaneArgs<T>* p, int64_t c
     if (columns <= (NV - 1) * kLanes) return plane_rest<T, MR, NV - 1>(p, column, columns);
   }
   if (columns == NV * kLanes) {
-    plane_tile<T, MR, NV, false>(p, column, columns);
+    plane_any_tile<T, MR, NV, false>(p, column, columns);
   } else {
-    plane_tile<T, MR, NV, true>(p, column, columns);
+    plane_any_tile<T, MR, NV, true>(p, column, columns);
   }
 }
 
@@ -395,7 +429,8 @@ template <class T, int MR>
 static void plane_rows(const GemmPlaneArgs<T>* p) {
   constexpr int kNv = plane_vectors_of(MR), kNr = kNv * VecOf<T>::kLanes;
   int64_t column = 0;
-  for (; column + kNr <= p->columns; column += kNr) plane_tile<T, MR, kNv, false>(p, column, kNr);
+  for (; column + kNr <= p->columns; column += kNr)
+    plane_any_tile<T, MR, kNv, false>(p, column, kNr);
   if (column < p->columns) plane_rest<T, MR, kNv>(p, column, static_cast<int>(p->columns - column));
 }
 

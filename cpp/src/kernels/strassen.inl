@@ -2,8 +2,8 @@
 // of MR rows x NV vectors is taken through all seven products at its place, so that the sums
 // between them stay in registers or in L1 and every quarter of C is written once.
 //
-// Assumptions: C aliases neither A nor B; B is padded with zeros to whole vectors; A has all rows
-// of its tiles, whatever rows of C are written.
+// Assumptions: C aliases neither A nor B, and sums that are made ahead go elsewhere; B is padded
+// with zeros to whole vectors; A has all rows of its tiles, whatever rows of C are written.
 //
 // Source: V. Strassen, Gaussian elimination is not optimal, 1969; S. Winograd's form in D. Knuth,
 // The Art of Computer Programming 2, 4.6.4; sums inside the micro-kernel after J. Huang et al.,

@@ -8,8 +8,9 @@
 //   outer:    the product per point, summed over tiles
 //   taps:     G^T along d, h and w, in float64
 //
-// Two steps, because what lies between them is two thirds of the points: neighbouring tiles share
-// columns. The lines of a block of tiles may live in a shared cache; the points never leave L2.
+// Two steps (one where the depth alone is transformed), because what lies between them is two
+// thirds of the points: neighbouring tiles share columns. The lines of a block of tiles may live in
+// a shared cache; the points never leave L2.
 //
 // Included by isa_*.cpp after winograd_transform.inl, which has input_line and the filter's axes.
 

@@ -134,15 +134,15 @@ static CONV3D_ALWAYS_INLINE void rows_tile(const GemmPlaneArgs<float>* p, int ro
   if constexpr (MR > 1) {
     if (rows < MR) return rows_tile<MR - 1, NV>(p, rows);
   }
-  plane_tile<float, MR, NV, false>(p, 0, NV * kLanesF);
+  plane_tile<float, MR, NV, false, false>(p, 0, NV * kLanesF);
 }
 
 // Tiles split as evenly as full products allow: few rows make poor ones.
 template <int NV>
 static void rows_panel(const RowsMultiplyArgs* a) {
   constexpr int kRows = kStridedRows[NV];
-  GemmPlaneArgs<float> p = {0,    NV * kLanesF, a->groups,   a->k, a->a,     a->a_k,   a->a_offset,
-                            a->b, a->b_k,       a->b_offset, a->c, a->c_row, a->load_c};
+  GemmPlaneArgs<float> p = {0,    NV * kLanesF, a->groups,   a->k, a->a,     a->a_k,    a->a_offset,
+                            a->b, a->b_k,       a->b_offset, a->c, a->c_row, a->load_c, nullptr};
   int64_t row = 0, tiles = (a->rows + kRows - 1) / kRows;
   for (; tiles > 0; --tiles) {
     const int rows = static_cast<int>((a->rows - row + tiles - 1) / tiles);
@@ -188,7 +188,8 @@ static void rows_multiply_tiles(const RowsMultiplyArgs* a) {
                                   a->b_offset,
                                   a->c,
                                   a->c_row,
-                                  a->load_c};
+                                  a->load_c,
+                                  nullptr};
   rows_of_channels<kPlaneRows>(&p, a->vectors);
 }
 

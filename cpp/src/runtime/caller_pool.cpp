@@ -4,18 +4,18 @@
 #include <atomic>
 #include <exception>
 
+#include "runtime/chunks.h"
 #include "runtime/float_environment.h"
 
 namespace conv3d {
 namespace {
 
 struct Job {
-  Job(RangeFn f, int64_t count, int64_t chunk_size)
-      : fn(f), n(count), chunk(chunk_size), mode(FloatEnvironment::current()) {}
+  Job(RangeFn f, int64_t count, int64_t grain, int threads)
+      : fn(f), chunks(count, grain, threads), mode(FloatEnvironment::current()) {}
   RangeFn fn;
-  int64_t n, chunk;
+  Chunks chunks;
   FloatEnvironment::Word mode;
-  std::atomic<int64_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;
 };
@@ -24,14 +24,12 @@ struct Job {
 void run_task(void* context, int thread) {
   Job& job = *static_cast<Job*>(context);
   FloatEnvironment environment(job.mode);
-  while (true) {
-    const int64_t begin = job.next.fetch_add(job.chunk, std::memory_order_relaxed);
-    if (begin >= job.n) return;
+  for (int64_t begin = 0, end = 0; job.chunks.take(&begin, &end);) {
     try {
-      job.fn(begin, std::min(begin + job.chunk, job.n), thread);
+      job.fn(begin, end, thread);
     } catch (...) {
       if (!job.failed.exchange(true)) job.error = std::current_exception();
-      job.next.store(job.n, std::memory_order_relaxed);
+      job.chunks.drop();
     }
   }
 }
@@ -47,7 +45,7 @@ void CallerPool::parallel_for(int64_t n, int64_t grain, int threads, RangeFn fn)
     fn(0, n, 0);
     return;
   }
-  Job job(fn, n, std::max(grain, n / (int64_t{threads} * 8)));
+  Job job(fn, n, grain, threads);
   call_(context_, threads, run_task, &job);
   if (job.failed.load()) std::rethrow_exception(job.error);
 }

@@ -10,7 +10,7 @@ enum class Phase : int {
   kPack,       // the filter into the form that the algorithm wants
   kTransform,  // what is read, into the form that is multiplied: Winograd's forward transform,
                // staging, transposition
-  kMultiply,   // multiply-adds
+  kMultiply,   // multiply-adds, and what is done between them
   kInverse,    // Winograd's inverse transform, transposition of the result; bias and activation
 };
 inline constexpr int kPhases = 4;

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/chunks.h"
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
 #include "runtime/fork.h"
@@ -62,31 +63,25 @@ void spin_until(Clock::time_point end, const Done& done) {
 
 // One parallel_for in flight; lives on its caller's stack.
 struct Job {
-  Job(RangeFn f, int64_t count, int64_t least, int limit)
-      : fn(f), n(count), grain(least), threads(limit), mode(FloatEnvironment::current()) {}
+  Job(RangeFn f, int64_t count, int64_t grain, int limit)
+      : fn(f), chunks(count, grain, limit), threads(limit), mode(FloatEnvironment::current()) {}
 
-  // Takes chunks until none are left: long ones first, since what follows in the same chunk finds
-  // its neighbours in the caches, then shorter ones, which even out what other processes take.
+  // Takes chunks until none are left.
   void work(int thread) {
-    int64_t begin = next.load(std::memory_order_relaxed);
-    while (begin < n) {
-      const int64_t chunk = std::max(grain, (n - begin) / (2 * int64_t{threads}));
-      if (!next.compare_exchange_weak(begin, begin + chunk, std::memory_order_relaxed)) continue;
+    for (int64_t begin = 0, end = 0; chunks.take(&begin, &end);) {
       try {
-        fn(begin, std::min(begin + chunk, n), thread);
+        fn(begin, end, thread);
       } catch (...) {
         if (!failed.exchange(true)) error = std::current_exception();
-        next.store(n, std::memory_order_relaxed);
+        chunks.drop();
       }
-      begin = next.load(std::memory_order_relaxed);
     }
   }
 
   const RangeFn fn;
-  const int64_t n, grain;
+  Chunks chunks;
   const int threads;
   const FloatEnvironment::Word mode;
-  std::atomic<int64_t> next{0};
   std::atomic<bool> failed{false};
   std::exception_ptr error;  // written by the one that set `failed`, read after all have left
   // Guarded by State::mutex:

@@ -54,10 +54,12 @@ std::string why_not_cells(const Problem& p) {
 
 namespace {
 
-// Results of a group, backward: of few taps they stay in L1 or near it until they are joined.
+// Results of a group, backward: of few taps they stay near L1 until they are joined.
 constexpr int64_t kGroupRows = 96;
-// Voxels of a tile: shorter ones cut rows into pieces of little use.
+// Voxels of a tile: shorter ones cut rows into pieces of little use, longer ones leave L1.
 constexpr int64_t kLeastTile = 64, kMostTile = 128;
+// Of tiles longer than that, which take more of the L2: most rows of a sum, fewest in a sample.
+constexpr int64_t kMostWideRows = 512, kLeastTiles = 16;
 
 struct Shape {
   bool backward;
@@ -98,13 +100,13 @@ Shape make_shape(const Problem& p, const KernelTable& table) {
   s.tile = std::min(s.voxels, std::max(registers, kLeastTile / registers * registers));
   // Backward whole rows, so that what is joined is contiguous; forward where that costs few lanes.
   if (p.ow <= s.tile && (s.backward || s.tile % p.ow <= s.tile / 16)) s.tile -= s.tile % p.ow;
-  // As many rows as fill the vectors best.
-  const auto filled = [&](int64_t n) {
-    return static_cast<double>(n) / static_cast<double>(ceil_div(n, lanes) * lanes);
+  // As many rows as fill the vectors of a sample best, where tiles are many and their rows few.
+  const auto vectors_of = [&](int64_t n) {
+    return s.voxels / n * ceil_div(n, lanes) + ceil_div(s.voxels % n, lanes);
   };
-  if (s.backward && s.tile % p.ow == 0)
-    for (int64_t n = s.tile + p.ow; n <= std::min(s.voxels, kMostTile); n += p.ow)
-      if (filled(n) > filled(s.tile) + 0.02) s.tile = n;
+  if (s.backward && s.tile % p.ow == 0 && std::max(s.k, s.group_rows) <= kMostWideRows)
+    for (int64_t n = s.tile + p.ow; n <= std::min(s.voxels / kLeastTiles, kMostTile); n += p.ow)
+      if (vectors_of(n) * 50 < vectors_of(s.tile) * 49) s.tile = n;
   s.pitch = ceil_div(s.tile, lanes) * lanes;
   // An odd number of lines: a few voxels of many rows fall into different sets of the L1.
   const int64_t line = p.dtype == DType::kFloat64 ? 8 : 16;

@@ -16,11 +16,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "algorithms/machine_rates.h"
 #include "algorithms/segments.h"
 #include "algorithms/strassen/operands.h"
+#include "base/assert.h"
 #include "base/math.h"
 #include "base/range.h"
 #include "kernels/kernel_table.h"
@@ -298,6 +300,7 @@ void StrassenFilterGradient::add_chunk(const Chunk& chunk, const Chunk* next, Ra
     }
     args.ahead = thread->left_made ? &ahead : nullptr;
     kernels_.multiply(&args);
+    CONV3D_ASSERT(ahead.made.index == ahead.makes);
   }
 }
 

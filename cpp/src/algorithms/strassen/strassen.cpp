@@ -7,10 +7,10 @@
 //               [source channel][channel of the panel or tile]
 //   X           its sums in scratch: channels last in tiles of pixels, in lines; channels first in
 //               panels of pixels. Of as many chunks at once as a quarter of the L2 holds; those
-//               that come next are made between the multiply-adds of the present ones. Where the
-//               kernel is as large as its stride a pixel of the result has a patch of the input
-//               instead, all taps of which are source channels; a block's patches are copied side
-//               by side first
+//               that come next are made between the multiply-adds of the present ones.
+//   patches     Where the kernel is as large as its stride a pixel of the result has a patch of the
+//               input instead, all taps of which are source channels. A block's patches are copied
+//               side by side first, and summed in a pass, of as many chunks as half of the L2 holds
 //   Y           in place; chunks after the first add to it
 //
 // Order of sums: chunks of source channels; in each the products, chains of multiply-adds that go
@@ -21,10 +21,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "algorithms/machine_rates.h"
 #include "algorithms/strassen/operands.h"
+#include "base/assert.h"
 #include "base/math.h"
 #include "base/range.h"
 #include "kernels/kernel_table.h"
@@ -41,7 +43,7 @@ constexpr int64_t kBlockPixels = 64, kPixelUnit = 32;
 constexpr int64_t kMostChunk = 256;
 // Of the L2, for the sums of several chunks: panels and results pass through the rest.
 constexpr double kHeldShare = 0.56;
-constexpr int64_t kMostPixelTiles = kBlockPixels / 2;
+constexpr int64_t kMostPixelTiles = kBlockPixels / 4;  // of half a block, two rows each at least
 constexpr int64_t kSplitChannels = 64;  // an item of fewer sums up as long as it multiplies
 
 class StrassenPrepared final : public Prepared {
@@ -91,8 +93,7 @@ class StrassenPrepared final : public Prepared {
     Item item;
     Range chunks;
   };
-  // Most tiles or panels of a block in one chunk, and chunks whose sums are held at once.
-  static constexpr int64_t kMostParts = kBlockPixels / 4, kMostHeld = 4;
+  static constexpr int64_t kMostHeld = 4;  // chunks, at once
   int list_sums(const Step& step, const float* source, float* sums, StrassenSumsArgs* list) const;
   int64_t parts_of_step(const Step& step) const;
   // The operands' shape, the place of the result's quarters.
@@ -198,7 +199,6 @@ void StrassenPrepared::pack_filter(const void* filter, void* packed, ThreadPool&
 // [pixel][depth tap][height tap][width tap][channel], channels first with the pixels last and
 // kBlockPixels apart: the order of the filter.
 void StrassenPrepared::copy_patches(const Item& item, const float* input, float* to) const {
-  const PhaseTimer timer(Phase::kTransform);
   const Problem& p = problem_;
   const int64_t run = p.kw * p.ic;
   input += item.sample * p.input_voxels() * p.ic;
@@ -395,7 +395,7 @@ void StrassenPrepared::run_items(int64_t begin, int64_t end, int64_t splits, con
         {block / blocks_, block_at(block % blocks_), piece(units(), index % splits, splits)},
         {chunk, std::min(chunk + held_, chunks_)}};
   };
-  StrassenSumsArgs list[kMostParts * kMostHeld];
+  StrassenSumsArgs list[kMostPixelTiles * kMostHeld];  // panels of pixels are fewer than tiles
   float* areas_of[] = {sums, sums + (areas() - 1) * held_ * chunk_sums_};
   bool made = false;  // the step's sums, in areas_of[0]
   Step step = step_at(begin, 0);
@@ -421,6 +421,7 @@ void StrassenPrepared::run_items(int64_t begin, int64_t end, int64_t splits, con
       const int count = list_sums(then, source_of(buffers, then.item), areas_of[1], list);
       StrassenAhead ahead = ahead_of(kernels_, list, count, count, parts_of_step(step));
       multiply(step, buffers, areas_of[0], &ahead);
+      CONV3D_ASSERT(ahead.made.index == ahead.makes);
       made = true;
       std::swap(areas_of[0], areas_of[1]);
     }
