@@ -907,7 +907,11 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context,
   };
   const double read = input * share(p.kd, p.sd) * share(p.kh, p.sh);
   const double once = sizeof(T) * (read + static_cast<double>(p.output_elements()));
-  seconds += stream_seconds(once, once, *context.cpu) + 2 * filter / kSharedCacheBytes;
+  // What lies beyond the caches is asked for while chunks are multiplied.
+  const bool asked =
+      p.kd * p.kh * p.kw == 1 && once > static_cast<double>(l3_bytes(*context.cpu)) / 3;
+  seconds += (asked ? 0.5 : 1.0) * stream_seconds(once, once, *context.cpu) +
+             2 * filter / kSharedCacheBytes;
   // Rows of the input are packed or turned for each tap that meets them; merged ones once.
   const bool first = p.layout == Layout::kChannelsFirst;
   const double rows_met = merged ? 1.0
