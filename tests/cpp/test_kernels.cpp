@@ -229,9 +229,23 @@ void check_plane(const KernelTable& table) {
       args.c = c.data();
       args.c_row = c_row;
       args.load_c = 1;
+      std::vector<T> asked = c;
       kernels.plane(&args);
       INFO(table.name, " rows ", rows, " columns ", columns);
       CHECK(c == expected);
+      // The same while it asks for what is ahead.
+      const void* const ahead_rows[] = {a.data(), b.data()};
+      GemmAhead ahead{};
+      ahead.regions[0] = {ahead_rows, 2, 1, 0, 1};
+      ahead.regions[1] = {ahead_rows, 1, 3, static_cast<ptrdiff_t>(sizeof(T)), 2};
+      ahead.count = 2;
+      ahead.lines = 8;
+      ahead.parts = groups;
+      args.c = asked.data();
+      args.ahead = &ahead;
+      kernels.plane(&args);
+      CHECK(asked == expected);
+      CHECK(ahead.region == ahead.count);
     }
   }
 }

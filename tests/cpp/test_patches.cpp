@@ -107,6 +107,23 @@ TEST_CASE("patches: the first panel cuts windows of two where tiles are wide and
   }
 }
 
+TEST_CASE("patches: backward tiles take as many rows as fill the vectors, of large windows few") {
+  const Problem rows = make_problem(spec_of("mb1_ic64id16ih56iw56_oc128_kd1kh1kw1_sd2sh2sw2_valid",
+                                            Direction::kBackwardInput, false)),
+                large =
+                    make_problem(spec_of("mb1_ic1id32ih96iw96_oc4_kd8kh16kw16_sd8sh16sw16_valid",
+                                         Direction::kBackwardInput, false));
+  CpuInfo cpu = cpu_info();
+  cpu.l2_bytes = size_t{1} << 20;
+  for (const KernelTable* table : runnable_tables()) {
+    const PlanContext context{table, &cpu, 1};
+    CAPTURE(table->name);
+    const std::string tiles = table->gemm.f32.lanes == 16 ? "tiles of 112 " : "tiles of 56 ";
+    CHECK(patches_algorithm().prepare(rows, context)->detail().find(tiles) != std::string::npos);
+    CHECK(patches_algorithm().why_not(large, context) == "");
+  }
+}
+
 TEST_CASE("patches: random problems equal the reference") {
   std::mt19937 random(23);
   const auto pick = [&](int low, int high) {

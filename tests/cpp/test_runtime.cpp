@@ -14,6 +14,7 @@
 #include "base/cpu_feature.h"
 #include "base/status.h"
 #include "runtime/caller_pool.h"
+#include "runtime/chunks.h"
 #include "runtime/cpu_info.h"
 #include "runtime/float_environment.h"
 #include "runtime/thread_pool.h"
@@ -56,6 +57,28 @@ void check_coverage(ThreadPool& pool, int64_t n, int64_t grain, int threads) {
   for (const std::atomic<int>& count : seen) {
     if (count.load() != 1) FAIL_CHECK("an index was visited ", count.load(), " times");
   }
+}
+
+TEST_CASE("chunks: each index once, long ones first, none below the grain but the last") {
+  for (int64_t n : {1, 2, 7, 98, 1000})
+    for (int64_t grain : {1, 3, 50})
+      for (int threads : {1, 2, 5}) {
+        Chunks chunks(n, grain, threads);
+        int64_t at = 0, longest = n, begin = 0, end = 0;
+        while (chunks.take(&begin, &end)) {
+          CHECK(begin == at);
+          CHECK((end - begin >= grain || end == n));
+          CHECK((end - begin > 0 && end - begin <= longest));
+          longest = end - begin;
+          at = end;
+        }
+        CHECK(at == n);
+      }
+  Chunks dropped(10, 1, 2);
+  int64_t begin = 0, end = 0;
+  CHECK(dropped.take(&begin, &end));
+  dropped.drop();
+  CHECK_FALSE(dropped.take(&begin, &end));
 }
 
 TEST_CASE("parallel_for visits every index once") {

@@ -58,7 +58,7 @@ Tensors<float> turned(const Problem& p, const Tensors<float>& tensors) {
 
 // Blocks and chunks that are full, ragged, odd and single; channels that fill vectors and tiles and
 // that do not; several chunks of channels and of pixels; more output channels and more input ones.
-// The last three, patches as large as their strides, are computed forward alone.
+// The last four, patches as large as their strides, are computed forward alone.
 constexpr const char* kProblems[] = {"mb1_ic64id1ih8iw16_oc64_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb2_ic34id3ih5iw7_oc66_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb1_ic100id1ih1iw35_oc38_kd1kh1kw1_sd1sh1sw1_same",
@@ -68,7 +68,9 @@ constexpr const char* kProblems[] = {"mb1_ic64id1ih8iw16_oc64_kd1kh1kw1_sd1sh1sw
                                      "mb1_ic36id1ih1iw63_oc1038_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb2_ic32id9ih11iw13_oc34_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb1_ic90id2ih31iw3_oc90_kd1kh1kw1_sd1sh1sw1_same",
+                                     "mb1_ic1030id1ih5iw43_oc200_kd1kh1kw1_sd1sh1sw1_same",
                                      "mb2_ic3id4ih56iw73_oc36_kd2kh14kw14_sd2sh14sw14_valid",
+                                     "mb1_ic3id4ih56iw56_oc200_kd2kh14kw14_sd2sh14sw14_valid",
                                      "mb1_ic5id5ih17iw40_oc70_kd1kh4kw2_sd1sh4sw2_valid",
                                      "mb2_ic40id9ih7iw11_oc32_kd1kh1kw3_sd1sh1sw3_valid"};
 
@@ -211,6 +213,26 @@ TEST_CASE("strassen: the same bits for any threads, batch split and alignment; a
           CHECK(std::all_of(result.as<float>() + 1, result.as<float>() + 1 + want.size(),
                             [](float x) { return x == 0; }));
       }
+}
+
+TEST_CASE("strassen: the same bits however many chunks of channels the L2 holds at once") {
+  for (const char* text : {"mb1_ic2090id1ih5iw43_oc140_kd1kh1kw1_sd1sh1sw1_same",
+                           "mb1_ic11id4ih56iw56_oc140_kd2kh14kw14_sd2sh14sw14_valid"})
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      const Problem p = problem_of(text, Direction::kForward, layout);
+      CAPTURE(p.to_string());
+      const Tensors<float> tensors(p, 19, false);
+      std::vector<float> want;
+      for (size_t l2 : {size_t{256} << 10, size_t{1} << 20, size_t{2} << 20, size_t{16} << 20}) {
+        CpuInfo cpu = cpu_info();
+        cpu.l2_bytes = l2;
+        const PlanContext context{&kernel_table(), &cpu, 1};
+        const std::vector<float> got =
+            testing::run_algorithm(strassen_algorithm(), p, context, tensors, 2);
+        if (want.empty()) want = got;
+        CHECK(got == want);
+      }
+    }
 }
 
 TEST_CASE("strassen: many chunks of a filter gradient are summed in two levels") {

@@ -118,6 +118,8 @@ const char* const kProblems[] = {
     "mb3_ic9id2ih3iw21_oc48_kd3kh3kw3_sd1sh1sw1_same",
     "mb1_ic20id6ih9iw11_oc7_kd1kh3kw3_sd1sh1sw1_same",
     "mb1_ic20id9ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+    "mb1_ic18id5ih2iw71_oc17_kd3kh1kw1_sd1sh1sw1_same",
+    "mb2_ic18id7ih4iw5_oc17_kd3kh1kw1_sd1sh1sw1_pd1ph1pw2_qd1qh2qw3",
     "mb1_ic18id3ih9iw70_oc20_kd3kh3kw1_sd1sh1sw1_same",
     "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
     "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
