@@ -255,10 +255,10 @@ static void gemm_taps_strided(const GemmTapArgs<T>* p) {
 
 // --- lines of 16 channels: the Winograd domain ---------------------------------------------------
 
-static constexpr int kLine = 16;
+static constexpr int kChannelLine = 16;
 // Two lines wide where 32 registers allow it (14 x 32 with 512-bit vectors), else one.
 static constexpr int kLinesNv =
-    kMaxNv * kLanesF >= 2 * kLine ? 2 * kLine / kLanesF : kLine / kLanesF;
+    kMaxNv * kLanesF >= 2 * kChannelLine ? 2 * kChannelLine / kLanesF : kChannelLine / kLanesF;
 static constexpr int kLinesNr = kLinesNv * kLanesF;
 // Rows of a tile of `vectors`. They lie a fixed distance apart and need no pointers, so one vector
 // of eight lanes takes twelve: 12 accumulators + 1 of B + 1 of A, and 13 loads for 12
@@ -284,24 +284,24 @@ static void lines_tile(const LinesArgs* p, int64_t row) {
   constexpr int kNr = NV * kLanesF;
   Vec<float> acc[MR][NV];
   clear<float, MR, NV>(acc);
-  const float* block = p->a + row * kLine;
+  const float* block = p->a + row * kChannelLine;
   const float* b = p->b;
-  for (int k = 0; k < p->kc; k += kLine, block += p->a_block) {
-    const int count = p->kc - k < kLine ? p->kc - k : kLine;
+  for (int k = 0; k < p->kc; k += kChannelLine, block += p->a_block) {
+    const int count = p->kc - k < kChannelLine ? p->kc - k : kChannelLine;
     for (int i = 0; i < count; ++i, b += kNr) {
       // The next panel comes from L3 or memory, once per block of tiles: 3 to 8 % of the whole for
       // 64 channels and more.
       prefetch_line(b + p->kc * kNr);
-      rank_one<float, MR, NV>(acc, [&](int m) { return block[m * kLine + i]; }, b);
+      rank_one<float, MR, NV>(acc, [&](int m) { return block[m * kChannelLine + i]; }, b);
     }
   }
-  float* const c = p->c + row * kLine;
-  constexpr int kPerLine = kLine / kLanesF;
+  float* const c = p->c + row * kChannelLine;
+  constexpr int kPerLine = kChannelLine / kLanesF;
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
-      float* at = c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF;
+      float* at = c + (v / kPerLine) * p->c_group + m * kChannelLine + (v % kPerLine) * kLanesF;
       vstore(at, p->accumulate ? vadd(vload(at), acc[m][v]) : acc[m][v]);
     }
   }

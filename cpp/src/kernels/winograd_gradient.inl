@@ -280,21 +280,21 @@ static void winograd_width(const WinogradWidthArgs* a) {
 static constexpr int kOuterNv = kLinesNv;
 // Eight accumulators hide the latency of the multiply-adds.
 static constexpr int outer_rows(int vectors) {
-  return vectors <= kMaxNv ? (kStridedRows[vectors <= kMaxNv ? vectors : 1] < kLine
+  return vectors <= kMaxNv ? (kStridedRows[vectors <= kMaxNv ? vectors : 1] < kChannelLine
                                   ? kStridedRows[vectors <= kMaxNv ? vectors : 1]
-                                  : kLine)
+                                  : kChannelLine)
                            : 2;
 }
 
 template <int MR, int NV>
 static void outer_tile(const WinogradOuterArgs* p, int row) {
-  constexpr int kPerLine = kLine / kLanesF;
+  constexpr int kPerLine = kChannelLine / kLanesF;
   Vec<float> acc[MR][NV];
   clear<float, MR, NV>(acc);
   const float* a = p->a + row;
   const float* b = p->b;
   const ptrdiff_t b_group = p->b_group;
-  for (int64_t t = p->tiles; t > 0; --t, a += kLine, b += kLine) {
+  for (int64_t t = p->tiles; t > 0; --t, a += kChannelLine, b += kChannelLine) {
     VecF bv[NV];
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v)
@@ -306,22 +306,23 @@ static void outer_tile(const WinogradOuterArgs* p, int row) {
       for (int v = 0; v < NV; ++v) acc[m][v] = vfma(x, bv[v], acc[m][v]);
     }
   }
-  float* const c = p->c + row * kLine;
+  float* const c = p->c + row * kChannelLine;
   if (p->accumulate) {
 #pragma GCC unroll 16
     for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 8
       for (int v = 0; v < NV; ++v)
-        acc[m][v] =
-            vadd(vload(c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF),
-                 acc[m][v]);
+        acc[m][v] = vadd(
+            vload(c + (v / kPerLine) * p->c_group + m * kChannelLine + (v % kPerLine) * kLanesF),
+            acc[m][v]);
     }
   }
 #pragma GCC unroll 16
   for (int m = 0; m < MR; ++m) {
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v)
-      vstore(c + (v / kPerLine) * p->c_group + m * kLine + (v % kPerLine) * kLanesF, acc[m][v]);
+      vstore(c + (v / kPerLine) * p->c_group + m * kChannelLine + (v % kPerLine) * kLanesF,
+             acc[m][v]);
   }
 }
 
