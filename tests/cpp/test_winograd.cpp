@@ -252,6 +252,26 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
               }
             }
           CHECK(wrong == 0);
+
+          // Lanes along the pixels: the same numbers.
+          winograd::Geometry along = g;
+          along.pixel_lanes = true;
+          Block pixel_block(winograd::packed_filter_floats(along, *table) * sizeof(float));
+          winograd::pack_filter(along, *table, filter.data(), pixel_block.as<float>(),
+                                default_thread_pool(), 2);
+          CHECK(pixel_block.intact());
+          const int64_t line = kWinogradGroup, groups = (g.ci + line - 1) / line;
+          for (int p = 0; p < g.points(); ++p)
+            for (int64_t ci = 0; ci < groups * line; ++ci)
+              for (int64_t co = 0; co < g.co; ++co) {
+                const int64_t panel = co / nr * nr, width = std::min(nr, columns - panel);
+                const float expected =
+                    ci < g.ci ? packed[p * columns * g.ci + panel * g.ci + ci * width + co % nr]
+                              : 0.0f;
+                const int64_t at = ((p * groups + ci / line) * g.co + co) * line + ci % line;
+                if (pixel_block.as<float>()[at] != expected) ++wrong;
+              }
+          CHECK(wrong == 0);
         }
 }
 
@@ -663,7 +683,12 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
       {"mb2_ic150id9ih10iw11_oc34_kd3kh1kw1_sd1sh1sw1_same", Direction::kForward, {{4, 1, 1}}},
       {"mb2_ic150id9ih10iw11_oc34_kd3kh1kw1_sd1sh1sw1_same",
        Direction::kBackwardInput,
-       {{4, 1, 1}}}};
+       {{4, 1, 1}}},
+      {"mb2_ic19id11ih4iw16_oc7_kd3kh1kw1_sd1sh1sw1_dd3dh1dw1_same",
+       Direction::kForward,
+       {{3, 1, 1}}},
+      {"mb2_ic19id10ih5iw9_oc7_kd3kh1kw1_sd2sh1sw1_same", Direction::kForward, {{2, 1, 1}}},
+      {"mb2_ic19id10ih5iw9_oc7_kd3kh1kw1_sd2sh1sw1_same", Direction::kBackwardInput, {{2, 1, 1}}}};
   for (const auto& at : cases) {
     CAPTURE(at.problem);
     ProblemSpec spec = testing::parse_problem(at.problem);
@@ -686,7 +711,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
     // One algorithm entry whose blocking is given.
     struct Fixed final : Algorithm {
       winograd::TileShape shape;
-      bool staged;
+      bool staged, pixel_lanes;
       int64_t tiles;
       const char* name() const override { return "fixed"; }
       const char* family() const override { return "winograd"; }
@@ -694,31 +719,42 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
       double cost(const Problem&, const PlanContext&) const override { return 0; }
       std::unique_ptr<Prepared> prepare(const Problem& problem,
                                         const PlanContext& context) const override {
-        return winograd::prepare(problem, context, shape,
-                                 winograd::make_blocking(winograd::make_geometry(problem, shape),
-                                                         staged, tiles, context));
+        winograd::Geometry g = winograd::make_geometry(problem, shape);
+        if (pixel_lanes) g = winograd::along_pixels(g);
+        return winograd::prepare(problem, context, g,
+                                 winograd::make_blocking(g, staged, tiles, context));
       }
     };
     for (const KernelTable* table : runnable_tables()) {
       CAPTURE(table->name);
       std::vector<float> want;
-      for (bool staged : {false, true})
+      struct Form {
+        const Problem* problem;
+        bool staged, pixel_lanes;
+      };
+      std::vector<Form> forms = {
+          {&p, false, false}, {&first, false, false}, {&p, true, false}, {&first, true, false}};
+      if (winograd::make_geometry(p, at.shape).depth_alone())
+        forms.push_back({&first, false, true});
+      for (const auto& [form, staged, pixel_lanes] : forms)
         for (int64_t tiles : {1, 5, 13, 100})
-          for (int threads : {1, 2, 3})
-            for (const Problem* form : {&p, &first}) {
-              CAPTURE(staged);
-              CAPTURE(tiles);
-              CAPTURE(threads);
-              Fixed fixed;
-              fixed.shape = at.shape;
-              fixed.staged = staged;
-              fixed.tiles = tiles;
-              const std::vector<float> got = channels_last(
-                  *form, testing::run_algorithm(fixed, *form, context_of(*table),
-                                                form == &p ? tensors : transposed, threads));
-              if (want.empty()) want = got;
-              CHECK(std::memcmp(want.data(), got.data(), want.size() * sizeof(float)) == 0);
-            }
+          for (int threads : {1, 2, 3}) {
+            CAPTURE(form->layout);
+            CAPTURE(pixel_lanes);
+            CAPTURE(staged);
+            CAPTURE(tiles);
+            CAPTURE(threads);
+            Fixed fixed;
+            fixed.shape = at.shape;
+            fixed.staged = staged;
+            fixed.pixel_lanes = pixel_lanes;
+            fixed.tiles = tiles;
+            const std::vector<float> got = channels_last(
+                *form, testing::run_algorithm(fixed, *form, context_of(*table),
+                                              form == &p ? tensors : transposed, threads));
+            if (want.empty()) want = got;
+            CHECK(std::memcmp(want.data(), got.data(), want.size() * sizeof(float)) == 0);
+          }
     }
   }
 }

@@ -18,12 +18,22 @@ int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
 }  // namespace
 
-BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles) {
+BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles,
+                         const KernelTable& kernels) {
   const char* what = "the Winograd workspace";
   const int64_t u = groups_of(g.ci) * kGroup, m = groups_of(g.co) * kGroup, points = g.points();
   BlockLayout layout{};
   layout.tiles = tiles;
-  if (staged) {
+  if (g.pixel_lanes) {
+    const int64_t nr = kernels.winograd.nr;
+    layout.u_panel = checked_product({g.ci, nr}, what) + kGroup;
+    layout.m_tile = checked_product({g.co, kGroup}, what) + kGroup;
+    layout.u_position = layout.m_position =
+        std::max(checked_product({ceil_div(tiles * kGroup, nr), layout.u_panel}, what),
+                 checked_product({tiles, layout.m_tile}, what)) +
+        kGroup;
+    layout.floats = checked_bytes({points + 1, layout.u_position}, what);
+  } else if (staged) {
     layout.u_position = checked_product({tiles, u}, what) + kGroup;
     layout.m_position = checked_product({tiles, m}, what) + kGroup;
     layout.floats = checked_bytes({points, layout.u_position + layout.m_position}, what);
@@ -38,7 +48,13 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   Blocking b{};
   b.staged = staged;
   b.tiles = tiles;
-  b.block_floats = block_layout(g, staged, tiles).floats;
+  b.block_floats = block_layout(g, staged, tiles, *context.kernels).floats;
+  if (g.pixel_lanes) {  // nothing is staged
+    b.staged = false;
+    b.run_phases = 1;
+    b.run = static_cast<int>(tiles);
+    return b;
+  }
   // The window of a run of tiles, one group of channels, in a quarter of the L2; so its results,
   // where they are staged too.
   const int64_t lines = static_cast<int64_t>(l2_bytes(*context.cpu)) / 4 / kLineBytes,
@@ -65,8 +81,15 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   // 24 tiles nothing is gained.
   const size_t fused_bytes = 2 * l2_bytes(*context.cpu);
   const auto bytes = [&](bool staged, int64_t n) {
-    return block_layout(g, staged, n).floats * sizeof(float);
+    return block_layout(g, staged, n, *context.kernels).floats * sizeof(float);
   };
+  if (g.pixel_lanes) {
+    // Long pieces of rows, within the L2; wide layers read the filter for at least four.
+    int64_t most = 24;
+    while (most > 8 && bytes(false, most) > l2_bytes(*context.cpu)) most -= 2;
+    while (most > 4 && bytes(false, most) > fused_bytes) most -= 2;
+    return make_blocking(g, false, most, context);
+  }
   int64_t fused = 24;
   // Depth alone has few points: more tiles read the filter less often, and channels first reads a
   // piece of a row for each plane and channel, as long as may be.
@@ -95,11 +118,13 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
   if (!b.staged && blocks < 8 * int64_t{threads}) {
     // Few blocks: a multiple of the threads, but no block below six tiles, the rows of
     // a multiplication.
+    const int64_t least = g.pixel_lanes ? 2 : 6;
     blocks = std::clamp<int64_t>(ceil_div(blocks, threads) * threads, 1,
-                                 std::max<int64_t>(blocks, total / 6));
+                                 std::max<int64_t>(blocks, total / least));
   }
   int64_t tiles = ceil_div(total, std::max<int64_t>(blocks, 1));
   // Runs of whole lines of a channels-first row.
+  if (g.pixel_lanes) return tiles;
   if (g.depth_alone() && g.channels_first && tiles > kGroup)
     tiles = std::min(b.tiles, ceil_div(tiles, kGroup) * kGroup);
   // A block that begins between the phases of a tile cuts its runs short.
@@ -118,22 +143,27 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double cycles = hertz(context);  // a second
   const CpuInfo& cpu = *context.cpu;
   const double tiles = static_cast<double>(g.tiles_per_sample()), points = g.points();
-  const double co = static_cast<double>(panel_columns(g.co, *context.kernels));
+  const double co = g.pixel_lanes ? static_cast<double>(g.co)
+                                  : static_cast<double>(panel_columns(g.co, *context.kernels));
 
   // Multiplication. Fewer than four rows of A do not hide the latency of the FMAs.
   const double per_block = static_cast<double>(tiles_per_block(g, b, g.tiles_per_sample(), 1));
   const double blocks = tiles / per_block;
-  const double rows = std::max(per_block, 4.0) * blocks;
+  const double products =
+      g.pixel_lanes ? tiles * kGroup * std::max(co, 4.0) : std::max(per_block, 4.0) * blocks * co;
   const double multiply =
-      rows * points * static_cast<double>(g.ci) * co / (lanes * 2 * cycles * kEfficiency);
+      products * points * static_cast<double>(g.ci) / (lanes * 2 * cycles * kEfficiency);
   const double filter_bytes = points * static_cast<double>(g.ci) * co * 4;
   const double filter = stream_seconds(filter_bytes * blocks, filter_bytes, cpu);
   const double product = std::max(multiply, filter) + 0.4 * std::min(multiply, filter);
 
   // Transforms. Columns of the input are shared along w, so the first two axes see step[2] of
   // window[2].
-  const double in_vectors = std::ceil(static_cast<double>(g.ci) / lanes),
-               out_vectors = std::ceil(static_cast<double>(g.co) / lanes);
+  const auto vectors_of = [&](int64_t channels) {
+    const auto count = static_cast<double>(channels);
+    return g.pixel_lanes ? count * kGroup / lanes : std::ceil(count / lanes);
+  };
+  const double in_vectors = vectors_of(g.ci), out_vectors = vectors_of(g.co);
   const double columns = std::min(g.window[2], g.step[2]);
   double in_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
   double out_elements =
@@ -144,8 +174,11 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double copies = strided ? 0.75 : 1.0;
   const double in_cycles = tiles * in_elements * in_vectors * 2.3 * copies;
   const double out_cycles = tiles * out_elements * out_vectors * 1.7 * copies;
-  const double source_bytes = static_cast<double>(g.source_voxels()) * in_vectors * lanes * 4;
-  const double result_bytes = static_cast<double>(g.result_voxels()) * out_vectors * lanes * 4;
+  const double pixels = g.pixel_lanes ? kGroup : 1;  // of a tile of the width
+  const double source_bytes =
+      static_cast<double>(g.source_voxels()) / pixels * in_vectors * lanes * 4;
+  const double result_bytes =
+      static_cast<double>(g.result_voxels()) / pixels * out_vectors * lanes * 4;
   // Windows overlap, so rows of the source come in more than once, if only from the L3.
   const double overlap =
       static_cast<double>(g.window[0] * g.window[1]) / (static_cast<double>(g.step[0]) * g.step[1]);
@@ -162,19 +195,33 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   // pieces of rows.
   const double lines = static_cast<double>(g.source_voxels() * groups_of(g.ci)) * overlap;
   const double pieces = static_cast<double>(g.result_voxels() * g.co) * sizeof(float);
-  const double copied = g.channels_first  ? 0.4 * lines * kLineBytes + 2.6 * pieces
-                        : g.depth_alone() ? 0.0
-                                          : lines * kLineBytes;
+  const double copied = g.pixel_lanes      ? 0.0
+                        : g.channels_first ? 0.4 * lines * kLineBytes + 2.6 * pieces
+                        : g.depth_alone()  ? 0.0
+                                           : lines * kLineBytes;
   seconds += copied / kStagingBytes;
   if (g.flipped) {  // a new filter with every call; see packing_seconds
     const double taps = g.r[0] * g.r[1] * g.r[2];
     // Multiply-adds of the axes in float64: half as many lanes.
     const double terms =
         g.r[0] * g.r[1] * g.n[2] * g.r[2] + g.r[0] * g.n[1] * g.n[2] * g.r[1] + points * g.r[0];
-    seconds += kFilterTransform * terms * static_cast<double>(g.ci) * out_vectors / cycles +
+    seconds += kFilterTransform * terms * static_cast<double>(g.ci) * co / lanes / cycles +
                packing_seconds(taps * static_cast<double>(g.ci) * co * 4, filter_bytes, cpu);
   }
   return seconds + blocks * kBlockSeconds + 3 * kCallSeconds;  // three phases
+}
+
+Form choose_form(const Problem& problem, TileShape shape, const PlanContext& context) {
+  const auto form = [&context](const Geometry& g) {
+    const Blocking b = choose_blocking(g, context);
+    return Form{g, b, estimate_seconds(g, b, context)};
+  };
+  const Form channels = form(make_geometry(problem, shape));
+  const Geometry& g = channels.geometry;
+  if (!g.channels_first || !g.depth_alone() || channels.blocking.staged) return channels;
+  const Form pixels = form(along_pixels(g));
+  const bool fits = pixels.blocking.block_floats * sizeof(float) <= 2 * l2_bytes(*context.cpu);
+  return fits && pixels.seconds < channels.seconds ? pixels : channels;
 }
 
 }  // namespace conv3d::winograd

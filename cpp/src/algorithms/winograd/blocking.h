@@ -27,18 +27,28 @@ struct Blocking {
 };
 
 // The layout of a block of `tiles`: U[p][ci / 16][tile][16], one line more per point against
-// cache-set conflicts; M likewise.
+// cache-set conflicts; M likewise. Lanes along the pixels: U[p][panel][ci][nr], panels of nr
+// pixels, and M[p][tile][co][16], one line more per panel and per tile.
 struct BlockLayout {
   int64_t tiles;
   ptrdiff_t u_position, m_position;  // floats from point to point
+  ptrdiff_t u_panel, m_tile;         // lanes along the pixels
   size_t floats;
 };
-BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles);
+BlockLayout block_layout(const Geometry& geometry, bool staged, int64_t tiles,
+                         const KernelTable& kernels);
 
 Blocking choose_blocking(const Geometry& geometry, const PlanContext& context);
-// The same with the sizes given: for tests and tuning.
+// The same with the sizes given: for tests and tuning. Lanes along the pixels: never staged.
 Blocking make_blocking(const Geometry& geometry, bool staged, int64_t tiles,
                        const PlanContext& context);
+// Both, and which way the lanes run: the cheaper where both can be.
+struct Form {
+  Geometry geometry;
+  Blocking blocking;
+  double seconds;  // estimate_seconds
+};
+Form choose_form(const Problem& problem, TileShape shape, const PlanContext& context);
 
 // Tiles per block for a call of `total` tiles: as few blocks as the blocking allows, of equal
 // size, enough for the threads.

@@ -2,8 +2,9 @@
 // float64 and rounded once.
 //
 //   packed[p][panel][ci][nr]     p = point, panel = group of nr result channels; the last is as
-//   wide
-//                                as it needs, in whole vectors, with zeros beyond the last channel
+//                                wide as it needs, in whole vectors, with zeros beyond the last
+//                                channel
+//   packed[p][ci / 16][co][16]   lanes along the pixels; zeros beyond the last source channel
 #pragma once
 
 #include <cstddef>

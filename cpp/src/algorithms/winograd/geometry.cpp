@@ -156,6 +156,13 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
   return g;
 }
 
+Geometry along_pixels(const Geometry& channels) {
+  Geometry g = channels;
+  g.pixel_lanes = true;
+  g.tiles[2] = ceil_div(g.result[2], kWinogradGroup);
+  return g;
+}
+
 Lattice source_lattice(const Geometry& g, int axis, int64_t phase) {
   const int64_t d = g.dilation[axis], offset = phase - g.pad[axis], origin = floor_div(offset, d),
                 first = offset - origin * d;

@@ -46,6 +46,9 @@ struct Geometry {
   int outputs[3];     // results of a tile: m, or 2 m
   int64_t phases[3];  // that hold results: min(dilation, result)
   int64_t tiles[3];   // of one phase
+  // Lanes along the pixels: of the width a tile holds 16 neighbours, and channels stand where
+  // tiles else do. See along_pixels.
+  bool pixel_lanes;
   // No axis but the depth is transformed or has strides or borders: a plane is one row.
   bool depth_alone() const {
     return n[1] == 1 && n[2] == 1 && source[1] == 1 && result[1] == 1 && step[2] == 1 &&
@@ -69,8 +72,11 @@ Lattice result_lattice(const Geometry& geometry, int axis, int64_t phase);
 
 // Empty if F(shape) can compute the problem, else the reason.
 std::string why_not_geometry(const Problem& problem, TileShape shape);
-// Requires why_not_geometry to be empty.
+// Requires why_not_geometry to be empty. Lanes along the channels.
 Geometry make_geometry(const Problem& problem, TileShape shape);
+// The same with lanes along the pixels of channels-first planes, which are transformed where they
+// lie, without a transposition. Requires channels first and depth_alone.
+Geometry along_pixels(const Geometry& geometry);
 
 // G of F(m, r) in float64, [stride (m - 1) + r][r]; null for what has no matrices here.
 //

@@ -7,7 +7,9 @@
 //   multiplication    M[p][co / 16][tile][16] = U[p] x packed[p], the house's GEMM micro-kernel,
 //                     once per point p
 //   output transform  + bias, activation, into the image
-// with the sizes of blocking.h.
+// with the sizes of blocking.h. Lanes along the pixels (channels first, depth alone): a tile is 16
+// pixels of a plane, each channel passes the transforms by itself, and the operands change places:
+//   M[p][tile][co][16] = packed[p][ci / 16][co][16] x U[p][panel][ci][nr].
 
 #include "algorithms/winograd/winograd.h"
 
@@ -38,9 +40,9 @@ struct Run {
 
 class WinogradPrepared final : public Prepared {
  public:
-  WinogradPrepared(const Problem& problem, const PlanContext& context, TileShape shape,
+  WinogradPrepared(const Problem& problem, const PlanContext& context, const Geometry& geometry,
                    const Blocking& blocking)
-      : g_(make_geometry(problem, shape)),
+      : g_(geometry),
         b_(blocking),
         kernels_(context.kernels),
         activation_(static_cast<int>(problem.activation)),
@@ -60,9 +62,10 @@ class WinogradPrepared final : public Prepared {
   std::string packed_filter_format() const override {
     char text[96];
     // A stride changes the points; a dilation changes nothing.
-    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d split%d%d%d%s nr%d",
+    std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d split%d%d%d%s %s%d",
                   tile_name().c_str(), g_.r[0], g_.r[1], g_.r[2], g_.split[0], g_.split[1],
-                  g_.split[2], g_.flipped ? " flipped" : "", nr_);
+                  g_.split[2], g_.flipped ? " flipped" : "", g_.pixel_lanes ? "ci" : "nr",
+                  g_.pixel_lanes ? kGroup : nr_);
     return text;
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
@@ -72,15 +75,16 @@ class WinogradPrepared final : public Prepared {
   const ScratchLedger& ledger() const override { return ledger_; }
   std::string detail() const override {
     char text[96];
-    std::snprintf(text, sizeof text, "winograd_%s %s, blocks of %lld tiles", tile_name().c_str(),
-                  b_.staged ? "staged" : "fused", static_cast<long long>(b_.tiles));
+    std::snprintf(text, sizeof text, "winograd_%s %s, blocks of %lld tiles%s", tile_name().c_str(),
+                  b_.staged ? "staged" : "fused", static_cast<long long>(b_.tiles),
+                  g_.pixel_lanes ? " of 16 pixels" : "");
     return text;
   }
   double error_bound() const override { return winograd::error_bound(g_); }
   int useful_threads() const override {
     // A thread is worth waking for some 20 microseconds of work: 2 million multiply-adds.
     const double work = static_cast<double>(g_.tiles_per_sample()) * g_.points() *
-                        static_cast<double>(g_.ci * g_.co);
+                        static_cast<double>(g_.ci * g_.co) * (g_.pixel_lanes ? kGroup : 1);
     return static_cast<int>(std::clamp(work / 2e6, 1.0, 1e6));
   }
 
@@ -93,7 +97,7 @@ class WinogradPrepared final : public Prepared {
     call.result = static_cast<float*>(buffers.result);
     const int64_t total = g_.tiles_per_sample() * buffers.batch;
     if (total == 0) return;
-    call.layout = block_layout(g_, b_.staged, tiles_per_block(g_, b_, total, threads));
+    call.layout = block_layout(g_, b_.staged, tiles_per_block(g_, b_, total, threads), *kernels_);
     const int64_t size = call.layout.tiles, blocks = ceil_div(total, size);
     if (b_.staged) {
       for (int64_t block = 0; block < blocks; ++block)
@@ -124,6 +128,12 @@ class WinogradPrepared final : public Prepared {
                  int thread) const {
     float* m = scratch.get<float>(block_, thread);
     float* u = m + call.layout.u_position;  // M of point p goes to the slot of U of point p - 1
+    if (g_.pixel_lanes) {
+      transform_pixels(call, first, count, u);
+      multiply_pixels(call, count, u, m);
+      inverse_pixels(call, first, count, m);
+      return;
+    }
     float* staging = scratch.get<float>(staging_, thread);
     const int64_t source_groups = ceil_div(g_.ci, kGroup), result_groups = ceil_div(g_.co, kGroup);
     transform_input(call, first, 0, count, 0, source_groups, u, staging);
@@ -429,6 +439,134 @@ class WinogradPrepared final : public Prepared {
     });
   }
 
+  // --- lanes along the pixels ---
+
+  int panel_tiles() const { return nr_ / kGroup; }
+  // Where tile `tile` of a block of `count` lies in U, from source channel to source channel
+  // `channel` floats apart: the last panel may be narrower.
+  struct InPanel {
+    ptrdiff_t offset, channel;
+  };
+  InPanel in_panel(const Call& call, int64_t tile, int64_t count) const {
+    const int64_t panel = tile / panel_tiles(), first = panel * panel_tiles();
+    return {panel * call.layout.u_panel + (tile - first) * kGroup,
+            std::min<int64_t>(panel_tiles(), count - first) * kGroup};
+  }
+  int pixels_of(int64_t tile) const {
+    return static_cast<int>(std::min<int64_t>(kGroup, g_.result[2] - tile * kGroup));
+  }
+
+  // What of a run lies equally far apart in U, `step` tiles from one to the next, of equally many
+  // pixels.
+  struct Piece {
+    int64_t tile;  // within the run
+    int tiles, step, pixels;
+  };
+  // Calls fn(piece) for the pieces of a run whose every step-th tile belongs together.
+  template <class F>
+  void for_each_piece(const Run& run, int step, bool last_alone, const F& fn) const {
+    const int pixels = pixels_of(run.w + run.tiles - 1);
+    const bool alone = last_alone || pixels < kGroup;
+    const int rest = run.tiles - (alone ? 1 : 0);
+    for (int i = 0; i < std::min(step, rest); ++i)
+      fn(Piece{i, (rest - i + step - 1) / step, step, kGroup});
+    if (alone) fn(Piece{rest, 1, 1, pixels});
+  }
+
+  void transform_pixels(const Call& call, int64_t first, int64_t count, float* u) const {
+    const PhaseTimer timer(Phase::kTransform);
+    WinogradInputArgs a{};
+    a.points_d = g_.n[0];
+    a.points_h = a.points_w = 1;
+    a.split_d = g_.split[0];
+    a.position_stride = call.layout.u_position;
+    a.extent_h = 1;
+    a.extent_w = g_.tiles[2];
+    a.stride_w = kGroup;
+    a.stride_d = g_.dilation[0] * g_.source[2];
+    for_each_run(first, 0, count, [&](const Run& run) {
+      const Lattice d = source_lattice(g_, 0, run.phase_d);
+      a.origin_d = d.origin + run.d * g_.step[0];
+      a.extent_d = d.count;
+      const float* image =
+          call.source + run.sample * g_.source_voxels() * g_.ci + d.first * g_.source[2];
+      // The last panel's only tile lies closer than the others.
+      const bool narrow =
+          run.offset + run.tiles == count && in_panel(call, count - 1, count).channel != nr_;
+      for (int64_t ci = 0; ci < g_.ci; ++ci, image += g_.source_voxels())
+        for_each_piece(run, panel_tiles(), narrow, [&](const Piece& piece) {
+          const InPanel at = in_panel(call, run.offset + piece.tile, count);
+          a.source = image;
+          a.origin_w = run.w + piece.tile;
+          a.step_w = piece.step;
+          a.tiles = piece.tiles;
+          a.channels = piece.pixels;
+          a.u = u + at.offset + ci * at.channel;
+          a.gap = static_cast<int>(call.layout.u_panel / kGroup) - 1;
+          kernels_->winograd.input_transform(&a);
+        });
+    });
+  }
+
+  void multiply_pixels(const Call& call, int64_t count, const float* u, float* m) const {
+    const PhaseTimer timer(Phase::kMultiply);
+    const BlockLayout& l = call.layout;
+    for (int p = 0; p < g_.points(); ++p, u += l.u_position, m += l.m_position) {
+      const float* filter = call.packed + p * ceil_div(g_.ci, kGroup) * kGroup * g_.co;
+      for (int64_t k = 0; k < g_.ci; k += kSumChunk) {
+        const int kc = static_cast<int>(std::min(kSumChunk, g_.ci - k));
+        for (int64_t tile = 0; tile < count; tile += panel_tiles()) {
+          const InPanel at = in_panel(call, tile, count);
+          kernels_->winograd.multiply(g_.co, filter + k * g_.co, g_.co * kGroup,
+                                      u + at.offset + k * at.channel, kc, m + tile * l.m_tile,
+                                      l.m_tile, k > 0,
+                                      static_cast<int>(at.channel) / kernels_->winograd.lanes);
+        }
+      }
+    }
+  }
+
+  void inverse_pixels(const Call& call, int64_t first, int64_t count, const float* m) const {
+    const PhaseTimer timer(Phase::kInverse);
+    WinogradOutputArgs a{};
+    a.position_stride = call.layout.m_position;
+    a.gap = static_cast<int>(call.layout.m_tile / kGroup) - 1;
+    a.points_d = g_.n[0];
+    a.points_h = a.points_w = 1;
+    a.split_d = g_.split[0];
+    a.outputs_d = g_.outputs[0];
+    a.outputs_h = a.outputs_w = 1;
+    a.extent_h = 1;
+    a.extent_w = g_.tiles[2];
+    a.stride_w = kGroup;
+    a.stride_d = g_.dilation[0] * g_.result[2];
+    a.activation = activation_;
+    a.alpha = alpha_;
+    a.stream = stream_;
+    for_each_run(first, 0, count, [&](const Run& run) {
+      const Lattice d = result_lattice(g_, 0, run.phase_d);
+      a.origin_d = run.d * g_.outputs[0];
+      a.extent_d = d.count;
+      float* image = call.result + run.sample * g_.result_voxels() * g_.co + d.first * g_.result[2];
+      for (int64_t co = 0; co < g_.co; ++co, image += g_.result_voxels()) {
+        alignas(64) float bias[kGroup];
+        a.bias = nullptr;
+        if (call.bias != nullptr) {
+          std::fill_n(bias, kGroup, call.bias[co]);
+          a.bias = bias;
+        }
+        a.result = image;
+        for_each_piece(run, 1, false, [&](const Piece& piece) {
+          a.origin_w = run.w + piece.tile;
+          a.tiles = piece.tiles;
+          a.channels = piece.pixels;
+          a.m = m + (run.offset + piece.tile) * call.layout.m_tile + co * kGroup;
+          kernels_->winograd.output_transform(&a);
+        });
+      }
+    });
+  }
+
   // Writes the lines of a run to a channels-first image.
   void scatter(const float* staging, const Run& run, const Lattice& d, const Lattice& h,
                const WinogradOutputArgs& a, float* image) const {
@@ -478,13 +616,12 @@ class WinogradAlgorithm final : public Algorithm {
     return why_not_geometry(problem, shape_);
   }
   double cost(const Problem& problem, const PlanContext& context) const override {
-    const Geometry geometry = make_geometry(problem, shape_);
-    return estimate_seconds(geometry, choose_blocking(geometry, context), context);
+    return choose_form(problem, shape_, context).seconds;
   }
   std::unique_ptr<Prepared> prepare(const Problem& problem,
                                     const PlanContext& context) const override {
-    return winograd::prepare(problem, context, shape_,
-                             choose_blocking(make_geometry(problem, shape_), context));
+    const Form form = choose_form(problem, shape_, context);
+    return winograd::prepare(problem, context, form.geometry, form.blocking);
   }
 
  private:
@@ -495,8 +632,8 @@ class WinogradAlgorithm final : public Algorithm {
 }  // namespace
 
 std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context,
-                                  TileShape shape, const Blocking& blocking) {
-  return std::make_unique<WinogradPrepared>(problem, context, shape, blocking);
+                                  const Geometry& geometry, const Blocking& blocking) {
+  return std::make_unique<WinogradPrepared>(problem, context, geometry, blocking);
 }
 
 }  // namespace conv3d::winograd

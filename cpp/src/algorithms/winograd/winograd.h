@@ -14,7 +14,7 @@ AlgorithmList winograd_algorithms();
 
 namespace winograd {
 std::unique_ptr<Prepared> prepare(const Problem& problem, const PlanContext& context,
-                                  TileShape shape, const Blocking& blocking);
+                                  const Geometry& geometry, const Blocking& blocking);
 }
 
 }  // namespace conv3d
