@@ -285,6 +285,12 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       segment_bytes(kSegmentBytes, *context.cpu) / std::max<int64_t>(1, filter_bytes), 1,
       segments_);
 
+  // A few chunks a segment: as many in each.
+  if (column_chunks_ == 1 && row_chunks_ >= 3 * segments_ && row_chunks_ < 8 * segments_) {
+    chunk_rows_ = ceil_div(rows, ceil_div(row_chunks_, segments_) * segments_);
+    row_chunks_ = ceil_div(rows, chunk_rows_);
+  }
+
   const int64_t max_ic = ceil_div(icg_, ic_pieces_), max_oc = ceil_div(ocg_, oc_pieces_);
   choose_tile(swapped_ ? max_oc : merged_ ? p.kw * max_ic : max_ic, swapped_ ? max_ic : max_oc);
   const int64_t pixels = chunk_rows_ * chunk_columns_;
