@@ -685,17 +685,18 @@ static void planar_cut(const CutArgs<T>* p) {
     T* const to = a.cut + r * a.n;
     if (a.step == 2 && a.taps == 2) {
       for (int64_t i = 0; i < a.n; i += kLanes) {
-        const T* const from = row + 2 * i;
-        if (a.n - i >= kLanes) {
-          const Vec<T> low = vload(from), high = vload(from + kLanes);
-          vstore(to + i, veven(low, high));
-          vstore(to + a.tap + i, vodd(low, high));
+        if (a.n >= kLanes) {
+          // The last vector may repeat some of the one before.
+          const int64_t at = i + kLanes <= a.n ? i : a.n - kLanes;
+          const Vec<T> low = vload(row + 2 * at), high = vload(row + 2 * at + kLanes);
+          vstore(to + at, veven(low, high));
+          vstore(to + a.tap + at, vodd(low, high));
         } else {
-          const int n = static_cast<int>(a.n - i), first = 2 * n < kLanes ? 2 * n : kLanes;
-          const Vec<T> low = vload_n(from, first),
-                       high = 2 * n > kLanes ? vload_n(from + kLanes, 2 * n - kLanes) : vset(T(0));
-          vstore_n(to + i, n, veven(low, high));
-          vstore_n(to + a.tap + i, n, vodd(low, high));
+          const int n = static_cast<int>(a.n), first = 2 * n < kLanes ? 2 * n : kLanes;
+          const Vec<T> low = vload_n(row, first),
+                       high = 2 * n > kLanes ? vload_n(row + kLanes, 2 * n - kLanes) : vset(T(0));
+          vstore_n(to, n, veven(low, high));
+          vstore_n(to + a.tap, n, vodd(low, high));
         }
       }
     } else if (a.step == 2 && a.taps == 1) {

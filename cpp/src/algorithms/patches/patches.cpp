@@ -104,7 +104,7 @@ Shape make_shape(const Problem& p, const KernelTable& table) {
   const auto vectors_of = [&](int64_t n) {
     return s.voxels / n * ceil_div(n, lanes) + ceil_div(s.voxels % n, lanes);
   };
-  if (s.backward && s.tile % p.ow == 0 && std::max(s.k, s.group_rows) <= kMostWideRows)
+  if (s.tile % p.ow == 0 && std::max(s.k, s.group_rows) <= kMostWideRows)
     for (int64_t n = s.tile + p.ow; n <= std::min(s.voxels / kLeastTiles, kMostTile); n += p.ow)
       if (vectors_of(n) * 50 < vectors_of(s.tile) * 49) s.tile = n;
   s.pitch = ceil_div(s.tile, lanes) * lanes;
@@ -265,17 +265,20 @@ template <class T>
 void PatchesPrepared<T>::foresee(const Item& item, const Buffers& buffers, ptrdiff_t* offsets,
                                  PlanarArgs<T>* args) const {
   const Problem& p = problem_;
-  int64_t count = 0, longest = 0;
-  each_piece(
-      p, item.pixels, [&](int64_t d, int64_t h, int64_t rows, int64_t w, int64_t n, int64_t) {
-        longest = std::max(longest, n * p.sw);
-        for (int64_t c = 0; c < p.ic; ++c)
-          for (int64_t td = 0; td < p.kd; ++td)
-            for (int64_t r = 0; r < rows; ++r)
-              for (int64_t th = 0; th < p.kh; ++th)
-                offsets[count++] = c * p.input_voxels() +
-                                   ((d * p.sd + td) * p.ih + (h + r) * p.sh + th) * p.iw + w * p.sw;
-      });
+  int64_t rows_of_channel = 0, longest = 0;
+  each_piece(p, item.pixels,
+             [&](int64_t d, int64_t h, int64_t rows, int64_t w, int64_t n, int64_t) {
+               longest = std::max(longest, n * p.sw);
+               for (int64_t td = 0; td < p.kd; ++td)
+                 for (int64_t r = 0; r < rows; ++r)
+                   for (int64_t th = 0; th < p.kh; ++th)
+                     offsets[rows_of_channel++] =
+                         ((d * p.sd + td) * p.ih + (h + r) * p.sh + th) * p.iw + w * p.sw;
+             });
+  // The other channels', from the one before: this list is a part of each tile's time.
+  const int64_t count = rows_of_channel * p.ic;
+  for (int64_t i = rows_of_channel; i < count; ++i)
+    offsets[i] = offsets[i - rows_of_channel] + p.input_voxels();
   args->ahead = static_cast<const T*>(buffers.input) + item.sample * p.ic * p.input_voxels();
   args->ahead_offsets = offsets;
   args->ahead_rows = count;
