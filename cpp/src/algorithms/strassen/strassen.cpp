@@ -471,8 +471,9 @@ double cost(const Problem& p, const PlanContext& context) {
       p.flops() * 0.875 / (peak_flops(context, p.dtype) * tile * fill) * (chain + 2) / chain;
   // Cycles for each number of the source, summed up, and of the result.
   const double copied = taps == 1 ? 0.0 : 3.35;  // nothing asks for patches ahead
+  const double summed = lanes >= 16 ? 0.5 : 1.15;
   const double sums =
-      pixels * ((0.5 + copied) * source + (along_pixels ? 0.6 : 0.35) * result) / kClock;
+      pixels * ((summed + copied) * source + (along_pixels ? 0.6 : 0.35) * result) / kClock;
   const double filter = sizeof(float) * source * result, packed = 1.75 * filter;
   // Each block reads all of it.
   const double refills = packed > static_cast<double>(l2_bytes(*context.cpu))
