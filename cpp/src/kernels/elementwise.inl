@@ -232,7 +232,6 @@ static void stream_lines(void* to, const void* from, int64_t lines) {
   static_assert(kLineFloats % kLanesF == 0);
   for (; lines > 0; --lines, x += kLineFloats, y += kLineFloats)
     for (int i = 0; i < kLineFloats; i += kLanesF) vstream(y + i, vload(x + i));
-  vstream_fence();
 }
 
 static constexpr ElementwiseTable kElementwiseTable = {elementwise_kernels<float>(),

@@ -170,7 +170,6 @@ static CONV3D_ALWAYS_INLINE void tap_vectors(const GemmTapArgs<T>* p) {
 template <class T>
 static void gemm_taps(const GemmTapArgs<T>* p) {
   tap_vectors<T, kMaxNv>(p);
-  if (p->finish.stream) vstream_fence();
 }
 
 // --- rows a constant apart -----------------------------------------------------------------------
@@ -250,7 +249,6 @@ static CONV3D_ALWAYS_INLINE void strided_vectors(const GemmTapArgs<T>* p) {
 template <class T>
 static void gemm_taps_strided(const GemmTapArgs<T>* p) {
   strided_vectors<T, kMaxNv>(p);
-  if (p->finish.stream) vstream_fence();
 }
 
 // --- lines of 16 channels: the Winograd domain ---------------------------------------------------

@@ -88,7 +88,6 @@ static void transpose_block(const TransposeArgs<T>* p) {
           vstream(p->dst + (j + c) * p->dst_stride + i + v, vload(block + c * kLine + v));
     }
   }
-  vstream_fence();
 }
 
 template <class T>

@@ -465,7 +465,6 @@ static void planar_rows(const PlanarArgs<T>* p) {
           p->finish.bias != nullptr ? p->finish.bias + first : no_bias);
     }
   }
-  if (p->finish.stream) vstream_fence();
 }
 
 // --- lanes along the result channels -------------------------------------------------------------
@@ -531,7 +530,6 @@ static void planar_pixels(const PlanarArgs<T>* p) {
           static_cast<int>(rest < count * kLanes ? rest : count * kLanes));
     }
   }
-  if (p->finish.stream) vstream_fence();
 }
 
 // --- products of rows ----------------------------------------------------------------------------
@@ -774,14 +772,12 @@ static void planar_stream(const T* src, int64_t n, T* dst) {
   for (int64_t i = end; i < n; ++i) dst[i] = src[i];
 }
 
-static void planar_fence() { vstream_fence(); }
-
 template <class T>
 static constexpr PlanarKernels<T> planar_kernels() {
   return {kPlaneRows,         kPlaneNv,         kMaxNv,         kStridedRows[1] % 2 == 0,
           planar_rows<T>,     planar_pixels<T>, kProductRows,   kProductColumns,
           planar_products<T>, planar_cut<T>,    planar_join<T>, planar_gather<T>,
-          planar_stream<T>,   planar_fence};
+          planar_stream<T>};
 }
 static constexpr PlanarTable kPlanarTable = {planar_kernels<float>(), planar_kernels<double>()};
 

@@ -131,10 +131,8 @@ struct PlanarKernels {
   void (*join)(const JoinArgs<T>* args);
   // Pixels of rows, side by side.
   void (*gather)(const GatherArgs<T>* args);
-  // n elements past the caches, but for lines that are not whole; `fence` follows before other
-  // threads may read them.
+  // n elements past the caches, but for lines that are not whole.
   void (*stream)(const T* src, int64_t n, T* dst);
-  void (*fence)();
 };
 
 struct PlanarTable {

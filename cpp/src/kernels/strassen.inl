@@ -313,7 +313,6 @@ static void strassen_multiply(const StrassenArgs* p) {
         strassen_at<kStrassenNv>(p, p->tile_rows[tile], row, panel * kNr);
     }
   }
-  if (p->stream) vstream_fence();
 }
 
 static void strassen_sums(const StrassenSumsArgs* p) {

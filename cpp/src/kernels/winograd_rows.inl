@@ -289,7 +289,6 @@ static void rows_output_channels_of(const RowsOutputArgs* a) {
       }
     }
   }
-  if (a->stream) vstream_fence();
 }
 
 template <int M>
@@ -442,7 +441,6 @@ static void rows_copy(const float* src, float* dst, int64_t n, int stream) {
 #pragma GCC unroll 4
     for (int v = 0; v < 16; v += kLanesF) vstream(dst + i + v, vload(src + i + v));
   copy_floats(src + i, dst + i, n - i);
-  vstream_fence();
 }
 
 static constexpr WinogradRowsTable kWinogradRowsTable = {

@@ -534,7 +534,6 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
               clamp_int(a->extent_d - a->origin_d, 0, a->outputs_d), a, steps,
               a->result + a->origin_d * a->stride_d + a->origin_h * a->stride_h +
                   a->origin_w * a->stride_w);
-    if (stream_whole) vstream_fence();
     return;
   }
   const OutputSteps steps = {kWinogradGroup, nw * kWinogradGroup, a->stride_w, a->stride_h};
@@ -571,7 +570,6 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
       along_w(plane, rows, pixels, a, steps, corner + d * a->stride_d);
     }
   }
-  if (stream_whole || stream_narrow) vstream_fence();
 }
 
 // kLanesD of them in float64.
@@ -748,7 +746,6 @@ static void winograd_filter_transform(const WinogradFilterArgs* a) {
     }
     last(middle, source_size, count, plane, a, a->packed + first * a->source_step);
   }
-  if (a->stream != 0) vstream_fence();
 }
 
 static constexpr WinogradTable kWinogradTable = {kLinesNr,

@@ -325,6 +325,12 @@ std::atomic<int>& chosen_threads() {
 
 }  // namespace
 
+void publish_streamed_stores() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_sfence();
+#endif
+}
+
 const ForkHandlers kThreadPoolForkHandlers = {before_fork, after_fork_in_parent,
                                               after_fork_in_child};
 

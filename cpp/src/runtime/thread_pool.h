@@ -7,6 +7,11 @@
 
 namespace conv3d {
 
+// What this thread wrote past the caches is seen by others before what it writes from now on. Once
+// a range, by RangeFn: a fence waits for memory, and between blocks of some kilobytes it cost a
+// quarter of the time.
+void publish_streamed_stores();
+
 // Non-owning reference to a callable void(int64_t begin, int64_t end, int thread).
 // Cheap: no allocation.
 class RangeFn {
@@ -18,6 +23,7 @@ class RangeFn {
         }) {}
   void operator()(int64_t begin, int64_t end, int thread) const {
     call_(object_, begin, end, thread);
+    publish_streamed_stores();
   }
 
  private:

@@ -402,7 +402,6 @@ void PatchesPrepared<T>::backward(const Item& item, const Buffers& buffers, cons
         past_caches ? thread.lines : nullptr, rest,
         static_cast<T*>(buffers.result) + (item.sample * p.ic + channel) * p.input_voxels());
   }
-  if (past_caches) kernels_.fence();
 }
 
 template <class T>

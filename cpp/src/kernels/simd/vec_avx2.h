@@ -52,7 +52,6 @@ static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm256_storeu_pd(p,
 // Past the caches; p aligned to the vector.
 static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { _mm256_stream_ps(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { _mm256_stream_pd(p, v); }
-static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }

@@ -52,7 +52,6 @@ static CONV3D_ALWAYS_INLINE void vstore(float* p, VecF v) { _mm512_storeu_ps(p, 
 static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm512_storeu_pd(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { _mm512_stream_ps(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { _mm512_stream_pd(p, v); }
-static CONV3D_ALWAYS_INLINE void vstream_fence() { _mm_sfence(); }
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0);
 }

@@ -117,7 +117,6 @@ static CONV3D_ALWAYS_INLINE void vstore(float* p, VecF v) { vstore_n(p, kLanesF,
 static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { vstore_n(p, kLanesD, v); }
 static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { vstore(p, v); }
-static CONV3D_ALWAYS_INLINE void vstream_fence() {}
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void*) {}
 static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void*) {}
 static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) {
