@@ -72,6 +72,7 @@ struct GemmDotArgs {
 // each piece some lines.
 struct GemmAhead {
   static constexpr int kRegions = 2;
+  static constexpr int64_t kPart = 16;  // k of a tile
   struct Region {
     const void* const* rows;
     int64_t row_count, pieces;
@@ -81,7 +82,7 @@ struct GemmAhead {
   Region regions[kRegions];  // none empty
   int count;
   int64_t lines;  // of all regions
-  int64_t parts;  // one for each 16 k of a tile
+  int64_t parts;  // about one for each kPart of a tile
   // How far they are; zeros at first.
   int region;
   int64_t row, piece, line, due;

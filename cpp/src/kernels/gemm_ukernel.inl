@@ -366,10 +366,9 @@ static void plane_tile(const GemmPlaneArgs<T>* p, int64_t column, int columns) {
   for (int g = 0; g < p->groups; ++g) {
     const T* a = p->a[g] + p->a_offset;
     const T* b = p->b[g] + p->b_offset + column;
-    constexpr int64_t kPart = 16;
-    for (int64_t left = p->k; left > 0; left -= kPart) {
+    for (int64_t left = p->k; left > 0; left -= GemmAhead::kPart) {
       if constexpr (kAhead) ask_part(p->ahead);
-      for (int64_t k = kAhead && left > kPart ? kPart : left; k > 0;
+      for (int64_t k = kAhead && left > GemmAhead::kPart ? GemmAhead::kPart : left; k > 0;
            --k, a += p->a_k, b += p->b_k) {
         Vec<T> bv[NV];
 #pragma GCC unroll 8

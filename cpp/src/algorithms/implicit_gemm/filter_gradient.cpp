@@ -597,13 +597,12 @@ GemmAhead FilterGradientPrepared<T>::ahead_of(const Portion& portion, const Chun
   const int64_t step = p.kw == 1 ? p.sw : 1;
   add(thread.ahead_rows + chunk_rows_, count, ceil_div(right - left, step), step, portion.ic.size(),
       p.ic, p.input_voxels());
-  // About so many 16 k of tiles.
   const int64_t rows = swapped_ ? portion.oc.size() : portion.ic.size(),
                 columns = swapped_ ? portion.ic.size() : portion.oc.size(),
                 width = kernels_.lanes * kernels_.max_vectors;
-  ahead.parts =
-      std::max<int64_t>(1, portion.taps.size() * p.kw * ceil_div(rows, rows_) *
-                               ceil_div(columns, width) * size * chunk.columns.size() / 16);
+  ahead.parts = std::max<int64_t>(1, portion.taps.size() * p.kw * ceil_div(rows, rows_) *
+                                         ceil_div(columns, width) * size * chunk.columns.size() /
+                                         GemmAhead::kPart);
   return ahead;
 }
 
