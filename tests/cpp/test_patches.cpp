@@ -124,6 +124,26 @@ TEST_CASE("patches: backward tiles take as many rows as fill the vectors, of lar
   }
 }
 
+TEST_CASE(
+    "patches: forward tiles fill the vectors, but neither leave their plane for it nor the L2") {
+  CpuInfo cpu = cpu_info();
+  for (const KernelTable* table : runnable_tables()) {
+    if (table->gemm.f32.lanes == 4) continue;
+    const PlanContext context{table, &cpu, 1};
+    CAPTURE(table->name);
+    const auto tiles = [&](const char* text, size_t l2) {
+      cpu.l2_bytes = l2;
+      const Problem p = make_problem(spec_of(text, Direction::kForward, false));
+      CHECK(algorithm_of(Direction::kForward).why_not(p, context) == "");
+      const std::string detail = algorithm_of(Direction::kForward).prepare(p, context)->detail();
+      return std::stoi(detail.substr(detail.find("tiles of ") + 9));
+    };
+    CHECK(tiles("mb1_ic32id20ih40iw40_oc32_kd1kh2kw2_sd1sh2sw2_valid", size_t{1} << 20) == 80);
+    CHECK(tiles("mb1_ic16id52ih10iw24_oc64_kd2kh2kw2_sd2sh2sw2_valid", size_t{1} << 20) == 60);
+    CHECK(tiles("mb1_ic40id32ih30iw30_oc64_kd2kh2kw2_sd2sh2sw2_valid", size_t{1} << 18) == 60);
+  }
+}
+
 TEST_CASE("patches: random problems equal the reference") {
   std::mt19937 random(23);
   const auto pick = [&](int low, int high) {

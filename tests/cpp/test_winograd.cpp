@@ -516,6 +516,10 @@ const char* const kProblems[] = {"mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_sam
                                  "mb3_ic9id2ih3iw21_oc48_kd3kh3kw3_sd1sh1sw1_same",
                                  "mb1_ic20id6ih9iw11_oc7_kd1kh3kw3_sd1sh1sw1_same",
                                  "mb1_ic20id9ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+                                 "mb2_ic16id9ih5iw33_oc16_kd3kh1kw1_sd1sh1sw1_same",
+                                 // one row, which the result's is longer than, or lies before
+                                 "mb1_ic8id16ih1iw32_oc8_kd3kh1kw1_sd1sh1sw1_pd1ph0pw0_qd1qh0qw16",
+                                 "mb1_ic8id16ih1iw32_oc8_kd3kh1kw1_sd1sh2sw1_pd1ph1pw0_qd1qh0qw0",
                                  "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
                                  "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
                                  "mb1_ic300id4ih5iw5_oc40_kd3kh3kw3_sd1sh1sw1_same",
@@ -711,7 +715,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
     // One algorithm entry whose blocking is given.
     struct Fixed final : Algorithm {
       winograd::TileShape shape;
-      bool staged, pixel_lanes;
+      bool staged, pixel_lanes, streams;
       int64_t tiles;
       const char* name() const override { return "fixed"; }
       const char* family() const override { return "winograd"; }
@@ -721,7 +725,11 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
                                         const PlanContext& context) const override {
         winograd::Geometry g = winograd::make_geometry(problem, shape);
         if (pixel_lanes) g = winograd::along_pixels(g);
-        return winograd::prepare(problem, context, g,
+        // Results beyond half of the L3 pass the caches.
+        CpuInfo small = *context.cpu;
+        small.l3_bytes = 64;
+        const PlanContext other{context.kernels, streams ? &small : context.cpu, context.threads};
+        return winograd::prepare(problem, other, g,
                                  winograd::make_blocking(g, staged, tiles, context));
       }
     };
@@ -730,17 +738,22 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
       std::vector<float> want;
       struct Form {
         const Problem* problem;
-        bool staged, pixel_lanes;
+        bool staged, pixel_lanes, streams;
       };
-      std::vector<Form> forms = {
-          {&p, false, false}, {&first, false, false}, {&p, true, false}, {&first, true, false}};
-      if (winograd::make_geometry(p, at.shape).depth_alone())
-        forms.push_back({&first, false, true});
-      for (const auto& [form, staged, pixel_lanes] : forms)
+      std::vector<Form> forms = {{&p, false, false, false},
+                                 {&first, false, false, false},
+                                 {&p, true, false, false},
+                                 {&first, true, false, false}};
+      if (winograd::make_geometry(p, at.shape).depth_alone()) {
+        forms.push_back({&first, false, true, false});
+        forms.push_back({&first, false, true, true});
+      }
+      for (const auto& [form, staged, pixel_lanes, streams] : forms)
         for (int64_t tiles : {1, 5, 13, 100})
           for (int threads : {1, 2, 3}) {
             CAPTURE(form->layout);
             CAPTURE(pixel_lanes);
+            CAPTURE(streams);
             CAPTURE(staged);
             CAPTURE(tiles);
             CAPTURE(threads);
@@ -748,6 +761,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
             fixed.shape = at.shape;
             fixed.staged = staged;
             fixed.pixel_lanes = pixel_lanes;
+            fixed.streams = streams;
             fixed.tiles = tiles;
             const std::vector<float> got = channels_last(
                 *form, testing::run_algorithm(fixed, *form, context_of(*table),

@@ -1,5 +1,9 @@
 // Kernels of the Winograd path: the transforms of one run of tiles and one group of channels, and
 // the product per point. Plain data; see winograd_transform.inl and gemm_ukernel.inl.
+//
+// The words are those of lanes along the channels. Where algorithms/winograd lets them run along
+// the pixels, the 16 lanes are neighbouring pixels of one channel, and rows and columns of a
+// product change places.
 #pragma once
 
 #include <cstddef>

@@ -23,6 +23,7 @@
 #include "algorithms/implicit_gemm/filter_gradient.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <type_traits>
@@ -285,9 +286,10 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       segment_bytes(kSegmentBytes, *context.cpu) / std::max<int64_t>(1, filter_bytes), 1,
       segments_);
 
-  // A few chunks a segment: as many in each.
-  if (column_chunks_ == 1 && row_chunks_ >= 3 * segments_ && row_chunks_ < 8 * segments_) {
-    chunk_rows_ = ceil_div(rows, ceil_div(row_chunks_, segments_) * segments_);
+  // A few chunks a segment, as `execute` counts them: as many in each.
+  const auto used = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(segments_)));
+  if (column_chunks_ == 1 && row_chunks_ >= 3 * used && row_chunks_ < 8 * used) {
+    chunk_rows_ = ceil_div(rows, ceil_div(row_chunks_, used) * used);
     row_chunks_ = ceil_div(rows, chunk_rows_);
   }
 

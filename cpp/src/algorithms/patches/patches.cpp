@@ -79,8 +79,15 @@ struct Shape {
   int64_t rows_of(int64_t group) const { return std::min(group_rows, rows - group * group_rows); }
 };
 
+// Rows of a tile that stay in the L2.
+int64_t rows_that_fit(const PlanContext& context, int64_t pitch, DType dtype) {
+  const int64_t size = dtype == DType::kFloat64 ? 8 : 4;
+  return static_cast<int64_t>(l2_bytes(*context.cpu)) * 5 / 8 / (pitch * size);
+}
+
 template <class T>
-Shape make_shape(const Problem& p, const KernelTable& table) {
+Shape make_shape(const Problem& p, const PlanContext& context) {
+  const KernelTable& table = *context.kernels;
   const PlanarKernels<T>& kernels = kernels_of<T>(table.planar);
   Shape s{};
   s.backward = p.direction == Direction::kBackwardInput;
@@ -104,13 +111,22 @@ Shape make_shape(const Problem& p, const KernelTable& table) {
   const auto vectors_of = [&](int64_t n) {
     return s.voxels / n * ceil_div(n, lanes) + ceil_div(s.voxels % n, lanes);
   };
-  if (s.tile % p.ow == 0 && std::max(s.k, s.group_rows) <= kMostWideRows)
-    for (int64_t n = s.tile + p.ow; n <= std::min(s.voxels / kLeastTiles, kMostTile); n += p.ow)
-      if (vectors_of(n) * 50 < vectors_of(s.tile) * 49) s.tile = n;
-  s.pitch = ceil_div(s.tile, lanes) * lanes;
+  // Forward none that leaves its plane where the shorter ones do not: the kernel would not gather.
+  const int64_t plane = p.oh * p.ow, shortest = s.tile;
   // An odd number of lines: a few voxels of many rows fall into different sets of the L1.
   const int64_t line = p.dtype == DType::kFloat64 ? 8 : 16;
-  if (s.tile > registers) s.pitch = (ceil_div(s.pitch, line) | 1) * line;
+  const auto pitch_of = [&](int64_t n) {
+    const int64_t whole = ceil_div(n, lanes) * lanes;
+    return n > registers ? (ceil_div(whole, line) | 1) * line : whole;
+  };
+  if (s.tile % p.ow == 0 && std::max(s.k, s.group_rows) <= kMostWideRows)
+    for (int64_t n = s.tile + p.ow; n <= std::min(s.voxels / kLeastTiles, kMostTile); n += p.ow)
+      if (vectors_of(n) * 50 < vectors_of(s.tile) * 49 &&
+          (s.backward || plane % n == 0 || plane % shortest != 0) &&
+          std::max(s.k, s.backward ? s.group_rows : 0) <=
+              rows_that_fit(context, pitch_of(n), p.dtype))
+        s.tile = n;
+  s.pitch = pitch_of(s.tile);
   s.tiles = ceil_div(s.voxels, s.tile);
   return s;
 }
@@ -191,7 +207,7 @@ PatchesPrepared<T>::PatchesPrepared(const Problem& problem, const PlanContext& c
     : problem_(problem),
       kernels_(kernels_of<T>(context.kernels->planar)),
       gemm_(kernels_of<T>(context.kernels->gemm)),
-      shape_(make_shape<T>(problem, *context.kernels)),
+      shape_(make_shape<T>(problem, context)),
       l3_bytes_(static_cast<int64_t>(l3_bytes(*context.cpu))),
       useful_threads_(threads_that_pay(patches::cost(problem, context))) {
   for (int64_t k = 0; k < shape_.k; ++k) {
@@ -456,8 +472,7 @@ double PatchesPrepared<T>::error_bound() const {
 
 double cost(const Problem& p, const PlanContext& context) {
   const bool f64 = p.dtype == DType::kFloat64;
-  const Shape s =
-      f64 ? make_shape<double>(p, *context.kernels) : make_shape<float>(p, *context.kernels);
+  const Shape s = f64 ? make_shape<double>(p, context) : make_shape<float>(p, context);
   const int max_rows =
       f64 ? context.kernels->planar.f64.max_rows : context.kernels->planar.f32.max_rows;
   const double lanes = lanes_of(*context.kernels, p.dtype), size = f64 ? 8 : 4;
@@ -511,10 +526,9 @@ class Patches final : public Algorithm {
     const std::string reason = why_not_cells(problem);
     if (!reason.empty()) return reason;
     // A tile's windows stay in the L2, and backward the results of a group.
-    const Shape s = problem.dtype == DType::kFloat64 ? make_shape<double>(problem, *context.kernels)
-                                                     : make_shape<float>(problem, *context.kernels);
-    const int64_t size = problem.dtype == DType::kFloat64 ? 8 : 4;
-    const int64_t most = static_cast<int64_t>(l2_bytes(*context.cpu)) * 5 / 8 / (s.pitch * size);
+    const Shape s = problem.dtype == DType::kFloat64 ? make_shape<double>(problem, context)
+                                                     : make_shape<float>(problem, context);
+    const int64_t most = rows_that_fit(context, s.pitch, problem.dtype);
     if (s.k > most || (s.backward && s.group_rows > most))
       return "windows or channels are too many for the L2";
     return "";

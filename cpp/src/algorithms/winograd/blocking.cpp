@@ -116,15 +116,15 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
 int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int threads) {
   int64_t blocks = ceil_div(total, b.tiles);
   if (!b.staged && blocks < 8 * int64_t{threads}) {
-    // Few blocks: a multiple of the threads, but no block below six tiles, the rows of
-    // a multiplication.
+    // Few blocks: a multiple of the threads, but no block below six tiles, the rows of a
+    // multiplication, or two of 16 pixels, its columns.
     const int64_t least = g.pixel_lanes ? 2 : 6;
     blocks = std::clamp<int64_t>(ceil_div(blocks, threads) * threads, 1,
                                  std::max<int64_t>(blocks, total / least));
   }
   int64_t tiles = ceil_div(total, std::max<int64_t>(blocks, 1));
-  // Runs of whole lines of a channels-first row.
   if (g.pixel_lanes) return tiles;
+  // Runs of whole lines of a channels-first row.
   if (g.depth_alone() && g.channels_first && tiles > kGroup)
     tiles = std::min(b.tiles, ceil_div(tiles, kGroup) * kGroup);
   // A block that begins between the phases of a tile cuts its runs short.

@@ -20,8 +20,8 @@ namespace conv3d::winograd {
 struct Blocking {
   bool staged;
   int64_t tiles;          // most per block
-  int run, run_phases;    // most tiles along the width, and phases of each, that are staged
-                          // together
+  int run, run_phases;    // most tiles along the width, and phases of each, that are staged (or
+                          // with lanes along the pixels transformed) together
   size_t block_floats;    // fused: per thread; staged: for all
   size_t staging_floats;  // per thread
 };

@@ -49,10 +49,11 @@ struct Geometry {
   // Lanes along the pixels: of the width a tile holds 16 neighbours, and channels stand where
   // tiles else do. See along_pixels.
   bool pixel_lanes;
-  // No axis but the depth is transformed or has strides or borders: a plane is one row.
+  // No axis but the depth is transformed or has strides or borders: a plane is one row, of the
+  // source as of the result.
   bool depth_alone() const {
-    return n[1] == 1 && n[2] == 1 && source[1] == 1 && result[1] == 1 && step[2] == 1 &&
-           pad[2] == 0;
+    return n[1] == 1 && n[2] == 1 && source[1] == 1 && result[1] == 1 && pad[1] == 0 &&
+           step[2] == 1 && pad[2] == 0 && source[2] == result[2];
   }
   int points() const { return n[0] * n[1] * n[2]; }
   int64_t tiles_per_sample() const {
