@@ -725,7 +725,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
                                         const PlanContext& context) const override {
         winograd::Geometry g = winograd::make_geometry(problem, shape);
         if (pixel_lanes) g = winograd::along_pixels(g);
-        // Results beyond half of the L3 pass the caches.
+        // Results beyond a third of the L3 pass the caches.
         CpuInfo small = *context.cpu;
         small.l3_bytes = 64;
         const PlanContext other{context.kernels, streams ? &small : context.cpu, context.threads};

@@ -53,7 +53,7 @@ class WinogradPrepared final : public Prepared {
                           !b_.staged);
     staging_ = ledger_.book("winograd staging", b_.staging_floats * sizeof(float), true);
     // Streaming stores pay when the result would only pass through the caches.
-    stream_ = g_.result_voxels() * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 4);
+    stream_ = g_.result_voxels() * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 3);
   }
 
   size_t packed_filter_bytes() const override {

@@ -50,7 +50,7 @@ class RowsPrepared final : public Prepared {
         checked_bytes({b_.rows, static_cast<int64_t>(g_.chunks.size()), sizeof(Sum)}, "sums"),
         true);
     // Streaming stores pay when the result would only pass through the caches.
-    stream_ = g_.result_voxels * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 2);
+    stream_ = g_.result_voxels * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 3);
   }
 
   size_t packed_filter_bytes() const override {
