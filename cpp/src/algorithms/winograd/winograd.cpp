@@ -480,6 +480,7 @@ class WinogradPrepared final : public Prepared {
     a.points_h = a.points_w = 1;
     a.split_d = g_.split[0];
     a.position_stride = call.layout.u_position;
+    a.gap = static_cast<int>(call.layout.u_panel / kGroup) - 1;
     a.extent_h = 1;
     a.extent_w = g_.tiles[2];
     a.stride_w = kGroup;
@@ -502,7 +503,6 @@ class WinogradPrepared final : public Prepared {
           a.tiles = piece.tiles;
           a.channels = piece.pixels;
           a.u = u + at.offset + ci * at.channel;
-          a.gap = static_cast<int>(call.layout.u_panel / kGroup) - 1;
           kernels_->winograd.input_transform(&a);
         });
     });
