@@ -299,6 +299,33 @@ TEST_CASE("the choice does not depend on the batch") {
   });
 }
 
+TEST_CASE("no cost depends on how many threads the process may use, so neither does the choice") {
+  CpuInfo one = cpu_info(), eight = cpu_info();
+  one.usable_threads = 1;
+  eight.usable_threads = 8;
+  const PlanContext few{&kernel_table(), &one, 1}, more{&kernel_table(), &eight, 1};
+  const AlgorithmList list = algorithm_list();
+  int compared = 0;
+  for (const char* text : {"mb1_ic64id7ih10iw11_oc96_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic320id4ih4iw4_oc320_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic256id4ih28iw28_oc128_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb1_ic96id8ih14iw14_oc64_kd3kh1kw1_sd1sh1sw1_same",
+                           "mb1_ic64id8ih14iw14_oc64_kd1kh1kw1_sd1sh1sw1_same"})
+    for (const Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
+      ProblemSpec spec = testing::parse_problem(text);
+      spec.direction = direction;
+      const Problem p = make_problem(spec);
+      CAPTURE(p.to_string());
+      for (int i = 0; i < list.size; ++i) {
+        if (!list.items[i]->why_not(p, few).empty()) continue;
+        CAPTURE(list.items[i]->name());
+        CHECK(list.items[i]->cost(p, few) == list.items[i]->cost(p, more));
+        ++compared;
+      }
+    }
+  CHECK(compared >= 20);
+}
+
 TEST_CASE("backward_input counts the packing of its filter, which changes with every call") {
   const PlanContext context{kernel_tables().items[kernel_tables().size - 1], &cpu_info(), 1};
   const AlgorithmList list = algorithm_list();
@@ -394,6 +421,48 @@ TEST_CASE("a batch split and a packed filter change no bit") {
     }
     CHECK(whole == parts);
   });
+}
+
+TEST_CASE("a plan that reads the filter as it is needs no packed one, and takes a copy as well") {
+  if (kernel_table().winograd.multiply == nullptr) return;  // an instruction set without
+  ProblemSpec spec = testing::parse_problem("mb1_ic320id6ih6iw6_oc320_kd3kh3kw3_sd1sh1sw1_same");
+  spec.direction = Direction::kBackwardInput;
+  for (const DType dtype : {DType::kFloat32, DType::kBFloat16}) {
+    spec.dtype = dtype;
+    const Problem p = make_problem(spec);
+    const Plan plan(p, "winograd_f2x2x2");
+    REQUIRE(plan.facts().detail.find("unpacked") != std::string::npos);
+    const size_t size = static_cast<size_t>(Problem::element_size(dtype));
+    CHECK(plan.packed_filter_bytes() == static_cast<size_t>(p.filter_elements()) * 4);
+    // Small whole numbers, whose bits in bfloat16 are the upper half of those in float32.
+    const Tensors<float> whole(p);
+    const auto stored = [&](const std::vector<float>& from, size_t shift) {
+      std::vector<char> to(from.size() * size + shift);
+      for (size_t i = 0; i < from.size(); ++i)
+        std::memcpy(to.data() + shift + i * size,
+                    reinterpret_cast<const char*>(&from[i]) + (4 - size), size);
+      return to;
+    };
+    const std::vector<char> grad_output = stored(whole.grad_output, 0);
+    std::vector<char> want;
+    for (const size_t shift : {size_t{0}, size_t{4}, size_t{20}}) {  // off the alignment
+      const std::vector<char> filter = stored(whole.filter, shift);
+      const auto packed = plan.pack(filter.data() + shift, default_thread_pool(), 2);
+      for (const bool copy : {false, true})
+        for (const int threads : {1, 2}) {
+          std::vector<char> got(static_cast<size_t>(p.input_elements()) * size, char{0x55});
+          PlanBuffers b;
+          b.grad_output = grad_output.data();
+          b.filter = copy ? nullptr : filter.data() + shift;
+          b.packed = copy ? packed.get() : nullptr;
+          b.result = got.data();
+          b.batch = 1;
+          plan.execute(b, default_thread_pool(), threads);
+          if (want.empty()) want = got;
+          CHECK(got == want);
+        }
+    }
+  }
 }
 
 TEST_CASE("windows that tile the rows: plans fold the width, and their filters fit no other plan") {

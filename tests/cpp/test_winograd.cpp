@@ -253,6 +253,32 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
             }
           CHECK(wrong == 0);
 
+          // Unpacked, some source channels at a time: the same numbers, but for float32's rounding.
+          const ptrdiff_t position = 48 * nr + 16;
+          Block some(g.points() * position * sizeof(float)),
+              lines(winograd::PanelFilter::lines_floats() * sizeof(float));
+          double worst = 0;
+          for (int64_t panel = 0; panel * nr < columns; ++panel) {
+            winograd::PanelFilter part(g, *table, filter.data(), panel, lines.as<float>());
+            const int64_t width = std::min(nr, columns - panel * nr);
+            CHECK(part.width() == width);
+            for (int64_t first = 0; first < g.ci; first += 48) {
+              const int64_t sources = std::min<int64_t>(48, g.ci - first);
+              part.transform(first, sources, some.as<float>(), position);
+              for (int p = 0; p < g.points(); ++p)
+                for (int64_t i = 0; i < sources * width; ++i) {
+                  const float want =
+                      packed[p * columns * g.ci + panel * nr * g.ci + first * width + i];
+                  const float got = some.as<float>()[p * position + i];
+                  worst = std::max<double>(worst, got == got ? std::abs(got - want) : 1e30);
+                }
+            }
+          }
+          CHECK(some.intact());
+          CHECK(lines.intact());
+          CHECK(worst < 1e-6);
+          CHECK(worst > 0);  // in float32 indeed
+
           // Lanes along the pixels: the same numbers.
           winograd::Geometry along = g;
           along.pixel_lanes = true;
@@ -639,6 +665,58 @@ TEST_CASE(
       }
 }
 
+TEST_CASE("winograd: the stated error bound holds where the filter is not packed") {
+  // One algorithm entry that reads the filter as it is.
+  struct Unpacked final : Algorithm {
+    winograd::TileShape shape;
+    const char* name() const override { return "unpacked"; }
+    const char* family() const override { return "winograd"; }
+    std::string why_not(const Problem&, const PlanContext&) const override { return {}; }
+    double cost(const Problem&, const PlanContext&) const override { return 0; }
+    std::unique_ptr<Prepared> prepare(const Problem& problem,
+                                      const PlanContext& context) const override {
+      const winograd::Geometry g = winograd::make_geometry(problem, shape);
+      return winograd::prepare(problem, context, g,
+                               winograd::make_blocking(g, winograd::Way::kUnpacked, 12, context));
+    }
+  };
+  const struct {
+    const char* kernel;
+    winograd::TileShape shape;
+  } cases[] = {{"id8ih9iw9_kd3kh3kw3_sd1sh1sw1", {{4, 4, 4}}},
+               {"id8ih9iw9_kd3kh3kw3_sd1sh1sw1", {{2, 2, 2}}},
+               {"id8ih9iw9_kd3kh3kw3_sd1sh1sw1", {{4, 3, 2}}},
+               {"id8ih9iw9_kd1kh3kw3_sd1sh1sw1", {{1, 4, 4}}},
+               {"id8ih9iw9_kd3kh1kw1_sd1sh1sw1", {{4, 1, 1}}},
+               {"id9ih11iw12_kd5kh5kw5_sd1sh1sw1", {{2, 3, 2}}},
+               {"id15ih12iw15_kd3kh3kw3_sd2sh2sw2", {{2, 3, 3}}}};
+  for (const auto& at : cases)
+    for (int channels : {1, 16, 64, 256, 500})
+      for (bool relu : {false, true}) {
+        ProblemSpec spec = testing::parse_problem(std::string("mb1_ic8") + at.kernel + "_oc" +
+                                                  std::to_string(channels) + "_same");
+        spec.direction = Direction::kBackwardInput;
+        const Problem p = make_problem(spec);
+        Tensors<float> tensors(p, 71u + channels, false);
+        if (relu)
+          for (float& x : tensors.grad_output) x = std::max(x, 0.0f);
+        const std::vector<double> want = exact_result(p, tensors);
+        Unpacked unpacked;
+        unpacked.shape = at.shape;
+        for (const KernelTable* table : runnable_tables()) {
+          CAPTURE(p.to_string());
+          CAPTURE(relu);
+          CAPTURE(table->name);
+          const PlanContext context = context_of(*table);
+          const double bound = unpacked.prepare(p, context)->error_bound();
+          const double error =
+              relative_error(testing::run_algorithm(unpacked, p, context, tensors, 2), want, 0);
+          CHECK(error <= bound);
+          CHECK(error >= bound / 60);
+        }
+      }
+}
+
 TEST_CASE("winograd: F(2, 3) of even whole numbers is exact") {
   // Its constants are 1 and 1/2, the latter three times: filters in multiples of eight leave
   // whole numbers everywhere.
@@ -715,7 +793,8 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
     // One algorithm entry whose blocking is given.
     struct Fixed final : Algorithm {
       winograd::TileShape shape;
-      bool staged, pixel_lanes, streams;
+      winograd::Way way;
+      bool pixel_lanes, streams;
       int64_t tiles;
       const char* name() const override { return "fixed"; }
       const char* family() const override { return "winograd"; }
@@ -730,42 +809,46 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
         small.l3_bytes = 64;
         const PlanContext other{context.kernels, streams ? &small : context.cpu, context.threads};
         return winograd::prepare(problem, other, g,
-                                 winograd::make_blocking(g, staged, tiles, context));
+                                 winograd::make_blocking(g, way, tiles, context));
       }
     };
     for (const KernelTable* table : runnable_tables()) {
       CAPTURE(table->name);
-      std::vector<float> want;
+      // Unpacked, the filter is rounded otherwise and the chains of additions are shorter.
+      std::vector<float> packed_want, unpacked_want;
       struct Form {
         const Problem* problem;
-        bool staged, pixel_lanes, streams;
+        winograd::Way way;
+        bool pixel_lanes, streams;
       };
-      std::vector<Form> forms = {{&p, false, false, false},
-                                 {&first, false, false, false},
-                                 {&p, true, false, false},
-                                 {&first, true, false, false}};
+      using winograd::Way;
+      std::vector<Form> forms = {
+          {&p, Way::kFused, false, false},    {&first, Way::kFused, false, false},
+          {&p, Way::kStaged, false, false},   {&first, Way::kStaged, false, false},
+          {&p, Way::kUnpacked, false, false}, {&first, Way::kUnpacked, false, false}};
       if (winograd::make_geometry(p, at.shape).depth_alone()) {
-        forms.push_back({&first, false, true, false});
-        forms.push_back({&first, false, true, true});
+        forms.push_back({&first, Way::kFused, true, false});
+        forms.push_back({&first, Way::kFused, true, true});
       }
-      for (const auto& [form, staged, pixel_lanes, streams] : forms)
+      for (const auto& [form, way, pixel_lanes, streams] : forms)
         for (int64_t tiles : {1, 5, 13, 100})
           for (int threads : {1, 2, 3}) {
             CAPTURE(form->layout);
             CAPTURE(pixel_lanes);
             CAPTURE(streams);
-            CAPTURE(staged);
+            CAPTURE(static_cast<int>(way));
             CAPTURE(tiles);
             CAPTURE(threads);
             Fixed fixed;
             fixed.shape = at.shape;
-            fixed.staged = staged;
+            fixed.way = way;
             fixed.pixel_lanes = pixel_lanes;
             fixed.streams = streams;
             fixed.tiles = tiles;
             const std::vector<float> got = channels_last(
                 *form, testing::run_algorithm(fixed, *form, context_of(*table),
                                               form == &p ? tensors : transposed, threads));
+            std::vector<float>& want = way == Way::kUnpacked ? unpacked_want : packed_want;
             if (want.empty()) want = got;
             CHECK(std::memcmp(want.data(), got.data(), want.size() * sizeof(float)) == 0);
           }

@@ -50,6 +50,8 @@ class Prepared {
   // aligned to kScratchAlignment.
   virtual void pack_filter(const void* filter, void* packed, ThreadPool& pool,
                            int threads) const = 0;
+  // The packed filter is the filter as it is, so that a call can do without the copy.
+  virtual bool reads_filter() const { return false; }
   virtual const ScratchLedger& ledger() const = 0;
   virtual void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                        int threads) const = 0;

@@ -384,7 +384,7 @@ static void taps_axis(const double* g, const double* src, ptrdiff_t src_stride, 
   }
 }
 
-static FilterAxisFn taps_axis_fn(int points, int taps) {
+static FilterAxis<double>::Pass<double> taps_axis_fn(int points, int taps) {
   switch (points * 8 + taps) {
     case 1 * 8 + 1: return taps_axis<1, 1>;
     case 4 * 8 + 3: return taps_axis<4, 3>;
@@ -412,7 +412,7 @@ static void winograd_taps(const WinogradTapsArgs* a) {
   }
   // [n0][n1][n2] -> [r0][n1][n2] -> [r0][r1][n2] -> [r0][r1][r2], 16 doubles each
   taps_axis_fn(n0, r0)(a->g_d, sums, n1 * n2 * kG, kG, n1 * n2, half, n1 * n2 * kG, kG);
-  const FilterAxisFn along_h = taps_axis_fn(n1, r1);
+  const auto along_h = taps_axis_fn(n1, r1);
   for (int d = 0; d < r0; ++d)
     along_h(a->g_h, half + d * n1 * n2 * kG, n2 * kG, kG, n2, sums + d * r1 * n2 * kG, n2 * kG, kG);
   taps_axis_fn(n2, r2)(a->g_w, sums, kG, n2 * kG, r0 * r1, half, kG, r2 * kG);

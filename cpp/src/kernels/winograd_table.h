@@ -67,28 +67,39 @@ struct WinogradOutputArgs {
   int stream;  // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
-// Most source channels of a filter transform, and most of them times taps: what its scratch holds.
-inline constexpr int kWinogradFilterSources = 16, kWinogradFilterLines = 512;
+// Most source channels of a filter transform, and most of them times taps.
+inline constexpr int kWinogradFilterSources = 16, kWinogradFilterMost = 512;
 
-// packed[p * position_stride + s * source_step + c] = (G x G x G) g of source channel s and result
-// channel c: in float64, rounded once.
-struct WinogradFilterArgs {
+// lines[tap][source][16] = the taps of some source and 16 result channels.
+struct WinogradFilterLines {
   const float* taps;     // first tap, first source channel, first of the result channels
   ptrdiff_t tap_stride;  // may be negative: taps in reverse order
   ptrdiff_t source_stride, channel_stride;  // between source and result channels; one of them is 1
+  int count;                                // of taps
   int sources;
-  int channels;  // 0..width; packed beyond them are zeros
-  int width;     // floats written per point and source channel: whole vectors, up to 16
+  int channels;  // 0..16; lines beyond them are zeros
+  float* lines;
+};
+
+// packed[p * position_stride + s * source_step + c] = (G x G x G) g of source channel s and result
+// channel c.
+struct WinogradFilterArgs {
+  const float* lines;  // as above
+  int sources;
+  int width;  // floats written per point and source channel: whole vectors, up to 16
   int taps_d, taps_h, taps_w, points_d, points_h, points_w;
   const double *g_d, *g_h, *g_w;  // [points][taps]
   float* packed;
   ptrdiff_t source_step, position_stride;  // floats
   int stream;  // non-zero: write past the caches; packed is aligned to the vector
+  int wide;    // non-zero: in float64, rounded once
+  const WinogradFilterLines* ahead;  // made meanwhile, or null
 };
 
 struct WinogradTable {
   int nr;     // result channels of a panel of the packed filter: 16 or 32
   int lanes;  // what is left of them makes a narrower panel, of so many or a multiple
+  void (*filter_lines)(const WinogradFilterLines* args);
   void (*filter_transform)(const WinogradFilterArgs* args);
   void (*input_transform)(const WinogradInputArgs* args);
   // C (+)= A B for `rows` tiles: A[k / 16][row][16] with blocks a_block apart, B[k][vectors *
@@ -96,6 +107,8 @@ struct WinogradTable {
   void (*multiply)(int64_t rows, const float* a, ptrdiff_t a_block, const float* b, int kc,
                    float* c, ptrdiff_t c_group, int accumulate, int vectors);
   void (*output_transform)(const WinogradOutputArgs* args);
+  // Asks for `floats` from p, for the L2.
+  void (*ask)(const float* p, int64_t floats);
 };
 
 }  // namespace conv3d

@@ -572,9 +572,15 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
   }
 }
 
-// kLanesD of them in float64.
-static CONV3D_ALWAYS_INLINE VecD load_wide(const float* p) { return vwiden(p); }
-static CONV3D_ALWAYS_INLINE VecD load_wide(const double* p) { return vload(p); }
+// A vector of Real from numbers of that type, or from floats.
+template <class Real, class T>
+static CONV3D_ALWAYS_INLINE Vec<Real> load_as(const T* p) {
+  if constexpr (sizeof(Real) > sizeof(T)) {
+    return vwiden(p);
+  } else {
+    return vload(p);
+  }
+}
 
 // Whether the rows of G are those of the point 0, of pairs +-p and of infinity, so that both rows
 // of a pair share the even taps and, but for the sign, the odd ones.
@@ -594,70 +600,119 @@ static consteval bool filter_rows_in_pairs() {
   }
 }
 
-// o = G x for N points of R taps, `g` is [N][R].
-template <int N, int R>
-static CONV3D_ALWAYS_INLINE void filter_line(const double* g, const VecD* x, VecD* o) {
+// G of N points of R taps in every lane: read once, not again after each store.
+template <int N, int R, class Real>
+struct FilterRows {
+  Vec<Real> g[N * R];
+  explicit CONV3D_ALWAYS_INLINE FilterRows(const Real* from) {
+#pragma GCC unroll 64
+    for (int i = 0; i < N * R; ++i) g[i] = vset(from[i]);
+  }
+};
+
+// o = G x.
+template <int N, int R, class Real>
+static CONV3D_ALWAYS_INLINE void filter_line(const FilterRows<N, R, Real>& rows, const Vec<Real>* x,
+                                             Vec<Real>* o) {
+  const Vec<Real>* const g = rows.g;
   if constexpr (filter_rows_in_pairs<N, R>()) {
-    o[0] = vmul(vset(g[0]), x[0]);
+    o[0] = vmul(g[0], x[0]);
 #pragma GCC unroll 4
     for (int j = 1; j < N - 1; j += 2) {
-      const VecD odd = vset(g[j * R + 1]);
-      const VecD even = vfma(vset(g[j * R + 2]), x[2], vmul(vset(g[j * R]), x[0]));
-      o[j] = vfma(odd, x[1], even);
-      o[j + 1] = vfnma(odd, x[1], even);
+      const Vec<Real> even = vfma(g[j * R + 2], x[2], vmul(g[j * R], x[0]));
+      o[j] = vfma(g[j * R + 1], x[1], even);
+      o[j + 1] = vfnma(g[j * R + 1], x[1], even);
     }
-    o[N - 1] = vmul(vset(g[N * R - 1]), x[2]);
+    o[N - 1] = vmul(g[N * R - 1], x[2]);
   } else {
 #pragma GCC unroll 8
     for (int j = 0; j < N; ++j) {
-      o[j] = vmul(vset(g[j * R]), x[0]);
+      o[j] = vmul(g[j * R], x[0]);
 #pragma GCC unroll 8
-      for (int k = 1; k < R; ++k) o[j] = vfma(vset(g[j * R + k]), x[k], o[j]);
+      for (int k = 1; k < R; ++k) o[j] = vfma(g[j * R + k], x[k], o[j]);
     }
   }
 }
 static_assert(filter_rows_in_pairs<4, 3>() && filter_rows_in_pairs<6, 3>());
 
-// One axis of the filter transform for 16 result channels in float64: for each of `lines` lines, R
-// of them src_stride apart to N of them dst_stride apart (in groups of 16 numbers).
-template <int N, int R, class T>
-static void filter_axis(const double* g, const T* src, ptrdiff_t src_stride, ptrdiff_t src_line,
-                        int lines, double* dst, ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+// One axis of the filter transform for 16 result channels: for each of `lines` lines, R of them
+// src_stride apart to N of them dst_stride apart (in groups of 16 numbers).
+template <int N, int R, class Real, class T>
+static void filter_axis(const Real* g, const T* src, ptrdiff_t src_stride, ptrdiff_t src_line,
+                        int lines, Real* dst, ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+  const FilterRows<N, R, Real> rows(g);
   for (int line = 0; line < lines; ++line, src += src_line, dst += dst_line) {
-    for (int v = 0; v < kWinogradGroup; v += kLanesD) {
-      VecD x[R], o[N];
+#pragma GCC unroll 4
+    for (int v = 0; v < kWinogradGroup; v += VecOf<Real>::kLanes) {
+      Vec<Real> x[R], o[N];
 #pragma GCC unroll 8
-      for (int k = 0; k < R; ++k) x[k] = load_wide(src + k * src_stride + v);
-      filter_line<N, R>(g, x, o);
+      for (int k = 0; k < R; ++k) x[k] = load_as<Real>(src + k * src_stride + v);
+      filter_line(rows, x, o);
 #pragma GCC unroll 8
       for (int j = 0; j < N; ++j) vstore(dst + j * dst_stride + v, o[j]);
     }
   }
 }
 
+// Height and width at once, where both are F(m, 3) of the same m: `planes` times 3 x 3 taps,
+// src_tap apart, to N x N groups of 16 numbers one after the other. What lies between stays in
+// registers and L1.
+template <int N, class Real>
+static void filter_planes(const Real* g, const float* src, ptrdiff_t src_tap, int planes,
+                          Real* dst) {
+  const FilterRows<N, 3, Real> rows(g);
+  for (; planes > 0; --planes, src += 9 * src_tap, dst += N * N * kWinogradGroup) {
+#pragma GCC unroll 1
+    for (int v = 0; v < kWinogradGroup; v += VecOf<Real>::kLanes) {
+      Vec<Real> y[3][N];
+#pragma GCC unroll 3
+      for (int r = 0; r < 3; ++r) {
+        Vec<Real> x[3];
+#pragma GCC unroll 3
+        for (int k = 0; k < 3; ++k) x[k] = load_as<Real>(src + (r * 3 + k) * src_tap + v);
+        filter_line(rows, x, y[r]);
+      }
+#pragma GCC unroll 8
+      for (int j = 0; j < N; ++j) {
+        const Vec<Real> x[3] = {y[0][j], y[1][j], y[2][j]};
+        Vec<Real> o[N];
+        filter_line(rows, x, o);
+#pragma GCC unroll 8
+        for (int i = 0; i < N; ++i) vstore(dst + (i * N + j) * kWinogradGroup + v, o[i]);
+      }
+    }
+  }
+}
+
 // The last axis, rounded and written to where it stays: for each of `lines` positions the lines of
 // all source channels one after the other, so that what adjoins in memory is written together.
-template <int N, int R, bool kStream>
-static void filter_last_axis(const double* src, ptrdiff_t source_size, int sources, int lines,
-                             const WinogradFilterArgs* a, float* packed) {
+template <int N, int R, class Real, bool kStream>
+static void filter_last_axis(const Real* g, const Real* src, ptrdiff_t source_size, int sources,
+                             int lines, const WinogradFilterArgs* a, float* packed) {
+  constexpr int kLanes = VecOf<Real>::kLanes, kParts = kLanesF / kLanes;
+  const FilterRows<N, R, Real> rows(g);
   const ptrdiff_t src_stride = static_cast<ptrdiff_t>(lines) * kWinogradGroup,
                   dst_stride = lines * a->position_stride;
   for (int line = 0; line < lines; ++line, src += kWinogradGroup, packed += a->position_stride) {
     for (int s = 0; s < sources; ++s) {
-      const double* from = src + s * source_size;
+      const Real* from = src + s * source_size;
       float* to = packed + s * a->source_step;
       for (int v = 0; v < a->width; v += kLanesF) {
-        VecD x[2][R], o[2][N];
+        Vec<Real> x[kParts][R], o[kParts][N];
 #pragma GCC unroll 2
-        for (int half = 0; half < 2; ++half) {
+        for (int part = 0; part < kParts; ++part) {
 #pragma GCC unroll 8
-          for (int k = 0; k < R; ++k)
-            x[half][k] = vload(from + k * src_stride + v + half * kLanesD);
-          filter_line<N, R>(a->g_d, x[half], o[half]);
+          for (int k = 0; k < R; ++k) x[part][k] = vload(from + k * src_stride + v + part * kLanes);
+          filter_line(rows, x[part], o[part]);
         }
 #pragma GCC unroll 8
         for (int j = 0; j < N; ++j) {
-          const VecF rounded = vnarrow(o[0][j], o[1][j]);
+          VecF rounded;
+          if constexpr (kParts == 2) {
+            rounded = vnarrow(o[0][j], o[1][j]);
+          } else {
+            rounded = o[0][j];
+          }
           if constexpr (kStream) {
             vstream(to + j * dst_stride + v, rounded);
           } else {
@@ -670,55 +725,60 @@ static void filter_last_axis(const double* src, ptrdiff_t source_size, int sourc
 }
 static_assert(kLanesF == 2 * kLanesD);
 
-using FilterTapsFn = void (*)(const double*, const float*, ptrdiff_t, ptrdiff_t, int, double*,
-                              ptrdiff_t, ptrdiff_t);
-using FilterAxisFn = void (*)(const double*, const double*, ptrdiff_t, ptrdiff_t, int, double*,
-                              ptrdiff_t, ptrdiff_t);
-using FilterLastFn = void (*)(const double*, ptrdiff_t, int, int, const WinogradFilterArgs*,
-                              float*);
+template <class Real>
 struct FilterAxis {
-  FilterTapsFn taps;
-  FilterAxisFn axis;
-  FilterLastFn last, last_stream;
+  template <class T>
+  using Pass = void (*)(const Real*, const T*, ptrdiff_t, ptrdiff_t, int, Real*, ptrdiff_t,
+                        ptrdiff_t);
+  using Last = void (*)(const Real*, const Real*, ptrdiff_t, int, int, const WinogradFilterArgs*,
+                        float*);
+  Pass<float> taps;
+  Pass<Real> axis;
+  Last last, last_stream;
+  void (*planes)(const Real*, const float*, ptrdiff_t, int, Real*);  // or null
 };
-template <int N, int R>
-static constexpr FilterAxis kFilterAxis = {filter_axis<N, R, float>, filter_axis<N, R, double>,
-                                           filter_last_axis<N, R, false>,
-                                           filter_last_axis<N, R, true>};
+template <class Real, int N, int R>
+static constexpr auto planes_of() {
+  if constexpr (R == 3 && N <= 6) {
+    return filter_planes<N, Real>;
+  } else {
+    return nullptr;
+  }
+}
+template <class Real, int N, int R>
+static constexpr FilterAxis<Real> kFilterAxis = {
+    filter_axis<N, R, Real, float>, filter_axis<N, R, Real, Real>,
+    filter_last_axis<N, R, Real, false>, filter_last_axis<N, R, Real, true>,
+    planes_of<Real, N, R>()};
 
-static const FilterAxis& filter_axis_of(int points, int taps) {
+template <class Real>
+static const FilterAxis<Real>& filter_axis_of(int points, int taps) {
   switch (points * 8 + taps) {
-    case 1 * 8 + 1: return kFilterAxis<1, 1>;
-    case 3 * 8 + 2: return kFilterAxis<3, 2>;
-    case 4 * 8 + 2: return kFilterAxis<4, 2>;
-    case 5 * 8 + 2: return kFilterAxis<5, 2>;
-    case 4 * 8 + 3: return kFilterAxis<4, 3>;
-    case 5 * 8 + 3: return kFilterAxis<5, 3>;
-    case 6 * 8 + 3: return kFilterAxis<6, 3>;
-    case 7 * 8 + 3: return kFilterAxis<7, 3>;
-    case 5 * 8 + 4: return kFilterAxis<5, 4>;
-    case 6 * 8 + 4: return kFilterAxis<6, 4>;
-    case 6 * 8 + 5: return kFilterAxis<6, 5>;
-    default: return kFilterAxis<7, 5>;
+    case 1 * 8 + 1: return kFilterAxis<Real, 1, 1>;
+    case 3 * 8 + 2: return kFilterAxis<Real, 3, 2>;
+    case 4 * 8 + 2: return kFilterAxis<Real, 4, 2>;
+    case 5 * 8 + 2: return kFilterAxis<Real, 5, 2>;
+    case 4 * 8 + 3: return kFilterAxis<Real, 4, 3>;
+    case 5 * 8 + 3: return kFilterAxis<Real, 5, 3>;
+    case 6 * 8 + 3: return kFilterAxis<Real, 6, 3>;
+    case 7 * 8 + 3: return kFilterAxis<Real, 7, 3>;
+    case 5 * 8 + 4: return kFilterAxis<Real, 5, 4>;
+    case 6 * 8 + 4: return kFilterAxis<Real, 6, 4>;
+    case 6 * 8 + 5: return kFilterAxis<Real, 6, 5>;
+    default: return kFilterAxis<Real, 7, 5>;
   }
 }
 
-static void winograd_filter_transform(const WinogradFilterArgs* a) {
-  constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
-  constexpr int kMiddle = 256;  // lines of float64 before the last axis: 32 KB
-  static_assert(kMiddle >= kTaps * kMax * kMax);
-  alignas(64) float lines[kWinogradFilterLines * kG];     // [tap][source][16]
-  alignas(64) double along_w[kTaps * kTaps * kMax * kG];  // [r0][r1][n2][16] of a source channel
-  alignas(64) double middle[kMiddle * kG];                // [source][r0][n1][n2][16]
-  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
-            r2 = a->taps_w;
-  const int taps = r0 * r1 * r2, tap_floats = a->sources * kG;
-  if (a->channels < kG) {
-    for (int i = 0; i < taps * tap_floats; ++i) lines[i] = 0;
-  }
-  const float* tap = a->taps;
-  for (int t = 0; t < taps; ++t, tap += a->tap_stride) {
-    float* to = lines + t * tap_floats;
+// Taps [begin, end) of them.
+static void filter_lines_of(const WinogradFilterLines* a, int begin, int end) {
+  constexpr int kG = kWinogradGroup;
+  const int tap_floats = a->sources * kG;
+  for (int t = begin; t < end; ++t) {
+    const float* const tap = a->taps + t * a->tap_stride;
+    float* const to = a->lines + t * tap_floats;
+    if (a->channels < kG) {
+      for (int i = 0; i < tap_floats; ++i) to[i] = 0;
+    }
     if (a->channel_stride == 1) {
       for (int s = 0; s < a->sources; ++s) {
         const float* from = tap + s * a->source_stride;
@@ -731,28 +791,84 @@ static void winograd_filter_transform(const WinogradFilterArgs* a) {
       transpose_block(&transposed);
     }
   }
-  const FilterAxis &axis_w = filter_axis_of(n2, r2), &axis_h = filter_axis_of(n1, r1),
-                   &axis_d = filter_axis_of(n0, r0);
-  const FilterLastFn last = a->stream != 0 ? axis_d.last_stream : axis_d.last;
+}
+static void winograd_filter_lines(const WinogradFilterLines* a) { filter_lines_of(a, 0, a->count); }
+
+// Lines of the next call, a few taps with each source channel of this one, and what they read is
+// asked for one source channel before: the taps of wide layers lie a power of two apart, so that
+// caches hold the same line of a few of them only.
+static CONV3D_ALWAYS_INLINE void filter_lines_ahead(const WinogradFilterLines* a, int step,
+                                                    int steps) {
+  const int begin = a->count * step / steps, end = a->count * (step + 1) / steps,
+            next = step + 1 < steps ? a->count * (step + 2) / steps : end;
+  const bool rows = a->channel_stride == 1;
+  const ptrdiff_t stride = rows ? a->source_stride : a->channel_stride;
+  for (int t = end; t < next; ++t) {
+    const float* line = a->taps + t * a->tap_stride;
+    for (int i = rows ? a->sources : a->channels; i > 0; --i, line += stride) {
+      prefetch_line_l2(line);
+      prefetch_line_l2(line + kWinogradGroup - 1);
+    }
+  }
+  filter_lines_of(a, begin, end);
+}
+
+template <class Real>
+static void filter_transform_as(const WinogradFilterArgs* a) {
+  constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
+  constexpr int kMiddle = 256;  // lines before the last axis: 32 KB of float64
+  static_assert(kMiddle >= kTaps * kMax * kMax);
+  alignas(64) Real along_w[kTaps * kTaps * kMax * kG];  // [r0][r1][n2][16] of a source channel
+  alignas(64) Real middle[kMiddle * kG];                // [source][r0][n1][n2][16]
+  Real g[3][kMax * kTaps];
+  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
+            r2 = a->taps_w;
+  const int tap_floats = a->sources * kG;
+  for (int i = 0; i < n0 * r0; ++i) g[0][i] = static_cast<Real>(a->g_d[i]);
+  for (int i = 0; i < n1 * r1; ++i) g[1][i] = static_cast<Real>(a->g_h[i]);
+  for (int i = 0; i < n2 * r2; ++i) g[2][i] = static_cast<Real>(a->g_w[i]);
+  const FilterAxis<Real>&axis_w = filter_axis_of<Real>(n2, r2),
+        &axis_h = filter_axis_of<Real>(n1, r1), &axis_d = filter_axis_of<Real>(n0, r0);
+  const auto last = a->stream != 0 ? axis_d.last_stream : axis_d.last;
+  const bool square = a->g_h == a->g_w && axis_w.planes != nullptr;
   const int plane = n1 * n2, source_size = r0 * plane * kG, most = kMiddle * kG / source_size;
   for (int first = 0; first < a->sources; first += most) {
     const int count = a->sources - first < most ? a->sources - first : most;
     for (int s = 0; s < count; ++s) {
-      axis_w.taps(a->g_w, lines + (first + s) * kG, tap_floats, r2 * tap_floats, r0 * r1, along_w,
+      if (a->ahead != nullptr) filter_lines_ahead(a->ahead, first + s, a->sources);
+      if (square) {
+        axis_w.planes(g[2], a->lines + (first + s) * kG, tap_floats, r0, middle + s * source_size);
+        continue;
+      }
+      axis_w.taps(g[2], a->lines + (first + s) * kG, tap_floats, r2 * tap_floats, r0 * r1, along_w,
                   kG, n2 * kG);
       for (int d = 0; d < r0; ++d)
-        axis_h.axis(a->g_h, along_w + d * r1 * n2 * kG, n2 * kG, kG, n2,
+        axis_h.axis(g[1], along_w + d * r1 * n2 * kG, n2 * kG, kG, n2,
                     middle + s * source_size + d * plane * kG, n2 * kG, kG);
     }
-    last(middle, source_size, count, plane, a, a->packed + first * a->source_step);
+    last(g[0], middle, source_size, count, plane, a, a->packed + first * a->source_step);
   }
+}
+
+static void winograd_filter_transform(const WinogradFilterArgs* a) {
+  if (a->wide != 0) {
+    filter_transform_as<double>(a);
+  } else {
+    filter_transform_as<float>(a);
+  }
+}
+
+static void winograd_ask(const float* p, int64_t floats) {
+  for (int64_t i = 0; i < floats; i += kWinogradGroup) prefetch_line_l2(p + i);
 }
 
 static constexpr WinogradTable kWinogradTable = {kLinesNr,
                                                  kLanesF,
+                                                 winograd_filter_lines,
                                                  winograd_filter_transform,
                                                  winograd_input_transform,
                                                  gemm_lines,
-                                                 winograd_output_transform};
+                                                 winograd_output_transform,
+                                                 winograd_ask};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -188,6 +188,8 @@ void Plan::execute(const PlanBuffers& b, ThreadPool& pool, int threads) const {
     FloatEnvironment environment(denormals_of(facts_.family));
     if (b.packed != nullptr || filter_gradient) {
       run(b, b.packed != nullptr ? b.packed->data() : nullptr, pool, threads);
+    } else if (prepared_->reads_filter() && inner_.dtype == problem_.dtype) {
+      run(b, b.filter, pool, threads);
     } else {
       Workspace packed(packed_filter_bytes(), "the packed filter");
       pack_into(b.filter, packed.data(), pool, threads);

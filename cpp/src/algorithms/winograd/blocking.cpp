@@ -13,13 +13,14 @@ namespace {
 
 constexpr int kGroup = kWinogradGroup;
 constexpr int64_t kLineBytes = 64;
+// Estimates choose what changes bits, so they reckon with this many, whatever the machine has.
+constexpr int kEstimateThreads = 2;
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
 }  // namespace
 
-BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles,
-                         const KernelTable& kernels) {
+BlockLayout block_layout(const Geometry& g, Way way, int64_t tiles, const KernelTable& kernels) {
   const char* what = "the Winograd workspace";
   const int64_t u = groups_of(g.ci) * kGroup, m = groups_of(g.co) * kGroup, points = g.points();
   BlockLayout layout{};
@@ -32,25 +33,41 @@ BlockLayout block_layout(const Geometry& g, bool staged, int64_t tiles,
         std::max(checked_product({ceil_div(tiles * kGroup, nr), layout.u_panel}, what),
                  checked_product({tiles, layout.m_tile}, what)) +
         kGroup;
-    layout.floats = checked_bytes({points + 1, layout.u_position}, what);
-  } else if (staged) {
-    layout.u_position = checked_product({tiles, u}, what) + kGroup;
-    layout.m_position = checked_product({tiles, m}, what) + kGroup;
-    layout.floats = checked_bytes({points, layout.u_position + layout.m_position}, what);
-  } else {
-    layout.u_position = layout.m_position = checked_product({tiles, std::max(u, m)}, what) + kGroup;
-    layout.floats = checked_bytes({points + 1, layout.u_position}, what);
+    layout.thread_floats = checked_bytes({points + 1, layout.u_position}, what);
+    return layout;
+  }
+  switch (way) {
+    case Way::kFused:
+      layout.u_position = layout.m_position =
+          checked_product({tiles, std::max(u, m)}, what) + kGroup;
+      layout.thread_floats = checked_bytes({points + 1, layout.u_position}, what);
+      break;
+    case Way::kStaged:
+      layout.u_position = checked_product({tiles, u}, what) + kGroup;
+      layout.m_position = checked_product({tiles, m}, what) + kGroup;
+      layout.shared_floats = checked_bytes({points, layout.u_position + layout.m_position}, what);
+      break;
+    case Way::kUnpacked:
+      layout.u_position = checked_product({tiles, u}, what) + kGroup;
+      layout.m_position = checked_product({tiles, kernels.winograd.nr}, what) + kGroup;
+      layout.filter_position = kUnpackedChannels * kernels.winograd.nr + kGroup;
+      layout.shared_floats = checked_bytes({points, layout.u_position}, what);
+      layout.thread_floats =
+          checked_bytes({points, layout.m_position + layout.filter_position}, what) +
+          PanelFilter::lines_floats();
+      break;
   }
   return layout;
 }
 
-Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const PlanContext& context) {
+Blocking make_blocking(const Geometry& g, Way way, int64_t tiles, const PlanContext& context) {
   Blocking b{};
-  b.staged = staged;
+  b.way = g.pixel_lanes ? Way::kFused : way;
   b.tiles = tiles;
-  b.block_floats = block_layout(g, staged, tiles, *context.kernels).floats;
-  if (g.pixel_lanes) {  // nothing is staged
-    b.staged = false;
+  const BlockLayout layout = block_layout(g, b.way, tiles, *context.kernels);
+  b.shared_floats = layout.shared_floats;
+  b.thread_floats = layout.thread_floats;
+  if (g.pixel_lanes) {  // no windows are staged
     b.run_phases = 1;
     b.run = static_cast<int>(tiles);
     return b;
@@ -75,20 +92,21 @@ Blocking make_blocking(const Geometry& g, bool staged, int64_t tiles, const Plan
   return b;
 }
 
-Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
+Blocking choose_blocking(const Geometry& g, int threads, const PlanContext& context) {
   const int64_t tiles = g.tiles_per_sample();
   // Fused: up to twice the L2, since the slot of one point at a time is what must be near; beyond
   // 24 tiles nothing is gained.
   const size_t fused_bytes = 2 * l2_bytes(*context.cpu);
-  const auto bytes = [&](bool staged, int64_t n) {
-    return block_layout(g, staged, n, *context.kernels).floats * sizeof(float);
+  const auto bytes = [&](Way way, int64_t n) {
+    const BlockLayout layout = block_layout(g, way, n, *context.kernels);
+    return (layout.shared_floats + layout.thread_floats) * sizeof(float);
   };
   if (g.pixel_lanes) {
     // Long pieces of rows, within the L2; wide layers read the filter for at least four.
     int64_t most = 24;
-    while (most > 8 && bytes(false, most) > l2_bytes(*context.cpu)) most -= 2;
-    while (most > 4 && bytes(false, most) > fused_bytes) most -= 2;
-    return make_blocking(g, false, most, context);
+    while (most > 8 && bytes(Way::kFused, most) > l2_bytes(*context.cpu)) most -= 2;
+    while (most > 4 && bytes(Way::kFused, most) > fused_bytes) most -= 2;
+    return make_blocking(g, Way::kFused, most, context);
   }
   int64_t fused = 24;
   // Depth alone has few points: more tiles read the filter less often, and channels first reads a
@@ -96,26 +114,26 @@ Blocking choose_blocking(const Geometry& g, const PlanContext& context) {
   if (g.depth_alone()) {
     const int64_t least = g.channels_first ? 32 : 24;
     fused = 64;
-    while (fused > least && bytes(false, fused) > l2_bytes(*context.cpu) / 2) fused -= 8;
+    while (fused > least && bytes(Way::kFused, fused) > l2_bytes(*context.cpu) / 2) fused -= 8;
   }
-  while (fused > 6 && bytes(false, fused) > fused_bytes) fused -= 2;
+  while (fused > 6 && bytes(Way::kFused, fused) > fused_bytes) fused -= 2;
   // Below a dozen tiles a block re-reads the filter too often; and a sample of few
   // blocks leaves threads idle.
-  const bool few = tiles < std::min<int64_t>(fused, 24) * context.cpu->usable_threads;
-  const bool narrow = fused < 12 || bytes(false, fused) > fused_bytes;
+  const bool few = tiles < std::min<int64_t>(fused, 24) * threads;
+  const bool narrow = fused < 12 || bytes(Way::kFused, fused) > fused_bytes;
   const bool wide_filter =
       static_cast<size_t>(g.points()) * g.ci * g.co * sizeof(float) > l2_bytes(*context.cpu);
-  if (!narrow && !(few && wide_filter)) return make_blocking(g, false, fused, context);
+  if (!narrow && !(few && wide_filter)) return make_blocking(g, Way::kFused, fused, context);
   // Staged: what all threads share stays within the L3. A single sample of few tiles still
   // gets room for a small batch.
   int64_t staged = std::clamp<int64_t>(tiles, 32, 96);
-  while (staged > 8 && bytes(true, staged) > l3_bytes(*context.cpu)) staged -= 4;
-  return make_blocking(g, true, staged, context);
+  while (staged > 8 && bytes(Way::kStaged, staged) > l3_bytes(*context.cpu)) staged -= 4;
+  return make_blocking(g, Way::kStaged, staged, context);
 }
 
 int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int threads) {
   int64_t blocks = ceil_div(total, b.tiles);
-  if (!b.staged && blocks < 8 * int64_t{threads}) {
+  if (b.way == Way::kFused && blocks < 8 * int64_t{threads}) {
     // Few blocks: a multiple of the threads, but no block below six tiles, the rows of a
     // multiplication, or two of 16 pixels, its columns.
     const int64_t least = g.pixel_lanes ? 2 : 6;
@@ -139,6 +157,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   constexpr double kEfficiency = 0.87;
   constexpr double kBlockSeconds = 0.5e-6;  // between the phases
   constexpr double kFilterTransform = 1.5;  // cycles of a vector of terms: two multiply-adds
+  constexpr double kTapCycles = 0.85, kPointCycles = 2.6;  // unpacked: a tap, a vector of a point
   const double lanes = context.kernels->gemm.f32.lanes;
   const double cycles = hertz(context);  // a second
   const CpuInfo& cpu = *context.cpu;
@@ -153,9 +172,26 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
       g.pixel_lanes ? tiles * kGroup * std::max(co, 4.0) : std::max(per_block, 4.0) * blocks * co;
   const double multiply =
       products * points * static_cast<double>(g.ci) / (lanes * 2 * cycles * kEfficiency);
+  const bool unpacked = b.way == Way::kUnpacked;
   const double filter_bytes = points * static_cast<double>(g.ci) * co * 4;
-  const double filter = stream_seconds(filter_bytes * blocks, filter_bytes, cpu);
-  const double product = std::max(multiply, filter) + 0.4 * std::min(multiply, filter);
+  // Unpacked: U once for every panel.
+  const double u_bytes = points * per_block * static_cast<double>(groups_of(g.ci) * kGroup) * 4;
+  const double panels = std::ceil(co / context.kernels->winograd.nr);
+  double operand = unpacked ? stream_seconds(u_bytes * panels * blocks, u_bytes, cpu)
+                            : stream_seconds(filter_bytes * blocks, filter_bytes, cpu);
+  // M comes and goes with every few source channels, unless the L2 holds it beside the filter's
+  // part.
+  const double m_bytes = points * per_block * context.kernels->winograd.nr * 4,
+               part_bytes = points * kUnpackedChannels * context.kernels->winograd.nr * 4;
+  if (unpacked && m_bytes + part_bytes > static_cast<double>(l2_bytes(cpu))) {
+    const double times = 2 * panels * blocks * static_cast<double>(g.ci) / kUnpackedChannels;
+    operand += stream_seconds(m_bytes * times, m_bytes + part_bytes, cpu);
+  }
+  double product = std::max(multiply, operand) + 0.4 * std::min(multiply, operand);
+  if (unpacked) {
+    // A thread's panels may be one more than another's.
+    product *= std::ceil(panels / kEstimateThreads) * kEstimateThreads / panels;
+  }
 
   // Transforms. Columns of the input are shared along w, so the first two axes see step[2] of
   // window[2].
@@ -185,7 +221,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   double seconds = product + (in_cycles + out_cycles) * transform_share(context) / cycles;
   seconds += stream_seconds(source_bytes * overlap, source_bytes, cpu) +
              stream_seconds(result_bytes, result_bytes, cpu);
-  if (b.staged) {
+  if (b.way == Way::kStaged) {
     // U and M are written by one stage and read by the next, through what holds a block of them.
     const double bytes =
         4.0 * points * static_cast<double>(groups_of(g.ci) + groups_of(g.co)) * kGroup;
@@ -200,28 +236,61 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
                         : g.depth_alone()  ? 0.0
                                            : lines * kLineBytes;
   seconds += copied / kStagingBytes;
-  if (g.flipped) {  // a new filter with every call; see packing_seconds
-    const double taps = g.r[0] * g.r[1] * g.r[2];
+  // backward_input: a new filter with every call; see packing_seconds.
+  const double pairs = static_cast<double>(g.ci) * co, taps = g.r[0] * g.r[1] * g.r[2];
+  if (unpacked) {
+    seconds += stream_seconds(u_bytes * blocks, u_bytes, cpu);
+    // Turned over tap by tap, then stored point by point; what it reads was asked for.
+    const double transform =
+        blocks * pairs * (kTapCycles * taps + kPointCycles * points / lanes) / cycles;
+    const double read = blocks * packing_seconds(taps * pairs * 4, 0, cpu);
+    seconds += overlapped_seconds(transform, read);
+  } else if (g.flipped) {
     // Multiply-adds of the axes in float64: half as many lanes.
     const double terms =
         g.r[0] * g.r[1] * g.n[2] * g.r[2] + g.r[0] * g.n[1] * g.n[2] * g.r[1] + points * g.r[0];
-    seconds += kFilterTransform * terms * static_cast<double>(g.ci) * co / lanes / cycles +
-               packing_seconds(taps * static_cast<double>(g.ci) * co * 4, filter_bytes, cpu);
+    seconds += kFilterTransform * terms * pairs / lanes / cycles +
+               packing_seconds(taps * pairs * 4, filter_bytes, cpu);
   }
   return seconds + blocks * kBlockSeconds + 3 * kCallSeconds;  // three phases
 }
 
-Form choose_form(const Problem& problem, TileShape shape, const PlanContext& context) {
-  const auto form = [&context](const Geometry& g) {
-    const Blocking b = choose_blocking(g, context);
-    return Form{g, b, estimate_seconds(g, b, context)};
+// As many tiles as leave M of a panel within the L2 and U within half of the L3.
+Blocking unpacked_blocking(const Geometry& g, const PlanContext& context) {
+  int64_t tiles = 96;
+  const auto fits = [&](int64_t n) {
+    const BlockLayout layout = block_layout(g, Way::kUnpacked, n, *context.kernels);
+    const auto m = static_cast<size_t>(layout.m_position) * g.points();
+    return m * sizeof(float) <= l2_bytes(*context.cpu) &&
+           layout.shared_floats * sizeof(float) <= l3_bytes(*context.cpu) / 2;
   };
-  const Form channels = form(make_geometry(problem, shape));
-  const Geometry& g = channels.geometry;
-  if (!g.channels_first || !g.depth_alone() || channels.blocking.staged) return channels;
-  const Form pixels = form(along_pixels(g));
-  const bool fits = pixels.blocking.block_floats * sizeof(float) <= 2 * l2_bytes(*context.cpu);
-  return fits && pixels.seconds < channels.seconds ? pixels : channels;
+  while (tiles > 4 && !fits(tiles)) tiles -= 4;
+  return make_blocking(g, Way::kUnpacked, tiles, context);
+}
+
+Form choose_form(const Problem& problem, TileShape shape, const PlanContext& context) {
+  // What shares the work of the threads best has the same bits, and is not what is reckoned with.
+  const auto packed = [&context](const Geometry& g, const Blocking& reckoned) {
+    return Form{g, choose_blocking(g, context.cpu->usable_threads, context),
+                estimate_seconds(g, reckoned, context)};
+  };
+  const Geometry g = make_geometry(problem, shape);
+  const Blocking reckoned = choose_blocking(g, kEstimateThreads, context);
+  const bool fused = reckoned.way == Way::kFused;
+  Form best = packed(g, reckoned);
+  if (g.channels_first && g.depth_alone() && fused) {
+    const Geometry along = along_pixels(g);
+    const Form pixels = packed(along, choose_blocking(along, kEstimateThreads, context));
+    const bool fits = pixels.blocking.thread_floats * sizeof(float) <= 2 * l2_bytes(*context.cpu);
+    if (fits && pixels.seconds < best.seconds) best = pixels;
+  }
+  if (g.flipped) {
+    const Blocking blocking = unpacked_blocking(g, context);
+    const Form unpacked{g, blocking, estimate_seconds(g, blocking, context)};
+    // What threads share costs more where their cores have different L3s.
+    if (unpacked.seconds * (fused ? 1.1 : 1.0) < best.seconds) best = unpacked;
+  }
+  return best;
 }
 
 }  // namespace conv3d::winograd

@@ -10,11 +10,8 @@
 #include <cstddef>
 
 #include "algorithms/winograd/geometry.h"
+#include "kernels/kernel_table.h"
 #include "runtime/thread_pool.h"
-
-namespace conv3d {
-struct KernelTable;
-}
 
 namespace conv3d::winograd {
 
@@ -24,5 +21,31 @@ size_t packed_filter_floats(const Geometry& geometry, const KernelTable& kernels
 // `filter` is [kd][kh][kw][ic][oc] of the problem.
 void pack_filter(const Geometry& geometry, const KernelTable& kernels, const float* filter,
                  float* packed, ThreadPool& pool, int threads);
+
+// The transformed filter of one panel, a few source channels at a time and in order:
+// packed[p][source][width of the panel], points `position` floats apart. Lanes along the channels.
+// Reads what comes next while it computes. In float32, which is faster and adds a rounding or two;
+// for more than three taps, whose matrices round more, as pack_filter.
+class PanelFilter {
+ public:
+  // `lines`: scratch of lines_floats(), aligned to 64 bytes.
+  PanelFilter(const Geometry& geometry, const KernelTable& kernels, const float* filter,
+              int64_t panel, float* lines);
+  static size_t lines_floats();
+  int64_t width() const { return width_; }
+  // Source channels [first, first + sources): from where the last call ended, a multiple of
+  // kWinogradFilterSources or all that are left.
+  void transform(int64_t first, int64_t sources, float* packed, ptrdiff_t position);
+
+ private:
+  WinogradFilterLines lines_at(int64_t source, int64_t lane) const;
+
+  const Geometry& g_;
+  const KernelTable& kernels_;
+  const float* filter_;
+  float* lines_;
+  int64_t column_ = 0, width_ = 0;
+  int turn_ = 0;
+};
 
 }  // namespace conv3d::winograd

@@ -48,18 +48,24 @@ class WinogradPrepared final : public Prepared {
         activation_(static_cast<int>(problem.activation)),
         alpha_(static_cast<float>(problem.leaky_relu_alpha)),
         nr_(kernels_->winograd.nr) {
-    block_ = ledger_.book("winograd block",
-                          checked_bytes({static_cast<int64_t>(b_.block_floats), 4}, "scratch"),
-                          !b_.staged);
+    const auto bytes = [](size_t floats) {
+      return checked_bytes({static_cast<int64_t>(floats), 4}, "scratch");
+    };
+    shared_ = ledger_.book("winograd shared block", bytes(b_.shared_floats), false);
+    block_ = ledger_.book("winograd block", bytes(b_.thread_floats), true);
     staging_ = ledger_.book("winograd staging", b_.staging_floats * sizeof(float), true);
     // Streaming stores pay when the result would only pass through the caches.
     stream_ = g_.result_voxels() * g_.co * 4 > static_cast<int64_t>(context.cpu->l3_bytes / 3);
   }
 
+  bool reads_filter() const override { return b_.way == Way::kUnpacked; }
   size_t packed_filter_bytes() const override {
+    if (reads_filter())
+      return checked_bytes({g_.r[0] * g_.r[1] * g_.r[2], g_.ci, g_.co, 4}, "the filter");
     return packed_filter_floats(g_, *kernels_) * sizeof(float);
   }
   std::string packed_filter_format() const override {
+    if (reads_filter()) return "as it is";
     char text[96];
     // A stride changes the points; a dilation changes nothing.
     std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d split%d%d%d%s %s%d",
@@ -69,6 +75,10 @@ class WinogradPrepared final : public Prepared {
     return text;
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
+    if (reads_filter()) {
+      std::memcpy(packed, filter, packed_filter_bytes());
+      return;
+    }
     winograd::pack_filter(g_, *kernels_, static_cast<const float*>(filter),
                           static_cast<float*>(packed), pool, threads);
   }
@@ -76,7 +86,7 @@ class WinogradPrepared final : public Prepared {
   std::string detail() const override {
     char text[96];
     std::snprintf(text, sizeof text, "winograd_%s %s, blocks of %lld tiles%s", tile_name().c_str(),
-                  b_.staged ? "staged" : "fused", static_cast<long long>(b_.tiles),
+                  way_name(), static_cast<long long>(b_.tiles),
                   g_.pixel_lanes ? " of 16 pixels" : "");
     return text;
   }
@@ -97,9 +107,9 @@ class WinogradPrepared final : public Prepared {
     call.result = static_cast<float*>(buffers.result);
     const int64_t total = g_.tiles_per_sample() * buffers.batch;
     if (total == 0) return;
-    call.layout = block_layout(g_, b_.staged, tiles_per_block(g_, b_, total, threads), *kernels_);
+    call.layout = block_layout(g_, b_.way, tiles_per_block(g_, b_, total, threads), *kernels_);
     const int64_t size = call.layout.tiles, blocks = ceil_div(total, size);
-    if (b_.staged) {
+    if (b_.way != Way::kFused) {
       for (int64_t block = 0; block < blocks; ++block)
         run_staged(call, block * size, std::min(size, total - block * size), scratch, pool,
                    threads);
@@ -118,6 +128,14 @@ class WinogradPrepared final : public Prepared {
     BlockLayout layout;
   };
 
+  const char* way_name() const {
+    switch (b_.way) {
+      case Way::kFused: return "fused";
+      case Way::kStaged: return "staged";
+      case Way::kUnpacked: return "unpacked";
+    }
+    return "";
+  }
   std::string tile_name() const {
     char text[48];
     std::snprintf(text, sizeof text, "f%dx%dx%d", g_.m[0], g_.m[1], g_.m[2]);
@@ -145,9 +163,10 @@ class WinogradPrepared final : public Prepared {
     transform_output(call, first, 0, count, 0, result_groups, m, staging);
   }
 
+  // kStaged and kUnpacked.
   void run_staged(const Call& call, int64_t first, int64_t count, const Scratch& scratch,
                   ThreadPool& pool, int threads) const {
-    float* u = scratch.get<float>(block_);
+    float* u = scratch.get<float>(shared_);
     float* m = u + g_.points() * call.layout.u_position;
     // Work items of a few tiles and a few groups, so that few tiles of many channels
     // still feed all threads.
@@ -170,6 +189,13 @@ class WinogradPrepared final : public Prepared {
       transform_input(call, first, begin, end, group_begin, group_end, u, staging);
     });
     const int64_t panels = ceil_div(g_.co, nr_);
+    if (b_.way == Way::kUnpacked) {
+      pool.parallel_for(panels, 1, threads, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t panel = begin; panel < end; ++panel)
+          run_panel(call, first, count, panel, u, scratch, thread);
+      });
+      return;
+    }
     const int64_t splits =
         std::clamp<int64_t>(ceil_div(int64_t{8} * threads, g_.points()), 1, panels);
     pool.parallel_for(g_.points() * splits, 1, threads, [&](int64_t begin, int64_t end, int) {
@@ -184,6 +210,40 @@ class WinogradPrepared final : public Prepared {
                                                int64_t group_end, float* staging) {
       transform_output(call, first, begin, end, group_begin, group_end, m, staging);
     });
+  }
+
+  // kUnpacked: the result channels of one panel, of all tiles of the block.
+  void run_panel(const Call& call, int64_t first, int64_t count, int64_t panel, const float* u,
+                 const Scratch& scratch, int thread) const {
+    float* const m = scratch.get<float>(block_, thread);
+    float* const packed = m + g_.points() * call.layout.m_position;
+    const int64_t tiles = call.layout.tiles;
+    PanelFilter filter(g_, *kernels_, call.packed, panel,
+                       packed + g_.points() * call.layout.filter_position);
+    const int vectors = static_cast<int>(filter.width()) / kernels_->winograd.lanes;
+    for (int64_t k = 0; k < g_.ci; k += kUnpackedChannels) {
+      const int kc = static_cast<int>(std::min<int64_t>(kUnpackedChannels, g_.ci - k));
+      {
+        const PhaseTimer timer(Phase::kPack);
+        filter.transform(k, kc, packed, call.layout.filter_position);
+      }
+      const PhaseTimer timer(Phase::kMultiply);
+      for (int p = 0; p < g_.points(); ++p) {
+        // Each point is a piece of U too short for what the processor foresees by itself: 4 to 30 %
+        // of the whole.
+        if (p + 1 < g_.points()) {
+          kernels_->winograd.ask(u + (p + 1) * call.layout.u_position + k * tiles, tiles * kc);
+          kernels_->winograd.ask(m + (p + 1) * call.layout.m_position, tiles * nr_);
+        }
+        kernels_->winograd.multiply(count, u + p * call.layout.u_position + k * tiles,
+                                    tiles * kGroup, packed + p * call.layout.filter_position, kc,
+                                    m + p * call.layout.m_position, tiles * kGroup, k > 0, vectors);
+      }
+    }
+    const int64_t group = panel * nr_ / kGroup,
+                  groups = ceil_div(std::min<int64_t>(nr_, g_.co - panel * nr_), kGroup);
+    transform_output(call, first, 0, count, group, group + groups, m - group * tiles * kGroup,
+                     scratch.get<float>(staging_, thread));
   }
 
   // Calls fn(run) for the tiles [begin, end) of the block that starts at tile `first`.
@@ -599,7 +659,7 @@ class WinogradPrepared final : public Prepared {
   int nr_;
   bool stream_;
   ScratchLedger ledger_;
-  int block_ = -1, staging_ = -1;
+  int shared_ = -1, block_ = -1, staging_ = -1;
 };
 
 class WinogradAlgorithm final : public Algorithm {
