@@ -248,6 +248,44 @@ TEST_CASE("winograd gradient: the same bits for any threads, layout and alignmen
   }
 }
 
+TEST_CASE("winograd gradient: a filter written past the caches has the same bits") {
+  for (const KernelTable* table : runnable_tables()) {
+    if (table->winograd_gradient.outer == nullptr) continue;
+    CAPTURE(table->name);
+    const PlanContext context = context_of(*table);
+    CpuInfo small = *context.cpu;
+    small.l3_bytes = 64;  // filters beyond a third of the L3 pass the caches
+    const PlanContext streaming{context.kernels, &small, context.threads};
+    for (const char* text : {"mb1_ic21id6ih7iw8_oc32_kd3kh3kw3_sd1sh1sw1_same",
+                             "mb1_ic21id6ih7iw8_oc40_kd3kh3kw3_sd1sh1sw1_same",
+                             "mb1_ic5id6ih7iw8_oc16_kd5kh5kw5_sd1sh1sw1_same"}) {
+      CAPTURE(text);
+      const Problem p = gradient_problem(text);
+      const Tensors<float> tensors(p, 15, false);
+      const winograd::TileShape shape =
+          p.kd == 5 ? winograd::TileShape{{2, 2, 2}} : winograd::TileShape{{4, 4, 4}};
+      const winograd::GradientBlocking b = winograd::make_gradient_blocking(
+          winograd::make_gradient_geometry(p, shape), true, 8, context);
+      const std::vector<float> want =
+          run_prepared(*winograd::prepare_gradient(p, context, shape, b), p, tensors, 1);
+      const std::unique_ptr<Prepared> prepared = winograd::prepare_gradient(p, streaming, shape, b);
+      for (const size_t shift : {0, 4}) {  // floats off the alignment
+        Block scratch(prepared->ledger().total_bytes(2)),
+            result((want.size() + shift) * sizeof(float));
+        Buffers buffers;
+        buffers.input = tensors.input.data();
+        buffers.grad_output = tensors.grad_output.data();
+        buffers.result = result.as<float>() + shift;
+        buffers.batch = p.mb;
+        prepared->execute(buffers, Scratch(prepared->ledger(), scratch.data()),
+                          default_thread_pool(), 2);
+        CHECK(result.intact());
+        CHECK(std::equal(want.begin(), want.end(), result.as<float>() + shift));
+      }
+    }
+  }
+}
+
 TEST_CASE(
     "winograd gradient: the stated accuracy over few and over many tiles, two kinds of data") {
   const PlanContext context = context_of(kernel_table());

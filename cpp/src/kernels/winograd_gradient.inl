@@ -363,62 +363,161 @@ static void winograd_add_wide(double* sums, const float* terms, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(terms[i]);
 }
 
+// o = G^T x, of R taps from N points.
+template <int N, int R, class Real>
+static CONV3D_ALWAYS_INLINE void taps_line(const FilterRows<N, R, Real>& rows, const Vec<Real>* x,
+                                           Vec<Real>* o) {
+  const Vec<Real>* const g = rows.g;
+  if constexpr (filter_rows_in_pairs<N, R>()) {
+    o[0] = vmul(g[0], x[0]);
+    o[2] = vmul(g[N * R - 1], x[N - 1]);
+#pragma GCC unroll 4
+    for (int j = 1; j < N - 1; j += 2) {
+      const Vec<Real> even = vadd(x[j], x[j + 1]), odd = vsub(x[j], x[j + 1]);
+      o[0] = vfma(g[j * R], even, o[0]);
+      o[1] = j == 1 ? vmul(g[j * R + 1], odd) : vfma(g[j * R + 1], odd, o[1]);
+      o[2] = vfma(g[j * R + 2], even, o[2]);
+    }
+  } else {
+#pragma GCC unroll 8
+    for (int k = 0; k < R; ++k) {
+      o[k] = vmul(g[k], x[0]);
+#pragma GCC unroll 8
+      for (int j = 1; j < N; ++j) o[k] = vfma(g[j * R + k], x[j], o[k]);
+    }
+  }
+}
+
 // One axis for 16 channels: for each of `lines` lines, N of them src_stride apart to R of them
-// dst_stride apart (in doubles). `g` is [N][R].
-template <int N, int R>
-static void taps_axis(const double* g, const double* src, ptrdiff_t src_stride, ptrdiff_t src_line,
-                      int lines, double* dst, ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+// dst_stride apart.
+template <int N, int R, class Real>
+static void taps_axis(const Real* g, const Real* src, ptrdiff_t src_stride, ptrdiff_t src_line,
+                      int lines, Real* dst, ptrdiff_t dst_stride, ptrdiff_t dst_line) {
+  const FilterRows<N, R, Real> rows(g);
   for (int line = 0; line < lines; ++line, src += src_line, dst += dst_line) {
-    for (int v = 0; v < kWinogradGroup; v += kLanesD) {
-      VecD x[N];
+    for (int v = 0; v < kWinogradGroup; v += VecOf<Real>::kLanes) {
+      Vec<Real> x[N], o[R];
 #pragma GCC unroll 8
       for (int j = 0; j < N; ++j) x[j] = vload(src + j * src_stride + v);
+      taps_line(rows, x, o);
 #pragma GCC unroll 8
-      for (int k = 0; k < R; ++k) {
-        VecD sum = vmul(vset(g[k]), x[0]);
+      for (int k = 0; k < R; ++k) vstore(dst + k * dst_stride + v, o[k]);
+    }
+  }
+}
+
+// The depth, where the sums are read: dst[row][R][plane][16]. The sums of a row lie megabytes
+// apart, often a power of two, so they are asked for while those before them are computed.
+template <int N, int R, class Real, class T>
+static void taps_first_axis(const Real* g, const T* sums, ptrdiff_t position, int plane, int count,
+                            Real* dst) {
+  constexpr int kLines = sizeof(T) * kWinogradGroup / 64;  // of a row of sums
+  const FilterRows<N, R, Real> rows(g);
+  const ptrdiff_t stride = plane * position;
+  for (int p = 0; p < plane; ++p, sums += position) {
+    for (int row = 0; row < count; ++row) {
+      const T* const from = sums + row * kWinogradGroup;
+      Real* const to = dst + (static_cast<ptrdiff_t>(row) * R * plane + p) * kWinogradGroup;
+      if (p + 1 < plane) {
 #pragma GCC unroll 8
-        for (int j = 1; j < N; ++j) sum = vfma(vset(g[j * R + k]), x[j], sum);
-        vstore(dst + k * dst_stride + v, sum);
+        for (int j = 0; j < N; ++j)
+          for (int i = 0; i < kLines; ++i)
+            prefetch_line(from + position + j * stride + i * (kWinogradGroup / kLines));
+      }
+      for (int v = 0; v < kWinogradGroup; v += VecOf<Real>::kLanes) {
+        Vec<Real> x[N], o[R];
+#pragma GCC unroll 8
+        for (int j = 0; j < N; ++j) x[j] = load_as<Real>(from + j * stride + v);
+        taps_line(rows, x, o);
+#pragma GCC unroll 8
+        for (int k = 0; k < R; ++k) vstore(to + k * plane * kWinogradGroup + v, o[k]);
       }
     }
   }
 }
 
-static FilterAxis<double>::Pass<double> taps_axis_fn(int points, int taps) {
+template <class Real, class T>
+struct TapsAxis {
+  void (*first)(const Real*, const T*, ptrdiff_t, int, int, Real*);
+  void (*axis)(const Real*, const Real*, ptrdiff_t, ptrdiff_t, int, Real*, ptrdiff_t, ptrdiff_t);
+};
+template <class Real, class T, int N, int R>
+static constexpr TapsAxis<Real, T> kTapsAxis = {taps_first_axis<N, R, Real, T>,
+                                                taps_axis<N, R, Real>};
+
+template <class Real, class T>
+static const TapsAxis<Real, T>& taps_axis_of(int points, int taps) {
   switch (points * 8 + taps) {
-    case 1 * 8 + 1: return taps_axis<1, 1>;
-    case 4 * 8 + 3: return taps_axis<4, 3>;
-    case 5 * 8 + 3: return taps_axis<5, 3>;
-    case 6 * 8 + 3: return taps_axis<6, 3>;
-    case 7 * 8 + 3: return taps_axis<7, 3>;
-    case 6 * 8 + 5: return taps_axis<6, 5>;
-    default: return taps_axis<7, 5>;
+    case 1 * 8 + 1: return kTapsAxis<Real, T, 1, 1>;
+    case 4 * 8 + 3: return kTapsAxis<Real, T, 4, 3>;
+    case 5 * 8 + 3: return kTapsAxis<Real, T, 5, 3>;
+    case 6 * 8 + 3: return kTapsAxis<Real, T, 6, 3>;
+    case 7 * 8 + 3: return kTapsAxis<Real, T, 7, 3>;
+    case 6 * 8 + 5: return kTapsAxis<Real, T, 6, 5>;
+    default: return kTapsAxis<Real, T, 7, 5>;
+  }
+}
+
+template <class Real, class T>
+static void taps_as(const WinogradTapsArgs* a, const T* sums) {
+  constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
+  // Of as many rows as fit: 27 KB of the L1, and one row of the largest kind.
+  constexpr int kHalf = 27 * 1024 / sizeof(Real) / kG, kRow = kTaps * kMax * kMax;
+  alignas(64) Real half[(kHalf > kRow ? kHalf : kRow) * kG], lower[kTaps * kTaps * kMax * kG],
+      taps[kTaps * kTaps * kTaps * kG];
+  Real g[3][kMax * kTaps];
+  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
+            r2 = a->taps_w, plane = n1 * n2, size = r0 * plane;
+  for (int i = 0; i < n0 * r0; ++i) g[0][i] = static_cast<Real>(a->g_d[i]);
+  for (int i = 0; i < n1 * r1; ++i) g[1][i] = static_cast<Real>(a->g_h[i]);
+  for (int i = 0; i < n2 * r2; ++i) g[2][i] = static_cast<Real>(a->g_w[i]);
+  const auto first = taps_axis_of<Real, T>(n0, r0).first;
+  const auto along_h = taps_axis_of<Real, T>(n1, r1).axis,
+             along_w = taps_axis_of<Real, T>(n2, r2).axis;
+  const int most = kHalf / size > 1 ? kHalf / size : 1;
+  // Whole lines of memory only.
+  const bool stream = a->stream != 0 && a->channels == kG && a->tap_stride % kG == 0 &&
+                      a->row_stride % kG == 0 && reinterpret_cast<uintptr_t>(a->filter) % 64 == 0;
+  for (int begin = 0; begin < a->rows; begin += most) {
+    const int count = a->rows - begin < most ? a->rows - begin : most;
+    // [n0][n1][n2] -> [r0][n1][n2] -> [r0][r1][n2] -> [r0][r1][r2], 16 channels each
+    first(g[0], sums + begin * kG, a->position_stride, plane, count, half);
+    for (int row = 0; row < count; ++row) {
+      const Real* const from = half + row * size * kG;
+      for (int d = 0; d < r0; ++d)
+        along_h(g[1], from + d * plane * kG, n2 * kG, kG, n2, lower + d * r1 * n2 * kG, n2 * kG,
+                kG);
+      along_w(g[2], lower, kG, n2 * kG, r0 * r1, taps, kG, r2 * kG);
+      float* to = a->filter + (begin + row) * a->row_stride;
+      for (int t = 0; t < r0 * r1 * r2; ++t, to += a->tap_stride)
+        for (int c = 0; c < a->channels; c += kLanesF) {
+          VecF line;
+          if constexpr (sizeof(Real) == sizeof(float)) {
+            line = vload(taps + t * kG + c);
+          } else {
+            line = vnarrow(vload(taps + t * kG + c), vload(taps + t * kG + c + kLanesD));
+          }
+          const int left = a->channels - c;
+          if (stream) {
+            vstream(to + c, line);
+          } else if (left >= kLanesF) {
+            vstore(to + c, line);
+          } else {
+            vstore_n(to + c, left, line);
+          }
+        }
+    }
   }
 }
 
 static void winograd_taps(const WinogradTapsArgs* a) {
-  constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
-  alignas(64) double sums[kMax * kMax * kMax * kG], half[kTaps * kMax * kMax * kG];
-  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
-            r2 = a->taps_w;
-  for (int p = 0; p < n0 * n1 * n2; ++p) {
-    if (a->sums != nullptr) {
-      const float* line = a->sums + p * a->position_stride;
-      for (int c = 0; c < kG; ++c) sums[p * kG + c] = static_cast<double>(line[c]);
-    } else {
-      const double* line = a->wide_sums + p * a->position_stride;
-      for (int c = 0; c < kG; ++c) sums[p * kG + c] = line[c];
-    }
+  if (a->wide_sums != nullptr) {
+    taps_as<double>(a, a->wide_sums);
+  } else if (a->wide != 0) {
+    taps_as<double>(a, a->sums);
+  } else {
+    taps_as<float>(a, a->sums);
   }
-  // [n0][n1][n2] -> [r0][n1][n2] -> [r0][r1][n2] -> [r0][r1][r2], 16 doubles each
-  taps_axis_fn(n0, r0)(a->g_d, sums, n1 * n2 * kG, kG, n1 * n2, half, n1 * n2 * kG, kG);
-  const auto along_h = taps_axis_fn(n1, r1);
-  for (int d = 0; d < r0; ++d)
-    along_h(a->g_h, half + d * n1 * n2 * kG, n2 * kG, kG, n2, sums + d * r1 * n2 * kG, n2 * kG, kG);
-  taps_axis_fn(n2, r2)(a->g_w, sums, kG, n2 * kG, r0 * r1, half, kG, r2 * kG);
-  float* filter = a->filter;
-  for (int t = 0; t < r0 * r1 * r2; ++t, filter += a->tap_stride)
-    for (int c = 0; c < a->channels; ++c) filter[c] = static_cast<float>(half[t * kG + c]);
 }
 
 static constexpr WinogradGradientTable kWinogradGradientTable = {

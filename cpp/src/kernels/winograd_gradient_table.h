@@ -54,16 +54,19 @@ struct WinogradOuterArgs {
   int accumulate;
 };
 
-// filter[tap][channel] = (G^T x G^T x G^T) sums, in float64, rounded once.
+// filter[tap][row][channel] = (G^T x G^T x G^T) sums.
 struct WinogradTapsArgs {
-  const float* sums;  // point p at sums + p * position_stride, 16 floats; or null, then:
-  const double* wide_sums;
+  const float* sums;        // point p of row i at sums + p * position_stride + i * 16, or
+  const double* wide_sums;  // here if it is not null
+  int wide;                 // non-zero, or wide sums: in float64, rounded once
   ptrdiff_t position_stride;
   int taps_d, taps_h, taps_w, points_d, points_h, points_w;
   const double *g_d, *g_h, *g_w;  // [points][taps]
-  float* filter;                  // first tap, first channel
-  ptrdiff_t tap_stride;
+  float* filter;                  // first tap, first row, first channel
+  ptrdiff_t tap_stride, row_stride;
+  int rows;
   int channels;  // 1..16
+  int stream;    // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
 struct WinogradGradientTable {

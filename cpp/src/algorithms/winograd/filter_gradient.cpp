@@ -76,7 +76,9 @@ class GradientPrepared final : public FilterlessPrepared {
         x_(gradient_layout(g_, b_)),
         kernels_(context.kernels),
         pieces_(ceil_div(g_.tiles[2], b_.run)),
-        seconds_(estimate_gradient_seconds(g_, b_, context)) {
+        seconds_(estimate_gradient_seconds(g_, b_, context)),
+        stream_(static_cast<size_t>(g_.r[0] * g_.r[1] * g_.r[2] * g_.ci * g_.co) * sizeof(float) >
+                context.cpu->l3_bytes / 3) {
     const auto book = [&](const char* name, int64_t count, size_t elements, size_t size,
                           bool per_thread) {
       return ledger_.book(
@@ -147,6 +149,7 @@ class GradientPrepared final : public FilterlessPrepared {
   const KernelTable* kernels_;
   int64_t pieces_;  // runs of a row of tiles
   double seconds_;
+  bool stream_;  // a filter that the caches do not keep is written past them
   ScratchLedger ledger_;
   int lines_, points_, sums_, wide_, staging_ = -1;
 };
@@ -503,8 +506,16 @@ void GradientPrepared::write_taps(const State& state, bool wide, float* filter, 
   const int64_t rows = std::min(g_.ci, b_.ci_sums * kGroup);
   const int64_t ci_begin = state.ci.begin * kGroup,
                 ci = std::min(g_.ci, state.ci.end * kGroup) - ci_begin;
-  pool.parallel_for(ci * state.co.size(), 4, threads, [&](int64_t begin, int64_t end, int) {
+  // In float32 where the sums are, but for more than three taps, whose matrices round more.
+  const bool exact = std::max({g_.r[0], g_.r[1], g_.r[2]}) > 3;
+  constexpr int64_t kRows = 16;  // of an item: their sums adjoin at every point
+  const int64_t parts = ceil_div(ci, kRows);
+  pool.parallel_for(parts * state.co.size(), 1, threads, [&](int64_t begin, int64_t end, int) {
+    const PhaseTimer timer(Phase::kInverse);
     WinogradTapsArgs a{};
+    a.wide = exact ? 1 : 0;
+    a.row_stride = g_.co;
+    a.stream = stream_ ? 1 : 0;
     a.position_stride = x_.sums_point;
     a.taps_d = g_.r[0];
     a.taps_h = g_.r[1];
@@ -517,10 +528,12 @@ void GradientPrepared::write_taps(const State& state, bool wide, float* filter, 
     a.g_w = filter_matrix(g_.m[2], g_.r[2], g_.stride[2]);
     a.tap_stride = g_.ci * g_.co;
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = i % ci, group = i / ci, column = (state.co.begin + group) * kGroup;
+      const int64_t row = i % parts * kRows, group = i / parts,
+                    column = (state.co.begin + group) * kGroup;
       const int64_t at = (group * rows + row) * kGroup;
+      a.rows = static_cast<int>(std::min(kRows, ci - row));
       a.sums = wide ? nullptr : state.sums + at;
-      a.wide_sums = state.wide + at;
+      a.wide_sums = wide ? state.wide + at : nullptr;
       a.filter = filter + (ci_begin + row) * g_.co + column;
       a.channels = static_cast<int>(std::min<int64_t>(kGroup, g_.co - column));
       kernels_->winograd_gradient.taps(&a);

@@ -243,13 +243,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
                                                 : 1.0) *
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
-  // The way back to the taps, 16 channels at a time in float64.
-  const double wide_lanes = std::max(1, lanes / 2);
-  const double axes = g.r[0] * double(g.n[0]) * g.n[1] * g.n[2] +
-                      g.r[0] * double(g.r[1]) * g.n[1] * g.n[2] +
-                      g.r[0] * double(g.r[1]) * g.r[2] * g.n[2];
+  // The way back to the taps: cycles of a vector of a point, in float32 or float64.
+  const double way_back = std::max({g.r[0], g.r[1], g.r[2]}) > 3 ? 8 : 4;
   const double back =
-      static_cast<double>(g.ci * groups_of(g.co)) * kGroup / wide_lanes * (axes / 2 + points * 2);
+      static_cast<double>(g.ci * groups_of(g.co)) * kGroup * points * way_back / lanes;
   double seconds = (multiply + transform * transform_share(context) + back) / cycles;
 
   // Lines of a block: written (read first by most caches) and read again.
