@@ -10,6 +10,10 @@ TensorFlow stores checksums masked: rotated right by 15 bits, plus 0xa282ead8.
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+from typing import Any
+
 import functools
 
 import numpy as np
@@ -18,10 +22,9 @@ _POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41 with its bits reversed
 _MASK_DELTA = 0xA282EAD8
 _LANE_MIN = 1 << 14  # below this many bytes the plain loop is as fast
 
-try:  # an optional accelerator, never needed
-    import google_crc32c as _google
-except ImportError:
-    _google = None
+_google: Any = None
+with contextlib.suppress(ImportError):  # an optional accelerator, never needed
+    _google = importlib.import_module("google_crc32c")
 
 
 def _make_table() -> list[int]:
