@@ -11,10 +11,9 @@ TensorFlow stores checksums masked: rotated right by 15 bits, plus 0xa282ead8.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from typing import Any
-
-import functools
 
 import numpy as np
 
