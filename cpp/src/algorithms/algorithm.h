@@ -33,7 +33,8 @@ struct Buffers {
   const void* input =
       nullptr;  // forward, backward_filter: [mb, id, ih, iw, ic] (or channels first)
   const void* grad_output = nullptr;    // backward_*: [mb, od, oh, ow, oc]
-  const void* packed_filter = nullptr;  // forward, backward_input: what pack_filter wrote
+  const void* packed_filter = nullptr;  // forward, backward_input: what pack_filter wrote, or the
+                                        // filter itself (reads_filter), of any alignment
   const void* bias = nullptr;           // [channels of the computed tensor], or null
   void* result = nullptr;               // the computed tensor
   int64_t batch = 0;                    // samples in this call; Prepared is made for any batch
@@ -50,7 +51,7 @@ class Prepared {
   // aligned to kScratchAlignment.
   virtual void pack_filter(const void* filter, void* packed, ThreadPool& pool,
                            int threads) const = 0;
-  // The packed filter is the filter as it is, so that a call can do without the copy.
+  // The packed filter is the filter as it is, so that a call can do without a copy.
   virtual bool reads_filter() const { return false; }
   virtual const ScratchLedger& ledger() const = 0;
   virtual void execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,

@@ -6,7 +6,7 @@
 //   columns:  the pixels of a window at one place along the width, along d and h -> lines
 //   width:    lines of n (m) columns -> n points, a run of tiles
 //   outer:    the product per point, summed over tiles
-//   taps:     G^T along d, h and w, in float64
+//   taps:     G^T along d, h and w, in float32 or float64
 //
 // Two steps (one where the depth alone is transformed), because what lies between them is two
 // thirds of the points: neighbouring tiles share columns. The lines of a block of tiles may live in

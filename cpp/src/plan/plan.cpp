@@ -130,12 +130,19 @@ void Plan::pack_into(const void* filter, void* packed, ThreadPool& pool, int thr
     prepared_->pack_filter(filter, packed, pool, threads);
     return;
   }
+  const auto convert = [&](void* to) {
+    convert_tensor(filter, {problem_.dtype, Layout::kChannelsLast}, to,
+                   {inner_.dtype, Layout::kChannelsLast}, 1, problem_.filter_elements(), 1, pool,
+                   threads);
+  };
+  if (prepared_->reads_filter()) {
+    convert(packed);
+    return;
+  }
   Workspace whole(checked_bytes({problem_.filter_elements(), Problem::element_size(inner_.dtype)},
                                 "the converted filter"),
                   "the converted filter");
-  convert_tensor(filter, {problem_.dtype, Layout::kChannelsLast}, whole.data(),
-                 {inner_.dtype, Layout::kChannelsLast}, 1, problem_.filter_elements(), 1, pool,
-                 threads);
+  convert(whole.data());
   prepared_->pack_filter(whole.data(), packed, pool, threads);
 }
 

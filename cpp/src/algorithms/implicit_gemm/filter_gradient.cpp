@@ -629,8 +629,8 @@ GemmAhead FilterGradientPrepared<T>::ahead_of(const Portion& portion, const Chun
   return ahead;
 }
 
-// Adds the chunk's part to level 0: sums[tap][tap along w][input channel][output channel], swapped:
-// [...][output][input].
+// Adds the chunk's part to thread->sums, or puts it there: [tap][tap along w][input channel][output
+// channel], swapped: [...][output][input].
 template <class T>
 void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& chunk,
                                           const T* input, const T* grad_output, GemmAhead* ahead,
@@ -720,8 +720,8 @@ void FilterGradientPrepared<T>::add_chunk(const Portion& portion, const Chunk& c
     args.load_c = all_sums.add ? 1 : 0;
     args.ahead = ahead;
     const int64_t panel_stride = this->panel_stride(chunk);
-    // sums[m][n] += sum over the rows and columns `range`; m counts what is contiguous in the input
-    // from pixel `at` on.
+    // sums[m][n] (+)= sum over the rows and columns `range`; m counts what is contiguous in the
+    // input from pixel `at` on.
     const auto multiply = [&](Range range, int64_t at, int64_t count, T* c) {
       if (range.size() == 0) {
         if (!all_sums.add) clear(c);

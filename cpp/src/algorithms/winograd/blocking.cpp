@@ -15,6 +15,14 @@ constexpr int kGroup = kWinogradGroup;
 constexpr int64_t kLineBytes = 64;
 // Estimates choose what changes bits, so they reckon with this many, whatever the machine has.
 constexpr int kEstimateThreads = 2;
+constexpr double kEfficiency = 0.87;  // of the multiplication, of the FMA peak
+
+// kUnpacked: cycles of a pair of channels' filter, turned over tap by tap and stored point by
+// point.
+double filter_cycles(const Geometry& g, double lanes) {
+  constexpr double kTapCycles = 0.85, kPointCycles = 2.6;  // of a tap, of a vector of a point
+  return kTapCycles * g.r[0] * g.r[1] * g.r[2] + kPointCycles * g.points() / lanes;
+}
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
@@ -150,14 +158,31 @@ int64_t tiles_per_block(const Geometry& g, const Blocking& b, int64_t total, int
   return whole >= 6 ? whole : tiles;
 }
 
+int64_t unpacked_parts(const Geometry& g, int64_t tiles, int threads, const KernelTable& kernels) {
+  const double lanes = kernels.gemm.f32.lanes, filter = filter_cycles(g, lanes),
+               product = g.points() / (2 * lanes * kEfficiency);  // of a pair of channels, a tile
+  const int64_t panels = ceil_div(panel_columns(g.co, kernels), kernels.winograd.nr);
+  int64_t best = 1;
+  double least = 0;
+  for (int64_t parts = 1; parts <= 16; ++parts) {
+    const int64_t rows = ceil_div(tiles, parts);
+    if (parts > 1 && rows < 4) break;  // fewer do not hide the latency of the FMAs
+    const double cycles = static_cast<double>(ceil_div(panels * parts, threads)) *
+                          (filter + product * static_cast<double>(rows));
+    if (parts == 1 || cycles < least) {
+      best = parts;
+      least = cycles;
+    }
+  }
+  return best;
+}
+
 // Measured on Zen 3 (AVX2) and Zen 4; transform_share says more of others. The multiplication runs
 // at 0.87 of the FMA peak; a vector of a transform costs 2.3 (in) or 1.7 (out) cycles per axis and
 // element.
 double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext& context) {
-  constexpr double kEfficiency = 0.87;
   constexpr double kBlockSeconds = 0.5e-6;  // between the phases
   constexpr double kFilterTransform = 1.5;  // cycles of a vector of terms: two multiply-adds
-  constexpr double kTapCycles = 0.85, kPointCycles = 2.6;  // unpacked: a tap, a vector of a point
   const double lanes = context.kernels->gemm.f32.lanes;
   const double cycles = hertz(context);  // a second
   const CpuInfo& cpu = *context.cpu;
@@ -240,9 +265,8 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   const double pairs = static_cast<double>(g.ci) * co, taps = g.r[0] * g.r[1] * g.r[2];
   if (unpacked) {
     seconds += stream_seconds(u_bytes * blocks, u_bytes, cpu);
-    // Turned over tap by tap, then stored point by point; what it reads was asked for.
-    const double transform =
-        blocks * pairs * (kTapCycles * taps + kPointCycles * points / lanes) / cycles;
+    // What it reads was asked for.
+    const double transform = blocks * pairs * filter_cycles(g, lanes) / cycles;
     const double read = blocks * packing_seconds(taps * pairs * 4, 0, cpu);
     seconds += overlapped_seconds(transform, read);
   } else if (g.flipped) {

@@ -68,6 +68,11 @@ Form choose_form(const Problem& problem, TileShape shape, const PlanContext& con
 int64_t tiles_per_block(const Geometry& geometry, const Blocking& blocking, int64_t total,
                         int threads);
 
+// kUnpacked: how many parts the `tiles` of a block fall into for each panel: more than one where
+// threads outnumber the panels, or nearly. Each part transforms the filter anew.
+int64_t unpacked_parts(const Geometry& geometry, int64_t tiles, int threads,
+                       const KernelTable& kernels);
+
 // Estimated seconds of one sample on one thread.
 double estimate_seconds(const Geometry& geometry, const Blocking& blocking,
                         const PlanContext& context);

@@ -9,7 +9,7 @@
 //   16][tile], then
 //              sums[p][oc / 16][ic][16] += the product over the tiles
 // and after the last block
-//   taps       the sums to grad_filter, in float64
+//   taps       the sums to grad_filter, in float64 where they are, or with more than three taps
 //
 // A chain of multiply-adds ends after some 64 tiles; chains are added in float32, and after some
 // blocks their sum moves to float64. So the error does not grow with the volume.

@@ -87,8 +87,8 @@ const double* filter_matrix(int m, int r, int stride = 1);
 // The halves of F(m, r) with this stride, as WinogradSplit.
 int split_of(int r, int stride);
 
-// Channels in one chain of additions; the chunks' sums are added in order. Shorter chains round
-// less: sqrt(2) less at 256 channels for 1 % of the time.
+// Channels in one chain of additions (kUnpackedChannels where nothing is packed); the chunks' sums
+// are added in order. Shorter chains round less: sqrt(2) less at 256 channels for 1 % of the time.
 inline constexpr int64_t kSumChunk = 128;
 
 // Stated bound on max|error| / max|result| against float64, for data without an order of its own

@@ -76,7 +76,13 @@ class WinogradPrepared final : public Prepared {
   }
   void pack_filter(const void* filter, void* packed, ThreadPool& pool, int threads) const override {
     if (reads_filter()) {
-      std::memcpy(packed, filter, packed_filter_bytes());
+      constexpr int64_t kBlock = int64_t{1} << 18;
+      const auto bytes = static_cast<int64_t>(packed_filter_bytes());
+      pool.parallel_for(ceil_div(bytes, kBlock), 1, threads, [&](int64_t begin, int64_t end, int) {
+        std::memcpy(static_cast<char*>(packed) + begin * kBlock,
+                    static_cast<const char*>(filter) + begin * kBlock,
+                    static_cast<size_t>(std::min(bytes, end * kBlock) - begin * kBlock));
+      });
       return;
     }
     winograd::pack_filter(g_, *kernels_, static_cast<const float*>(filter),
@@ -190,9 +196,13 @@ class WinogradPrepared final : public Prepared {
     });
     const int64_t panels = ceil_div(g_.co, nr_);
     if (b_.way == Way::kUnpacked) {
-      pool.parallel_for(panels, 1, threads, [&](int64_t begin, int64_t end, int thread) {
-        for (int64_t panel = begin; panel < end; ++panel)
-          run_panel(call, first, count, panel, u, scratch, thread);
+      const int64_t parts = unpacked_parts(g_, count, threads, *kernels_);
+      pool.parallel_for(panels * parts, 1, threads, [&](int64_t begin, int64_t end, int thread) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t panel = i / parts, part = i % parts;
+          run_panel(call, first, count * part / parts, count * (part + 1) / parts, panel, u,
+                    scratch, thread);
+        }
       });
       return;
     }
@@ -212,9 +222,9 @@ class WinogradPrepared final : public Prepared {
     });
   }
 
-  // kUnpacked: the result channels of one panel, of all tiles of the block.
-  void run_panel(const Call& call, int64_t first, int64_t count, int64_t panel, const float* u,
-                 const Scratch& scratch, int thread) const {
+  // kUnpacked: the result channels of one panel, of the tiles [begin, end) of the block.
+  void run_panel(const Call& call, int64_t first, int64_t begin, int64_t end, int64_t panel,
+                 const float* u, const Scratch& scratch, int thread) const {
     float* const m = scratch.get<float>(block_, thread);
     float* const packed = m + g_.points() * call.layout.m_position;
     const int64_t tiles = call.layout.tiles;
@@ -231,18 +241,22 @@ class WinogradPrepared final : public Prepared {
       for (int p = 0; p < g_.points(); ++p) {
         // Each point is a piece of U too short for what the processor foresees by itself: 4 to 30 %
         // of the whole.
+        const float* const a = u + p * call.layout.u_position + k * tiles + begin * kGroup;
+        float* const c = m + p * call.layout.m_position + begin * kGroup;
         if (p + 1 < g_.points()) {
-          kernels_->winograd.ask(u + (p + 1) * call.layout.u_position + k * tiles, tiles * kc);
-          kernels_->winograd.ask(m + (p + 1) * call.layout.m_position, tiles * nr_);
+          for (int64_t at = 0; at < kc; at += kGroup)
+            kernels_->winograd.ask(a + call.layout.u_position + at * tiles, (end - begin) * kGroup);
+          for (int64_t at = 0; at < nr_; at += kGroup)
+            kernels_->winograd.ask(c + call.layout.m_position + at * tiles, (end - begin) * kGroup);
         }
-        kernels_->winograd.multiply(count, u + p * call.layout.u_position + k * tiles,
-                                    tiles * kGroup, packed + p * call.layout.filter_position, kc,
-                                    m + p * call.layout.m_position, tiles * kGroup, k > 0, vectors);
+        kernels_->winograd.multiply(end - begin, a, tiles * kGroup,
+                                    packed + p * call.layout.filter_position, kc, c, tiles * kGroup,
+                                    k > 0, vectors);
       }
     }
     const int64_t group = panel * nr_ / kGroup,
                   groups = ceil_div(std::min<int64_t>(nr_, g_.co - panel * nr_), kGroup);
-    transform_output(call, first, 0, count, group, group + groups, m - group * tiles * kGroup,
+    transform_output(call, first, begin, end, group, group + groups, m - group * tiles * kGroup,
                      scratch.get<float>(staging_, thread));
   }
 
