@@ -465,12 +465,10 @@ static void taps_as(const WinogradTapsArgs* a, const T* sums) {
   constexpr int kHalf = 27 * 1024 / sizeof(Real) / kG, kRow = kTaps * kMax * kMax;
   alignas(64) Real half[(kHalf > kRow ? kHalf : kRow) * kG], lower[kTaps * kTaps * kMax * kG],
       taps[kTaps * kTaps * kTaps * kG];
-  Real g[3][kMax * kTaps];
-  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
-            r2 = a->taps_w, plane = n1 * n2, size = r0 * plane;
-  for (int i = 0; i < n0 * r0; ++i) g[0][i] = static_cast<Real>(a->g_d[i]);
-  for (int i = 0; i < n1 * r1; ++i) g[1][i] = static_cast<Real>(a->g_h[i]);
-  for (int i = 0; i < n2 * r2; ++i) g[2][i] = static_cast<Real>(a->g_w[i]);
+  const FilterMatrices<Real> g(a->axes);
+  const int n0 = a->axes.points_d, n1 = a->axes.points_h, n2 = a->axes.points_w,
+            r0 = a->axes.taps_d, r1 = a->axes.taps_h, r2 = a->axes.taps_w, plane = n1 * n2,
+            size = r0 * plane;
   const auto first = taps_axis_of<Real, T>(n0, r0).first;
   const auto along_h = taps_axis_of<Real, T>(n1, r1).axis,
              along_w = taps_axis_of<Real, T>(n2, r2).axis;
@@ -481,13 +479,12 @@ static void taps_as(const WinogradTapsArgs* a, const T* sums) {
   for (int begin = 0; begin < a->rows; begin += most) {
     const int count = a->rows - begin < most ? a->rows - begin : most;
     // [n0][n1][n2] -> [r0][n1][n2] -> [r0][r1][n2] -> [r0][r1][r2], 16 channels each
-    first(g[0], sums + begin * kG, a->position_stride, plane, count, half);
+    first(g.d, sums + begin * kG, a->position_stride, plane, count, half);
     for (int row = 0; row < count; ++row) {
       const Real* const from = half + row * size * kG;
       for (int d = 0; d < r0; ++d)
-        along_h(g[1], from + d * plane * kG, n2 * kG, kG, n2, lower + d * r1 * n2 * kG, n2 * kG,
-                kG);
-      along_w(g[2], lower, kG, n2 * kG, r0 * r1, taps, kG, r2 * kG);
+        along_h(g.h, from + d * plane * kG, n2 * kG, kG, n2, lower + d * r1 * n2 * kG, n2 * kG, kG);
+      along_w(g.w, lower, kG, n2 * kG, r0 * r1, taps, kG, r2 * kG);
       float* to = a->filter + (begin + row) * a->row_stride;
       for (int t = 0; t < r0 * r1 * r2; ++t, to += a->tap_stride)
         for (int c = 0; c < a->channels; c += kLanesF) {

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/winograd_table.h"
+
 namespace conv3d {
 
 // The first two axes of a run of columns. A column is the pixels of a tile's window at one place
@@ -60,9 +62,8 @@ struct WinogradTapsArgs {
   const double* wide_sums;  // here if it is not null
   int wide;                 // non-zero, or wide sums: in float64, rounded once
   ptrdiff_t position_stride;
-  int taps_d, taps_h, taps_w, points_d, points_h, points_w;
-  const double *g_d, *g_h, *g_w;  // [points][taps]
-  float* filter;                  // first tap, first row, first channel
+  WinogradFilterAxes axes;
+  float* filter;  // first tap, first row, first channel
   ptrdiff_t tap_stride, row_stride;
   int rows;
   int channels;  // 1..16

@@ -67,6 +67,12 @@ struct WinogradOutputArgs {
   int stream;  // non-zero: write whole lines past the caches where they are whole and aligned
 };
 
+// G of the three axes: [points][taps] each.
+struct WinogradFilterAxes {
+  int taps_d, taps_h, taps_w, points_d, points_h, points_w;
+  const double *g_d, *g_h, *g_w;
+};
+
 // Most source channels of a filter transform, and most of them times taps.
 inline constexpr int kWinogradFilterSources = 16, kWinogradFilterMost = 512;
 
@@ -87,8 +93,7 @@ struct WinogradFilterArgs {
   const float* lines;  // as above
   int sources;
   int width;  // floats written per point and source channel: whole vectors, up to 16
-  int taps_d, taps_h, taps_w, points_d, points_h, points_w;
-  const double *g_d, *g_h, *g_w;  // [points][taps]
+  WinogradFilterAxes axes;
   float* packed;
   ptrdiff_t source_step, position_stride;  // floats
   int stream;  // non-zero: write past the caches; packed is aligned to the vector

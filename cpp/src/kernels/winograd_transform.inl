@@ -813,6 +813,18 @@ static CONV3D_ALWAYS_INLINE void filter_lines_ahead(const WinogradFilterLines* a
   filter_lines_of(a, begin, end);
 }
 
+// G of the three axes as numbers of type Real.
+template <class Real>
+struct FilterMatrices {
+  Real d[kWinogradMaxPoints * kWinogradMaxTaps], h[kWinogradMaxPoints * kWinogradMaxTaps],
+      w[kWinogradMaxPoints * kWinogradMaxTaps];
+  explicit FilterMatrices(const WinogradFilterAxes& a) {
+    for (int i = 0; i < a.points_d * a.taps_d; ++i) d[i] = static_cast<Real>(a.g_d[i]);
+    for (int i = 0; i < a.points_h * a.taps_h; ++i) h[i] = static_cast<Real>(a.g_h[i]);
+    for (int i = 0; i < a.points_w * a.taps_w; ++i) w[i] = static_cast<Real>(a.g_w[i]);
+  }
+};
+
 template <class Real>
 static void filter_transform_as(const WinogradFilterArgs* a) {
   constexpr int kMax = kWinogradMaxPoints, kTaps = kWinogradMaxTaps, kG = kWinogradGroup;
@@ -820,33 +832,30 @@ static void filter_transform_as(const WinogradFilterArgs* a) {
   static_assert(kMiddle >= kTaps * kMax * kMax);
   alignas(64) Real along_w[kTaps * kTaps * kMax * kG];  // [r0][r1][n2][16] of a source channel
   alignas(64) Real middle[kMiddle * kG];                // [source][r0][n1][n2][16]
-  Real g[3][kMax * kTaps];
-  const int n0 = a->points_d, n1 = a->points_h, n2 = a->points_w, r0 = a->taps_d, r1 = a->taps_h,
-            r2 = a->taps_w;
+  const FilterMatrices<Real> g(a->axes);
+  const int n0 = a->axes.points_d, n1 = a->axes.points_h, n2 = a->axes.points_w,
+            r0 = a->axes.taps_d, r1 = a->axes.taps_h, r2 = a->axes.taps_w;
   const int tap_floats = a->sources * kG;
-  for (int i = 0; i < n0 * r0; ++i) g[0][i] = static_cast<Real>(a->g_d[i]);
-  for (int i = 0; i < n1 * r1; ++i) g[1][i] = static_cast<Real>(a->g_h[i]);
-  for (int i = 0; i < n2 * r2; ++i) g[2][i] = static_cast<Real>(a->g_w[i]);
   const FilterAxis<Real>&axis_w = filter_axis_of<Real>(n2, r2),
         &axis_h = filter_axis_of<Real>(n1, r1), &axis_d = filter_axis_of<Real>(n0, r0);
   const auto last = a->stream != 0 ? axis_d.last_stream : axis_d.last;
-  const bool square = a->g_h == a->g_w && axis_w.planes != nullptr;
+  const bool square = a->axes.g_h == a->axes.g_w && axis_w.planes != nullptr;
   const int plane = n1 * n2, source_size = r0 * plane * kG, most = kMiddle * kG / source_size;
   for (int first = 0; first < a->sources; first += most) {
     const int count = a->sources - first < most ? a->sources - first : most;
     for (int s = 0; s < count; ++s) {
       if (a->ahead != nullptr) filter_lines_ahead(a->ahead, first + s, a->sources);
       if (square) {
-        axis_w.planes(g[2], a->lines + (first + s) * kG, tap_floats, r0, middle + s * source_size);
+        axis_w.planes(g.w, a->lines + (first + s) * kG, tap_floats, r0, middle + s * source_size);
         continue;
       }
-      axis_w.taps(g[2], a->lines + (first + s) * kG, tap_floats, r2 * tap_floats, r0 * r1, along_w,
+      axis_w.taps(g.w, a->lines + (first + s) * kG, tap_floats, r2 * tap_floats, r0 * r1, along_w,
                   kG, n2 * kG);
       for (int d = 0; d < r0; ++d)
-        axis_h.axis(g[1], along_w + d * r1 * n2 * kG, n2 * kG, kG, n2,
+        axis_h.axis(g.h, along_w + d * r1 * n2 * kG, n2 * kG, kG, n2,
                     middle + s * source_size + d * plane * kG, n2 * kG, kG);
     }
-    last(g[0], middle, source_size, count, plane, a, a->packed + first * a->source_step);
+    last(g.d, middle, source_size, count, plane, a, a->packed + first * a->source_step);
   }
 }
 

@@ -14,21 +14,6 @@ namespace {
 // first.
 constexpr size_t kStreamedFloats = size_t{4} << 20;
 
-// All but the places, their numbers and strides of the packed filter.
-WinogradFilterArgs filter_args(const Geometry& g) {
-  WinogradFilterArgs a{};
-  a.taps_d = g.r[0];
-  a.taps_h = g.r[1];
-  a.taps_w = g.r[2];
-  a.points_d = g.n[0];
-  a.points_h = g.n[1];
-  a.points_w = g.n[2];
-  a.g_d = filter_matrix(g.m[0], g.r[0], g.stride[0]);
-  a.g_h = filter_matrix(g.m[1], g.r[1], g.stride[1]);
-  a.g_w = filter_matrix(g.m[2], g.r[2], g.stride[2]);
-  return a;
-}
-
 // Of `sources` packed lines from `line` and up to 16 lanes from `lane`.
 WinogradFilterLines filter_lines(const Geometry& g, const float* filter, int64_t line, int sources,
                                  int64_t lane) {
@@ -82,7 +67,8 @@ void pack_filter(const Geometry& g, const KernelTable& kernels, const float* fil
   const bool stream = packed_filter_floats(g, kernels) > kStreamedFloats;
   pool.parallel_for(runs * groups, 1, threads, [&](int64_t begin, int64_t end, int) {
     alignas(64) float lines[kWinogradFilterMost * kGroup];
-    WinogradFilterArgs a = filter_args(g);
+    WinogradFilterArgs a{};
+    a.axes = filter_axes(g.m, g.r, g.n, g.stride);
     a.lines = lines;
     a.position_stride = g.pixel_lanes ? groups * kGroup * g.co : columns * g.ci;
     a.stream = stream ? 1 : 0;
@@ -112,8 +98,6 @@ PanelFilter::PanelFilter(const Geometry& geometry, const KernelTable& kernels, c
     : g_(geometry), kernels_(kernels), filter_(filter), lines_(lines) {
   column_ = panel * kernels.winograd.nr;
   width_ = std::min<int64_t>(kernels.winograd.nr, panel_columns(g_.co, kernels) - column_);
-  const WinogradFilterLines first = lines_at(0, 0);
-  kernels_.winograd.filter_lines(&first);
 }
 
 static_assert(kUnpackedChannels % kWinogradFilterSources == 0);
@@ -128,10 +112,15 @@ WinogradFilterLines PanelFilter::lines_at(int64_t source, int64_t lane) const {
 }
 
 void PanelFilter::transform(int64_t first, int64_t sources, float* packed, ptrdiff_t position) {
-  WinogradFilterArgs a = filter_args(g_);
+  WinogradFilterArgs a{};
+  a.axes = filter_axes(g_.m, g_.r, g_.n, g_.stride);
   a.source_step = width_;
   a.position_stride = position;
-  a.wide = std::max({g_.r[0], g_.r[1], g_.r[2]}) > 3 ? 1 : 0;
+  a.wide = rounds_more(g_.r) ? 1 : 0;
+  if (turn_ == 0) {
+    const WinogradFilterLines lines = lines_at(first, 0);
+    kernels_.winograd.filter_lines(&lines);
+  }
   const int64_t end = first + sources;
   for (int64_t source = first; source < end;) {
     int64_t next = source;

@@ -506,26 +506,16 @@ void GradientPrepared::write_taps(const State& state, bool wide, float* filter, 
   const int64_t rows = std::min(g_.ci, b_.ci_sums * kGroup);
   const int64_t ci_begin = state.ci.begin * kGroup,
                 ci = std::min(g_.ci, state.ci.end * kGroup) - ci_begin;
-  // In float32 where the sums are, but for more than three taps, whose matrices round more.
-  const bool exact = std::max({g_.r[0], g_.r[1], g_.r[2]}) > 3;
   constexpr int64_t kRows = 16;  // of an item: their sums adjoin at every point
   const int64_t parts = ceil_div(ci, kRows);
   pool.parallel_for(parts * state.co.size(), 1, threads, [&](int64_t begin, int64_t end, int) {
     const PhaseTimer timer(Phase::kInverse);
     WinogradTapsArgs a{};
-    a.wide = exact ? 1 : 0;
+    a.wide = rounds_more(g_.r) ? 1 : 0;
     a.row_stride = g_.co;
     a.stream = stream_ ? 1 : 0;
     a.position_stride = x_.sums_point;
-    a.taps_d = g_.r[0];
-    a.taps_h = g_.r[1];
-    a.taps_w = g_.r[2];
-    a.points_d = g_.n[0];
-    a.points_h = g_.n[1];
-    a.points_w = g_.n[2];
-    a.g_d = filter_matrix(g_.m[0], g_.r[0], g_.stride[0]);
-    a.g_h = filter_matrix(g_.m[1], g_.r[1], g_.stride[1]);
-    a.g_w = filter_matrix(g_.m[2], g_.r[2], g_.stride[2]);
+    a.axes = filter_axes(g_.m, g_.r, g_.n, g_.stride);
     a.tap_stride = g_.ci * g_.co;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i % parts * kRows, group = i / parts,

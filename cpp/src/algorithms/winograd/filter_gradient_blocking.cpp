@@ -244,7 +244,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
   // The way back to the taps: cycles of a vector of a point, in float64 or float32.
-  const double way_back = !b.shared || std::max({g.r[0], g.r[1], g.r[2]}) > 3 ? 8 : 4;
+  const double way_back = !b.shared || rounds_more(g.r) ? 8 : 4;
   const double back =
       static_cast<double>(g.ci * groups_of(g.co)) * kGroup * points * way_back / lanes;
   double seconds = (multiply + transform * transform_share(context) + back) / cycles;

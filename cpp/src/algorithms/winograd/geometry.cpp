@@ -49,6 +49,21 @@ int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, 
 
 }  // namespace
 
+WinogradFilterAxes filter_axes(const int (&m)[3], const int (&r)[3], const int (&n)[3],
+                               const int (&stride)[3]) {
+  return {r[0],
+          r[1],
+          r[2],
+          n[0],
+          n[1],
+          n[2],
+          filter_matrix(m[0], r[0], stride[0]),
+          filter_matrix(m[1], r[1], stride[1]),
+          filter_matrix(m[2], r[2], stride[2])};
+}
+
+bool rounds_more(const int (&r)[3]) { return std::max({r[0], r[1], r[2]}) > 3; }
+
 int split_of(int r, int stride) {
   return stride == 1 || r == 1 ? kSplitNone : r == 3 ? kSplitPlain : kSplitBoth;
 }

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <string>
 
+#include "kernels/winograd_table.h"
 #include "problem/problem.h"
 
 namespace conv3d::winograd {
@@ -84,6 +85,12 @@ Geometry along_pixels(const Geometry& geometry);
 // Stride 2: the even pixels of a window meet the even taps, the odd ones the odd taps, and each
 // half is an F(m, r / 2) of its own. G is made of the two, rows of the even half first.
 const double* filter_matrix(int m, int r, int stride = 1);
+// G of the three axes.
+WinogradFilterAxes filter_axes(const int (&m)[3], const int (&r)[3], const int (&n)[3],
+                               const int (&stride)[3]);
+// Whether filters of this size are transformed in float64 even where they do not stay, and so their
+// gradients: matrices of more than three taps round more.
+bool rounds_more(const int (&r)[3]);
 // The halves of F(m, r) with this stride, as WinogradSplit.
 int split_of(int r, int stride);
 
