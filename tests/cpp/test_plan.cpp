@@ -18,6 +18,7 @@
 #include "kernels/dispatch.h"
 #include "plan/convert.h"
 #include "plan/fold.h"
+#include "plan/live_taps.h"
 #include "plan/plan.h"
 #include "plan/select.h"
 #include "problem/problem.h"
@@ -529,6 +530,158 @@ TEST_CASE("windows that tile the rows: plans fold the width, and their filters f
                            Layout::kChannelsLast, DType::kFloat32),
                    "gemm");
   CHECK(tiled.filter_key() != apart.filter_key());
+}
+
+TEST_CASE("live taps are those that meet a pixel") {
+  std::mt19937 random(23);
+  const auto pick = [&](int low, int high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(random);
+  };
+  int fewer = 0;
+  for (int i = 0; i < 3000; ++i) {
+    ProblemSpec spec;
+    spec.padding = Padding::kExplicit;
+    spec.input_channels = spec.output_channels = 1;
+    for (int a = 0; a < 3; ++a) {
+      spec.input[a] = pick(1, 5);
+      spec.kernel[a] = pick(1, 7);
+      (i % 2 == 0 ? spec.stride : spec.dilation)[a] = pick(1, 3);
+      spec.pad_before[a] = pick(0, 7);
+      spec.pad_after[a] = std::max<int64_t>(pick(0, 7), (spec.kernel[a] - 1) * spec.dilation[a] +
+                                                            1 - spec.input[a] - spec.pad_before[a]);
+    }
+    const Problem p = make_problem(spec);
+    CAPTURE(p.to_string());
+    const LiveTaps taps = live_taps(p);
+    const Problem live = of_live_taps(p, taps);
+    const int64_t in[3] = {p.id, p.ih, p.iw}, out[3] = {p.od, p.oh, p.ow},
+                  kernel[3] = {live.kd, live.kh, live.kw}, pad[3] = {live.pd, live.ph, live.pw};
+    for (int a = 0; a < 3; ++a) {
+      const auto meets = [&](int64_t tap) {
+        for (int64_t o = 0; o < out[a]; ++o) {
+          const int64_t at = o * spec.stride[a] + tap * spec.dilation[a] - spec.pad_before[a];
+          if (at >= 0 && at < in[a]) return true;
+        }
+        return false;
+      };
+      const int64_t first = taps.first[a], end = first + taps.count[a];
+      REQUIRE(taps.count[a] >= 1);
+      REQUIRE(end <= spec.kernel[a]);
+      CHECK(kernel[a] == taps.count[a]);
+      CHECK(pad[a] >= 0);
+      CHECK(pad[a] == spec.pad_before[a] - first * spec.dilation[a]);
+      for (int64_t tap = 0; tap < spec.kernel[a]; ++tap)
+        if (tap < first || tap >= end) CHECK(!meets(tap));
+      // With a stride windows may jump over the image. Else none is kept at an end, but for one
+      // that padding cannot do without, or the last of all.
+      if (taps.count[a] > 1 && spec.stride[a] == 1) {
+        CHECK(meets(end - 1));
+        CHECK((meets(first) || pad[a] < spec.dilation[a]));
+      }
+      fewer += taps.count[a] < spec.kernel[a];
+    }
+    CHECK(taps.contiguous() == (live.kh == p.kh && live.kw == p.kw));
+  }
+  CHECK(fewer > 1000);
+}
+
+TEST_CASE("taps that meet no pixel: every dtype and direction equals the reference on all taps") {
+  struct Case {
+    const char *text, *taps;
+  };
+  const Case cases[] = {
+      {"mb2_ic20id1ih6iw7_oc24_kd3kh3kw3_sd1sh1sw1_same", "1x3x3 taps of 3x3x3"},
+      {"mb1_ic20id1ih1iw7_oc24_kd3kh3kw3_sd1sh1sw1_same", "1x1x3 taps of 3x3x3"},
+      {"mb3_ic40id1ih1iw1_oc24_kd3kh3kw3_sd1sh1sw1_same", "1x1x1 taps of 3x3x3"},
+      {"mb1_ic16id6ih7iw1_oc16_kd3kh3kw5_sd1sh1sw1_same", "3x3x1 taps of 3x3x5"},
+      {"mb2_g2ic8id2ih3iw4_oc4_kd7kh7kw5_sd1sh1sw1_same", "3x5x5 taps of 7x7x5"},
+      {"mb1_ic64id2ih4iw4_oc64_kd5kh3kw3_sd1sh1sw1_same", "3x3x3 taps of 5x3x3"},
+      {"mb1_ic8id3ih4iw5_oc8_kd3kh3kw3_sd1sh1sw1_dd4dh1dw1_same", "1x3x3 taps of 3x3x3"},
+      {"mb1_ic8id3ih4iw5_oc8_kd3kh3kw3_sd2sh1sw1_pd3ph1pw1_qd0qh1qw1", "2x3x3 taps of 3x3x3"}};
+  for (const Case& c : cases)
+    for (const Direction direction : kDirections)
+      for (const DType dtype :
+           {DType::kFloat32, DType::kFloat64, DType::kFloat16, DType::kBFloat16})
+        for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+          ProblemSpec spec = testing::parse_problem(c.text);
+          spec.direction = direction;
+          spec.dtype = dtype;
+          spec.layout = layout;
+          const Problem p = make_problem(spec);
+          const Plan plan(p, "auto"), reference(p, "reference");
+          INFO(p.to_string(), " ", plan.facts().detail);
+          const std::string& detail = plan.facts().detail;
+          CHECK(detail.ends_with(std::string(", ") + c.taps));
+          CHECK(reference.facts().detail.find("taps of") == std::string::npos);
+          // Whole numbers up to 2, which every dtype holds; sums stay exact in float16 too.
+          const size_t size = static_cast<size_t>(Problem::element_size(dtype));
+          std::mt19937 random(3);
+          const auto stored = [&](int64_t count) {
+            std::vector<float> numbers(static_cast<size_t>(count));
+            for (float& x : numbers)
+              x = static_cast<float>(std::uniform_int_distribution<int>(-2, 2)(random));
+            std::vector<char> to(numbers.size() * 8);
+            if (dtype == DType::kFloat64) {
+              for (size_t i = 0; i < numbers.size(); ++i) {
+                const double wide = numbers[i];
+                std::memcpy(to.data() + 8 * i, &wide, 8);
+              }
+            } else {
+              convert_tensor(numbers.data(), {DType::kFloat32, layout}, to.data(), {dtype, layout},
+                             1, count, 1, default_thread_pool(), 1);
+            }
+            return to;
+          };
+          const std::vector<char> input = stored(p.input_elements()),
+                                  filter = stored(p.filter_elements()),
+                                  grad_output = stored(p.output_elements());
+          PlanBuffers b;
+          b.input = input.data();
+          b.grad_output = grad_output.data();
+          b.batch = p.mb;
+          const bool takes_filter = direction != Direction::kBackwardFilter;
+          std::vector<char> want(result_elements(p) * size, char{0x55});
+          b.filter = takes_filter ? filter.data() : nullptr;
+          b.result = want.data();
+          reference.execute(b, default_thread_pool(), 2);
+          std::unique_ptr<PackedFilter> packed;
+          if (takes_filter) {
+            packed = plan.pack(filter.data(), default_thread_pool(), 2);
+            CHECK(plan.filter_key() != reference.filter_key());
+          }
+          for (const bool packs : {false, true}) {
+            if (packs && !takes_filter) continue;
+            std::vector<char> got(want.size(), char{0x55});
+            b.filter = takes_filter && !packs ? filter.data() : nullptr;
+            b.packed = packs ? packed.get() : nullptr;
+            b.result = got.data();
+            plan.execute(b, default_thread_pool(), 2);
+            b.packed = nullptr;
+            if (plan.facts().direct) {
+              CHECK(got == want);
+              continue;
+            }
+            REQUIRE(dtype != DType::kFloat64);
+            std::vector<float> a(result_elements(p)), w(result_elements(p));
+            const TensorForm narrow{dtype, layout}, wide{DType::kFloat32, layout};
+            const auto count = static_cast<int64_t>(a.size());
+            convert_tensor(got.data(), narrow, a.data(), wide, 1, count, 1, default_thread_pool(),
+                           1);
+            convert_tensor(want.data(), narrow, w.data(), wide, 1, count, 1, default_thread_pool(),
+                           1);
+            CHECK(relative_error(a, w) <= 2 * plan.facts().error_bound);
+          }
+        }
+}
+
+TEST_CASE("filters of different live taps are not one another's") {
+  const auto plan = [](const char* text) {
+    return Plan(make_problem(testing::parse_problem(text)), "gemm");
+  };
+  // Of three taps along the depth the middle one, and the first.
+  const Plan middle = plan("mb1_ic16id1ih4iw4_oc16_kd3kh3kw3_sd1sh1sw1_pd1ph1pw1_qd1qh1qw1"),
+             first = plan("mb1_ic16id1ih4iw4_oc16_kd3kh3kw3_sd1sh1sw1_pd0ph1pw1_qd2qh1qw1");
+  CHECK(middle.filter_key() != first.filter_key());
 }
 
 TEST_CASE("planes and volumes along which nothing moves are one row") {

@@ -29,6 +29,19 @@ int64_t result_channels(const Problem& p) {
   return p.direction == Direction::kForward ? p.oc : p.ic;
 }
 
+std::string box(const int64_t (&extent)[3]) {
+  return std::to_string(extent[0]) + "x" + std::to_string(extent[1]) + "x" +
+         std::to_string(extent[2]);
+}
+
+void fill_zero(char* to, int64_t bytes, ThreadPool& pool, int threads) {
+  constexpr int64_t kBlock = int64_t{1} << 18;
+  pool.parallel_for(ceil_div(bytes, kBlock), 1, threads, [&](int64_t begin, int64_t end, int) {
+    std::memset(to + begin * kBlock, 0,
+                static_cast<size_t>(std::min(bytes, end * kBlock) - begin * kBlock));
+  });
+}
+
 [[noreturn]] void refuse(const std::string& message) {
   throw Error(Status::kInvalidArgument, message);
 }
@@ -51,10 +64,12 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
   const PlanContext context{&kernel_table(), &cpu_info(), 1};
   Selection selection = select_algorithm(problem, context, algorithm);
   inner_ = selection.inner;
+  live_ = selection.taps;
   prepared_ = std::move(selection.prepared);
   facts_.algorithm = selection.algorithm->name();
   facts_.family = selection.algorithm->family();
   facts_.detail = prepared_->detail();
+  if (!live_.all()) facts_.detail += ", " + box(live_.count) + " taps of " + box(live_.kernel);
   facts_.why = std::move(selection.why);
   facts_.isa = facts_.family == "reference" ? "generic" : selection.kernels->name;
   facts_.direct = selection.algorithm->direct();
@@ -67,6 +82,7 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
                 std::to_string(inner_.kw) + "x" + std::to_string(inner_.ic) + "x" +
                 std::to_string(problem.oc) + "g" + std::to_string(problem.groups) + "t" +
                 std::to_string(static_cast<int>(problem.dtype));
+  if (!live_.all()) filter_key_ += "/" + box(live_.first) + " of " + box(live_.kernel);
   // The plan is only worth having if its scratch can be stated.
   workspace_bytes(1, 1);
 }
@@ -90,11 +106,17 @@ Plan::Conversion Plan::conversion(int64_t batch) const {
                  kScratchAlignment);
   }
   c.samples = batch;
+  const auto bytes = [](int64_t samples, int64_t each) {
+    return round_up(checked_bytes({samples, each}, "a converted tensor"), kScratchAlignment);
+  };
+  const int64_t size = Problem::element_size(inner_.dtype);
+  if (filter_gradient && (dtype || !live_.contiguous())) {
+    c.result = true;
+    c.result_bytes = bytes(live_.elements(), size);
+  }
   if (!dtype && !layout) return c;
   c.input = problem_.direction != Direction::kBackwardInput;
   c.grad_output = problem_.direction != Direction::kForward;
-  c.result = filter_gradient ? dtype : true;
-  const int64_t size = Problem::element_size(inner_.dtype);
   const int64_t in =
       checked_product({problem_.input_voxels(), problem_.ic, size}, "a converted tensor");
   const int64_t out =
@@ -103,17 +125,53 @@ Plan::Conversion Plan::conversion(int64_t batch) const {
     const int64_t sample = std::max<int64_t>(1, std::max(in, out));
     c.samples = std::clamp<int64_t>(kConversionBytes / sample, 1, std::max<int64_t>(batch, 1));
   }
-  const auto bytes = [](int64_t samples, int64_t each) {
-    return round_up(checked_bytes({samples, each}, "a converted tensor"), kScratchAlignment);
-  };
   if (c.input) c.input_bytes = bytes(c.samples, in);
   if (c.grad_output) c.grad_output_bytes = bytes(c.samples, out);
-  if (c.result) {
-    c.result_bytes = filter_gradient
-                         ? bytes(problem_.filter_elements(), size)
-                         : bytes(c.samples, problem_.direction == Direction::kForward ? out : in);
+  if (!filter_gradient) {
+    c.result = true;
+    c.result_bytes = bytes(c.samples, problem_.direction == Direction::kForward ? out : in);
   }
   return c;
+}
+
+size_t Plan::live_offset() const {
+  return static_cast<size_t>(live_.offset() * Problem::element_size(problem_.dtype));
+}
+
+void Plan::read_taps(const void* filter, void* live, ThreadPool& pool, int threads) const {
+  const TensorForm outside{problem_.dtype, Layout::kChannelsLast},
+      inside{inner_.dtype, Layout::kChannelsLast};
+  const size_t from = Problem::element_size(problem_.dtype),
+               to = Problem::element_size(inner_.dtype);
+  live_.for_each_piece([&](int64_t at, int64_t live_at, int64_t elements) {
+    convert_tensor(static_cast<const char*>(filter) + at * from, outside,
+                   static_cast<char*>(live) + live_at * to, inside, 1, elements, 1, pool, threads);
+  });
+}
+
+void Plan::write_taps(const void* live, void* filter, ThreadPool& pool, int threads) const {
+  const TensorForm outside{problem_.dtype, Layout::kChannelsLast},
+      inside{inner_.dtype, Layout::kChannelsLast};
+  const size_t from = Problem::element_size(inner_.dtype),
+               to = Problem::element_size(problem_.dtype);
+  live_.for_each_piece([&](int64_t at, int64_t live_at, int64_t elements) {
+    convert_tensor(static_cast<const char*>(live) + live_at * from, inside,
+                   static_cast<char*>(filter) + at * to, outside, 1, elements, 1, pool, threads);
+  });
+}
+
+void Plan::clear_dead_taps(void* filter, ThreadPool& pool, int threads) const {
+  const int64_t size = Problem::element_size(problem_.dtype);
+  int64_t done = 0;  // what lies before each piece, and behind the last
+  const auto clear_up_to = [&](int64_t end) {
+    if (end > done)
+      fill_zero(static_cast<char*>(filter) + done * size, (end - done) * size, pool, threads);
+  };
+  live_.for_each_piece([&](int64_t at, int64_t, int64_t elements) {
+    clear_up_to(at);
+    done = at + elements;
+  });
+  clear_up_to(problem_.filter_elements());
 }
 
 size_t Plan::workspace_bytes(int64_t batch, int threads) const {
@@ -126,24 +184,19 @@ size_t Plan::packed_filter_bytes() const { return prepared_->packed_filter_bytes
 
 void Plan::pack_into(const void* filter, void* packed, ThreadPool& pool, int threads) const {
   const PhaseTimer timer(Phase::kPack);
-  if (inner_.dtype == problem_.dtype) {
-    prepared_->pack_filter(filter, packed, pool, threads);
+  if (filter_as_it_is()) {
+    prepared_->pack_filter(static_cast<const char*>(filter) + live_offset(), packed, pool, threads);
     return;
   }
-  const auto convert = [&](void* to) {
-    convert_tensor(filter, {problem_.dtype, Layout::kChannelsLast}, to,
-                   {inner_.dtype, Layout::kChannelsLast}, 1, problem_.filter_elements(), 1, pool,
-                   threads);
-  };
   if (prepared_->reads_filter()) {
-    convert(packed);
+    read_taps(filter, packed, pool, threads);
     return;
   }
-  Workspace whole(checked_bytes({problem_.filter_elements(), Problem::element_size(inner_.dtype)},
-                                "the converted filter"),
-                  "the converted filter");
-  convert(whole.data());
-  prepared_->pack_filter(whole.data(), packed, pool, threads);
+  Workspace live(checked_bytes({live_.elements(), Problem::element_size(inner_.dtype)},
+                               "the converted filter"),
+                 "the converted filter");
+  read_taps(filter, live.data(), pool, threads);
+  prepared_->pack_filter(live.data(), packed, pool, threads);
 }
 
 std::unique_ptr<PackedFilter> Plan::pack(const void* filter, ThreadPool& pool, int threads) const {
@@ -171,9 +224,10 @@ void Plan::execute(const PlanBuffers& b, ThreadPool& pool, int threads) const {
   if (empty_result) return;
   if (b.result == nullptr) refuse("the result's buffer is missing");
   if (filter_gradient && (empty_input || empty_output)) {
-    std::memset(b.result, 0,
-                checked_bytes({p.filter_elements(), Problem::element_size(p.dtype)},
-                              "the filter gradient"));
+    fill_zero(static_cast<char*>(b.result),
+              static_cast<int64_t>(checked_bytes(
+                  {p.filter_elements(), Problem::element_size(p.dtype)}, "the filter gradient")),
+              pool, threads);
     return;
   }
   if (p.direction != Direction::kBackwardInput && b.input == nullptr) refuse("input is missing");
@@ -195,8 +249,8 @@ void Plan::execute(const PlanBuffers& b, ThreadPool& pool, int threads) const {
     FloatEnvironment environment(denormals_of(facts_.family));
     if (b.packed != nullptr || filter_gradient) {
       run(b, b.packed != nullptr ? b.packed->data() : nullptr, pool, threads);
-    } else if (prepared_->reads_filter() && inner_.dtype == problem_.dtype) {
-      run(b, b.filter, pool, threads);
+    } else if (prepared_->reads_filter() && filter_as_it_is()) {
+      run(b, static_cast<const char*>(b.filter) + live_offset(), pool, threads);
     } else {
       Workspace packed(packed_filter_bytes(), "the packed filter");
       pack_into(b.filter, packed.data(), pool, threads);
@@ -235,17 +289,18 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
                      {inner_.dtype, Layout::kChannelsLast}, 1, 1, computed, pool, 1);
     inner.bias = bias;
   }
-  if (c.samples == b.batch && !c.input && !c.grad_output) {
-    inner.input = b.input;
-    inner.grad_output = b.grad_output;
-    inner.result = b.result;
+  const bool filter_gradient = p.direction == Direction::kBackwardFilter;
+  if (filter_gradient) clear_dead_taps(b.result, pool, threads);
+  inner.input = b.input;
+  inner.grad_output = b.grad_output;
+  inner.result = static_cast<char*>(b.result) + (filter_gradient ? live_offset() : 0);
+  if (!c.input && !c.grad_output && !c.result) {
     inner.batch = b.batch;
     prepared_->execute(inner, scratch, pool, threads);
     return;
   }
 
   const size_t size = static_cast<size_t>(Problem::element_size(p.dtype));
-  const bool filter_gradient = p.direction == Direction::kBackwardFilter;
   const int64_t result_voxels =
       p.direction == Direction::kForward ? p.output_voxels() : p.input_voxels();
   for (int64_t n = 0; n < b.batch; n += c.samples) {
@@ -263,12 +318,11 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
                      inner.batch, p.output_voxels(), p.oc, pool, threads);
       inner.grad_output = grad_output;
     }
-    inner.result = c.result ? static_cast<void*>(result) : b.result;
+    if (c.result) inner.result = result;
     prepared_->execute(inner, scratch, pool, threads);
     if (!c.result) continue;
     if (filter_gradient) {
-      convert_tensor(result, {inner_.dtype, Layout::kChannelsLast}, b.result,
-                     {p.dtype, Layout::kChannelsLast}, 1, p.filter_elements(), 1, pool, threads);
+      write_taps(result, b.result, pool, threads);
     } else {
       convert_tensor(result, inside, const_cast<char*>(at(b.result, result_voxels, computed)),
                      outside, inner.batch, result_voxels, computed, pool, threads);

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "kernels/dispatch.h"
 #include "plan/fold.h"
+#include "plan/live_taps.h"
 #include "runtime/fork.h"
 
 namespace conv3d {
@@ -68,6 +69,24 @@ std::vector<const KernelTable*> tables_to_ask(const PlanContext& context) {
   return tables;
 }
 
+// The forms in which an algorithm may be offered a problem, cheapest first. A folded one may be
+// worth a conversion that the problem as it is would not need.
+std::vector<Problem> forms_of(const Problem& problem) {
+  std::vector<Problem> forms{fold(problem)};
+  if (problem.layout == Layout::kChannelsFirst) {
+    Problem last = problem;
+    last.layout = Layout::kChannelsLast;
+    forms.push_back(fold(last));
+  }
+  if (is_half(problem.dtype)) {
+    for (size_t i = 0, n = forms.size(); i < n; ++i) {
+      forms.push_back(forms[i]);
+      forms.back().dtype = DType::kFloat32;
+    }
+  }
+  return forms;
+}
+
 struct Option {
   const Algorithm* algorithm;
   const KernelTable* kernels;
@@ -89,20 +108,9 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   };
   const std::vector<const KernelTable*> tables = tables_to_ask(context);
 
-  // The forms in which an algorithm may be offered the problem, cheapest first. A folded one may be
-  // worth a conversion that the problem as it is would not need.
-  std::vector<Problem> forms{fold(sample)};
-  if (sample.layout == Layout::kChannelsFirst) {
-    Problem last = sample;
-    last.layout = Layout::kChannelsLast;
-    forms.push_back(fold(last));
-  }
-  if (is_half(sample.dtype)) {
-    for (size_t i = 0, n = forms.size(); i < n; ++i) {
-      forms.push_back(forms[i]);
-      forms.back().dtype = DType::kFloat32;
-    }
-  }
+  const LiveTaps taps = live_taps(sample), every = all_taps(sample);
+  const Problem live = of_live_taps(sample, taps);
+  const std::vector<Problem> live_forms = forms_of(live), whole_forms = forms_of(sample);
 
   Selection selection{};
   std::vector<Option> options;
@@ -115,13 +123,16 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   std::string refusals;
   for (int i = 0; i < list.size; ++i) {
     const Algorithm& algorithm = *list.items[i];
+    // The reference is what others are held to: it sees the problem as it is.
+    const bool whole = i + 1 == list.size;
+    const std::vector<Problem>& forms = whole ? whole_forms : live_forms;
     const bool asked = automatic || matches(algorithm, wanted);
     known = known || asked;
     Candidate candidate{algorithm.name(), algorithm.family(), -1, ""};
     for (const KernelTable* kernels : tables) {
       bool served = false;
       for (const Problem& form : forms) {
-        const bool folded = form.kw != sample.kw;
+        const bool folded = form.kw != (whole ? sample : live).kw;
         if (served && !folded) continue;
         const std::string reason = algorithm.why_not(form, single(kernels));
         if (!reason.empty()) {
@@ -156,6 +167,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
     selection.algorithm = list.items[list.size - 1];
     selection.kernels = context.kernels;
     selection.inner = sample;
+    selection.taps = every;
     selection.prepared = selection.algorithm->prepare(sample, single(context.kernels));
     selection.why = "a tensor is empty, so nothing is multiplied";
     return selection;
@@ -177,6 +189,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
     selection.algorithm = option.algorithm;
     selection.kernels = option.kernels;
     selection.inner = option.inner;
+    selection.taps = option.algorithm == list.items[list.size - 1] ? every : taps;
     selection.prepared = std::move(prepared);
     const std::string estimate =
         "estimated " + seconds_text(option.seconds) + " a sample and thread";

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "algorithms/algorithm.h"
+#include "plan/live_taps.h"
 #include "problem/problem.h"
 
 namespace conv3d {
@@ -21,8 +22,9 @@ struct Candidate {
 struct Selection {
   const Algorithm* algorithm;
   const KernelTable* kernels;
-  Problem inner;  // what the algorithm is given: the problem, possibly in channels-last layout and
-                  // float32
+  Problem inner;  // what the algorithm is given: the problem of the live taps, possibly folded, in
+                  // channels-last layout and in float32
+  LiveTaps taps;  // of the problem's filter, that are the inner problem's
   std::unique_ptr<Prepared> prepared;
   std::string why;
   std::vector<Candidate> candidates;
