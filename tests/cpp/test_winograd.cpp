@@ -36,9 +36,9 @@ struct MatrixSet {
   int m, r, n;
   std::vector<double> a, g, b;  // A^T, G, B^T
   int stride = 1;
-  int merge = kSplitNone;  // kSplitMerge or kSplitMergePlain
-  int outputs() const { return merge != kSplitNone ? 2 * m : m; }
-  int window() const { return merge != kSplitNone ? m + 1 : n; }
+  int merge = kSplitNone;  // kSplitMerge, kSplitMergePlain or kSplitPair
+  int outputs() const { return merge != kSplitNone && merge != kSplitPair ? 2 * m : m; }
+  int window() const { return merge == kSplitPair ? 2 : merge != kSplitNone ? m + 1 : n; }
 };
 
 template <int M, int R>
@@ -116,6 +116,12 @@ MatrixSet merged(const MatrixSet& two, int merge) {
   return s;
 }
 
+// Two pixels and two results between zeros.
+MatrixSet pair() {
+  return {2, 3,         3, {0, 1, 1, 1, 1, 0}, {1, -1, 0, 0, 1, 0, 0, -1, 1}, {1, 0, 1, 1, 0, 1},
+          1, kSplitPair};
+}
+
 const std::vector<MatrixSet>& matrix_sets() {
   static const std::vector<MatrixSet> sets = {matrix_set<1, 1>(),
                                               matrix_set<2, 2>(),
@@ -132,6 +138,7 @@ const std::vector<MatrixSet>& matrix_sets() {
                                               interleaved(matrix_set<3, 2>(), plain(3)),
                                               interleaved(matrix_set<2, 2>(), matrix_set<2, 2>()),
                                               interleaved(matrix_set<2, 3>(), matrix_set<2, 2>()),
+                                              pair(),
                                               merged(matrix_set<2, 2>(), kSplitMerge),
                                               merged(matrix_set<3, 2>(), kSplitMerge),
                                               merged(matrix_set<2, 2>(), kSplitMergePlain),
@@ -156,7 +163,8 @@ TEST_CASE(
     for (double& x : d) x = normal(random);
     for (double& x : g) x = normal(random);
     CAPTURE(s.stride);
-    const double* packed_with = winograd::filter_matrix(s.m, s.r, s.stride);
+    const double* packed_with = winograd::filter_matrix(
+        s.m, s.r, s.stride, s.merge == kSplitPair ? kSplitPair : kSplitNone);
     REQUIRE(packed_with != nullptr);
     for (int i = 0; i < s.n * s.r; ++i) CHECK(packed_with[i] == s.g[i]);
     for (int i = 0; i < s.outputs(); ++i) {
@@ -169,6 +177,8 @@ TEST_CASE(
       }
       if (s.merge == kSplitNone) {
         for (int k = 0; k < s.r; ++k) direct += d[s.stride * i + k] * g[k];
+      } else if (s.merge == kSplitPair) {
+        direct = i == 0 ? d[0] * g[1] + d[1] * g[2] : d[0] * g[0] + d[1] * g[1];
       } else if ((i % 2 == 0) == (s.merge == kSplitMerge)) {
         direct = d[i / 2] * g[0] + d[i / 2 + 1] * g[2];
       } else {
@@ -211,12 +221,15 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
     int64_t ic, oc;
   };
   for (const KernelTable* table : runnable_tables())
-    for (const winograd::TileShape shape : {winograd::TileShape{{2, 2, 2}}, {{2, 4, 4}}})
+    for (const auto& [extents, shape] : {std::pair{"id6ih8iw8", winograd::TileShape{{2, 2, 2}}},
+                                         {"id6ih8iw8", {{2, 4, 4}}},
+                                         {"id2ih8iw8", {{2, 4, 4}}},
+                                         {"id2ih2iw2", {{2, 2, 2}}}})
       for (const Channels channels :
            {Channels{1, 3}, {17, 5}, {33, 40}, {7, 49}, {64, 16}, {200, 350}})
         for (const Direction direction : {Direction::kForward, Direction::kBackwardInput}) {
-          ProblemSpec spec =
-              testing::parse_problem("mb1_ic1id6ih8iw8_oc1_kd3kh3kw3_sd1sh1sw1_same");
+          ProblemSpec spec = testing::parse_problem(std::string("mb1_ic1") + extents +
+                                                    "_oc1_kd3kh3kw3_sd1sh1sw1_same");
           spec.input_channels = channels.ic;
           spec.output_channels = channels.oc;
           spec.direction = direction;
@@ -232,9 +245,9 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
           CAPTURE(channels.oc);
           CHECK(block.intact());
           const int64_t columns = winograd::panel_columns(g.co, *table), nr = table->winograd.nr;
-          const std::vector<double>* const matrix[] = {&matrices(g.m[0], 3, 1, kSplitNone).g,
-                                                       &matrices(g.m[1], 3, 1, kSplitNone).g,
-                                                       &matrices(g.m[2], 3, 1, kSplitNone).g};
+          const std::vector<double>* const matrix[] = {&matrices(g.m[0], 3, 1, g.split[0]).g,
+                                                       &matrices(g.m[1], 3, 1, g.split[1]).g,
+                                                       &matrices(g.m[2], 3, 1, g.split[2]).g};
           // Every source and result channel of a small filter, some of a large one.
           const int64_t step = channels.ic * channels.oc > 10000 ? 13 : 1;
           size_t wrong = 0;
@@ -333,7 +346,10 @@ const Axis3 kTransformShapes[] = {{{4, 4, 4}, {3, 3, 3}},
                                   {{2, 3, 2}, {3, 3, 3}, {2, 2, 2}, {3, 4, 4}},
                                   {{3, 2, 3}, {3, 3, 3}, {2, 2, 2}, {4, 3, 3}},
                                   {{3, 4, 2}, {3, 3, 3}, {2, 1, 2}, {3, 0, 3}},
-                                  {{1, 3, 3}, {1, 3, 3}, {1, 2, 2}, {0, 3, 4}}};
+                                  {{1, 3, 3}, {1, 3, 3}, {1, 2, 2}, {0, 3, 4}},
+                                  {{2, 4, 3}, {3, 3, 3}, {1, 1, 1}, {kSplitPair, 0, 0}},
+                                  {{2, 2, 2}, {3, 3, 3}, {1, 1, 1}, {0, kSplitPair, kSplitPair}},
+                                  {{2, 1, 1}, {3, 1, 1}, {1, 1, 1}, {kSplitPair, 0, 0}}};
 
 TEST_CASE(
     "winograd: input transform against float64, borders as zeros, neighbours sharing columns") {
@@ -546,6 +562,14 @@ const char* const kProblems[] = {"mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_sam
                                  // one row, which the result's is longer than, or lies before
                                  "mb1_ic8id16ih1iw32_oc8_kd3kh1kw1_sd1sh1sw1_pd1ph0pw0_qd1qh0qw16",
                                  "mb1_ic8id16ih1iw32_oc8_kd3kh1kw1_sd1sh2sw1_pd1ph1pw0_qd1qh0qw0",
+                                 // pairs, of one axis or more
+                                 "mb2_ic20id2ih5iw6_oc33_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb3_ic17id2ih2iw2_oc18_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic9id6ih2iw7_oc16_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb1_ic9id5ih4iw2_oc16_kd3kh3kw3_sd1sh1sw1_same",
+                                 "mb2_ic20id2ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+                                 "mb1_ic7id4ih6iw3_oc5_kd3kh3kw3_sd1sh1sw1_dd2dh3dw2_same",
+                                 "mb1_ic7id2ih2iw3_oc5_kd3kh3kw3_sd1sh1sw1_pd1ph0pw1_qd1qh2qw1",
                                  "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
                                  "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
                                  "mb1_ic300id4ih5iw5_oc40_kd3kh3kw3_sd1sh1sw1_same",
@@ -631,7 +655,8 @@ TEST_CASE(
         "id13ih16iw15_oc8_kd3kh3kw3_sd2sh2sw2", "id9ih16iw15_oc8_kd3kh3kw3_sd1sh2sw2",
         "id5ih24iw25_oc8_kd1kh3kw3_sd1sh2sw2", "id25ih9iw9_oc8_kd3kh1kw1_sd2sh1sw1",
         "id13ih16iw15_oc8_kd4kh4kw4_sd2sh2sw2", "id13ih16iw15_oc8_kd5kh5kw5_sd2sh2sw2",
-        "id9ih11iw12_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2",
+        "id9ih11iw12_oc8_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2", "id2ih12iw12_oc8_kd3kh3kw3_sd1sh1sw1",
+        "id2ih2iw2_oc32_kd3kh3kw3_sd1sh1sw1",
         // these two as backward_input
         "id15ih12iw15_oc8_kd3kh3kw3_sd2sh2sw2", "id9ih14iw17_oc8_kd3kh3kw3_sd1sh2sw2"})
     for (int channels : {1, 4, 16, 64, 256, 512})
@@ -687,6 +712,7 @@ TEST_CASE("winograd: the stated error bound holds where the filter is not packed
                {"id8ih9iw9_kd3kh3kw3_sd1sh1sw1", {{2, 2, 2}}},
                {"id8ih9iw9_kd3kh3kw3_sd1sh1sw1", {{4, 3, 2}}},
                {"id8ih9iw9_kd1kh3kw3_sd1sh1sw1", {{1, 4, 4}}},
+               {"id2ih9iw9_kd3kh3kw3_sd1sh1sw1", {{2, 4, 4}}},
                {"id8ih9iw9_kd3kh1kw1_sd1sh1sw1", {{4, 1, 1}}},
                {"id9ih11iw12_kd5kh5kw5_sd1sh1sw1", {{2, 3, 2}}},
                {"id15ih12iw15_kd3kh3kw3_sd2sh2sw2", {{2, 3, 3}}}};
@@ -770,6 +796,8 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
        Direction::kForward,
        {{3, 1, 1}}},
       {"mb2_ic19id10ih5iw9_oc7_kd3kh1kw1_sd2sh1sw1_same", Direction::kForward, {{2, 1, 1}}},
+      {"mb3_ic150id2ih9iw2_oc34_kd3kh3kw3_sd1sh1sw1_same", Direction::kForward, {{2, 3, 2}}},
+      {"mb2_ic19id2ih5iw9_oc7_kd3kh1kw1_sd1sh1sw1_same", Direction::kBackwardInput, {{2, 1, 1}}},
       {"mb2_ic19id10ih5iw9_oc7_kd3kh1kw1_sd2sh1sw1_same", Direction::kBackwardInput, {{2, 1, 1}}}};
   for (const auto& at : cases) {
     CAPTURE(at.problem);

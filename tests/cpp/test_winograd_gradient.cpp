@@ -121,6 +121,13 @@ const char* const kProblems[] = {
     "mb1_ic18id5ih2iw71_oc17_kd3kh1kw1_sd1sh1sw1_same",
     "mb2_ic18id7ih4iw5_oc17_kd3kh1kw1_sd1sh1sw1_pd1ph1pw2_qd1qh2qw3",
     "mb1_ic18id3ih9iw70_oc20_kd3kh3kw1_sd1sh1sw1_same",
+    // pairs, of one axis or more
+    "mb2_ic20id2ih5iw6_oc33_kd3kh3kw3_sd1sh1sw1_same",
+    "mb3_ic17id2ih2iw2_oc18_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic9id6ih2iw7_oc16_kd3kh3kw3_sd1sh1sw1_same",
+    "mb1_ic9id5ih4iw2_oc16_kd3kh3kw3_sd1sh1sw1_same",
+    "mb2_ic20id2ih4iw5_oc18_kd3kh1kw1_sd1sh1sw1_same",
+    "mb1_ic7id4ih6iw3_oc5_kd3kh3kw3_sd1sh1sw1_dd2dh3dw2_same",
     "mb1_ic8id7ih8iw9_oc8_kd5kh5kw5_sd1sh1sw1_same",
     "mb1_ic6id5ih6iw12_oc10_kd1kh5kw3_sd1sh1sw1_valid",
     "mb1_ic80id4ih5iw5_oc100_kd3kh3kw3_sd1sh1sw1_same",
@@ -175,6 +182,7 @@ TEST_CASE("winograd gradient: both ways to share the work, blocks of any size, s
   const Form forms[] = {{"mb2_ic40id9ih10iw11_oc50_kd3kh3kw3_sd1sh1sw1_same", {{4, 4, 4}}},
                         {"mb1_ic24id6ih10iw23_oc8_kd1kh3kw3_sd1sh1sw1_valid", {{1, 4, 4}}},
                         {"mb3_ic8id12ih10iw11_oc17_kd3kh3kw3_sd1sh1sw1_same", {{2, 4, 4}}},
+                        {"mb5_ic40id2ih10iw11_oc17_kd3kh3kw3_sd1sh1sw1_same", {{2, 4, 4}}},
                         {"mb2_ic40id9ih10iw31_oc24_kd3kh3kw3_sd2sh2sw2_same", {{2, 3, 3}}}};
   for (const Form& form : forms) {
     const Problem p = gradient_problem(form.text);
@@ -291,6 +299,8 @@ TEST_CASE(
   const PlanContext context = context_of(kernel_table());
   for (const char* text : {"mb1_ic16id8ih8iw8_oc16_kd3kh3kw3_sd1sh1sw1_same",
                            "mb1_ic24id20ih20iw20_oc24_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb2_ic24id2ih20iw20_oc24_kd3kh3kw3_sd1sh1sw1_same",
+                           "mb40_ic24id2ih2iw2_oc24_kd3kh3kw3_sd1sh1sw1_same",
                            "mb2_ic4id64ih64iw64_oc4_kd3kh3kw3_sd1sh1sw1_same",
                            "mb1_ic24id40ih40iw40_oc24_kd3kh3kw3_sd2sh2sw2_same",
                            "mb1_ic4id40ih40iw40_oc4_kd5kh5kw5_sd1sh1sw1_same"})

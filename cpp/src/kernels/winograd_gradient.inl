@@ -50,10 +50,13 @@ static CONV3D_ALWAYS_INLINE void gradient_line(const VecF* d, VecF* o) {
   }
 }
 
-// P pixels to N points: P == N is the input, else grad_output.
+// P pixels to N points: P == N is the input, else grad_output, but for a pair.
 template <int N, int P, int kSplit>
 static CONV3D_ALWAYS_INLINE void operand_line(const VecF* d, VecF* o) {
-  if constexpr (P == N) {
+  if constexpr (kSplit == kSplitPairTurned) {
+    const VecF turned[] = {d[1], d[0]};
+    input_line<N, kSplitPair>(turned, o);
+  } else if constexpr (P == N || kSplit == kSplitPair) {
     input_line<N, kSplit>(d, o);
   } else {
     gradient_line<N, P, kSplit>(d, o);
@@ -67,22 +70,24 @@ struct OperandAxis {
 };
 template <class F>
 static CONV3D_ALWAYS_INLINE auto with_axis(int points, int pixels, int split, const F& f) {
-  switch ((points * 8 + pixels) * 4 + split) {
-    case (1 * 8 + 1) * 4: return f(OperandAxis<1, 1, kSplitNone>{});
-    case (4 * 8 + 4) * 4: return f(OperandAxis<4, 4, kSplitNone>{});
-    case (5 * 8 + 5) * 4: return f(OperandAxis<5, 5, kSplitNone>{});
-    case (6 * 8 + 6) * 4: return f(OperandAxis<6, 6, kSplitNone>{});
-    case (7 * 8 + 7) * 4: return f(OperandAxis<7, 7, kSplitNone>{});
-    case (4 * 8 + 2) * 4: return f(OperandAxis<4, 2, kSplitNone>{});
-    case (5 * 8 + 3) * 4: return f(OperandAxis<5, 3, kSplitNone>{});
-    case (6 * 8 + 4) * 4: return f(OperandAxis<6, 4, kSplitNone>{});
-    case (6 * 8 + 2) * 4: return f(OperandAxis<6, 2, kSplitNone>{});
-    case (7 * 8 + 3) * 4: return f(OperandAxis<7, 3, kSplitNone>{});
-    case (5 * 8 + 5) * 4 + kSplitPlain: return f(OperandAxis<5, 5, kSplitPlain>{});
-    case (7 * 8 + 7) * 4 + kSplitPlain: return f(OperandAxis<7, 7, kSplitPlain>{});
-    case (5 * 8 + 2) * 4 + kSplitPlain: return f(OperandAxis<5, 2, kSplitPlain>{});
-    case (7 * 8 + 3) * 4 + kSplitPlain: return f(OperandAxis<7, 3, kSplitPlain>{});
-    case (7 * 8 + 7) * 4 + kSplitBoth: return f(OperandAxis<7, 7, kSplitBoth>{});
+  switch ((points * 8 + pixels) * 8 + split) {
+    case (3 * 8 + 2) * 8 + kSplitPair: return f(OperandAxis<3, 2, kSplitPair>{});
+    case (3 * 8 + 2) * 8 + kSplitPairTurned: return f(OperandAxis<3, 2, kSplitPairTurned>{});
+    case (1 * 8 + 1) * 8: return f(OperandAxis<1, 1, kSplitNone>{});
+    case (4 * 8 + 4) * 8: return f(OperandAxis<4, 4, kSplitNone>{});
+    case (5 * 8 + 5) * 8: return f(OperandAxis<5, 5, kSplitNone>{});
+    case (6 * 8 + 6) * 8: return f(OperandAxis<6, 6, kSplitNone>{});
+    case (7 * 8 + 7) * 8: return f(OperandAxis<7, 7, kSplitNone>{});
+    case (4 * 8 + 2) * 8: return f(OperandAxis<4, 2, kSplitNone>{});
+    case (5 * 8 + 3) * 8: return f(OperandAxis<5, 3, kSplitNone>{});
+    case (6 * 8 + 4) * 8: return f(OperandAxis<6, 4, kSplitNone>{});
+    case (6 * 8 + 2) * 8: return f(OperandAxis<6, 2, kSplitNone>{});
+    case (7 * 8 + 3) * 8: return f(OperandAxis<7, 3, kSplitNone>{});
+    case (5 * 8 + 5) * 8 + kSplitPlain: return f(OperandAxis<5, 5, kSplitPlain>{});
+    case (7 * 8 + 7) * 8 + kSplitPlain: return f(OperandAxis<7, 7, kSplitPlain>{});
+    case (5 * 8 + 2) * 8 + kSplitPlain: return f(OperandAxis<5, 2, kSplitPlain>{});
+    case (7 * 8 + 3) * 8 + kSplitPlain: return f(OperandAxis<7, 3, kSplitPlain>{});
+    case (7 * 8 + 7) * 8 + kSplitBoth: return f(OperandAxis<7, 7, kSplitBoth>{});
     default: return f(OperandAxis<7, 2, kSplitBoth>{});
   }
 }
@@ -449,6 +454,7 @@ template <class Real, class T>
 static const TapsAxis<Real, T>& taps_axis_of(int points, int taps) {
   switch (points * 8 + taps) {
     case 1 * 8 + 1: return kTapsAxis<Real, T, 1, 1>;
+    case 3 * 8 + 3: return kTapsAxis<Real, T, 3, 3>;
     case 4 * 8 + 3: return kTapsAxis<Real, T, 4, 3>;
     case 5 * 8 + 3: return kTapsAxis<Real, T, 5, 3>;
     case 6 * 8 + 3: return kTapsAxis<Real, T, 6, 3>;

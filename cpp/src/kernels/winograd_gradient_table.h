@@ -18,8 +18,8 @@ struct WinogradColumnsArgs {
   int64_t extent_d, extent_h, extent_w;    // pixels outside are zeros and are not read
   int64_t origin_d, origin_h, origin_w;    // first pixel of the first column; may be negative
   int points_d, points_h;
-  int pixels_d, pixels_h;  // of a column: the points for the input, m for grad_output
-  int split_d, split_h;    // WinogradSplit of winograd_table.h: none, or the halves of stride 2
+  int pixels_d, pixels_h;  // of a column: the window for the input, m for grad_output
+  int split_d, split_h;    // WinogradSplit: none, the halves of stride 2, or a pair
   int64_t columns;
   int channels;  // 1..16; rounded up to a vector, with zeros beyond; further lanes stay as they are
   float* lines;  // aligned to 64 bytes
@@ -32,7 +32,7 @@ struct WinogradColumnsArgs {
 struct WinogradWidthArgs {
   const float* columns;  // 16 floats each, aligned to 64 bytes
   int points;
-  int pixels;  // columns of a tile: the points for the input, m for grad_output
+  int pixels;  // columns of a tile: the window for the input, m for grad_output
   int split;   // as of the other axes
   int step;
   int64_t tiles;

@@ -24,12 +24,17 @@ enum WinogradSplit {
   kSplitBoth = 2,   // stride 2: those of the even pixels, then those of the odd ones
   // backward_input with stride 2 and three taps: F(m, 2) of a window of m + 1 pixels, then m of its
   // pixels as they are, of points = 2 m + 1; 2 m results, in turns.
-  kSplitMerge = 3,      // the last m pixels, and F(m, 2) first
-  kSplitMergePlain = 4  // the first m pixels, and plain products first
+  kSplitMerge = 3,       // the last m pixels, and F(m, 2) first
+  kSplitMergePlain = 4,  // the first m pixels, and plain products first
+  // An axis of two pixels and two results between zeros, and three taps: x0, x0 + x1 and x1, three
+  // points.
+  kSplitPair = 5,
+  kSplitPairTurned = 6  // the same points of grad_output in the filter gradient: x1, x0 + x1, x0
 };
 
 // U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of each tile: as many pixels along an axis
-// as points, or (points + 1) / 2 where two phases of results read the same ones (kSplitMerge).
+// as points, (points + 1) / 2 where two phases of results read the same ones (kSplitMerge), or two
+// (kSplitPair).
 struct WinogradInputArgs {
   const float* source;  // pixel (0, 0, 0), first channel of the group; 16 channels contiguous
   ptrdiff_t stride_d, stride_h, stride_w;  // between pixels, in floats

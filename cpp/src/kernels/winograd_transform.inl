@@ -35,7 +35,7 @@ static constexpr bool is_merge(int split) {
 }
 // Pixels of the window behind so many points.
 static constexpr int window_of(int points, int split) {
-  return is_merge(split) ? (points + 1) / 2 : points;
+  return is_merge(split) || split == kSplitPair ? (points + 1) / 2 : points;
 }
 
 // o = B^T d for n = N points: the even and the odd half of a row serve both points of a pair.
@@ -43,6 +43,10 @@ template <int N, int kSplit = kSplitNone>
 static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
   if constexpr (N == 1) {
     o[0] = d[0];
+  } else if constexpr (kSplit == kSplitPair) {
+    o[0] = d[0];
+    o[1] = vadd(d[0], d[1]);
+    o[2] = d[1];
   } else if constexpr (is_merge(kSplit)) {
     constexpr int kFirst = (N + 1) / 2, kPlain = N / 2;
     input_line<kFirst, kSplitNone>(d, o);
@@ -94,6 +98,9 @@ template <int N, int M, int kSplit>
 static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
   if constexpr (N == 1) {
     y[0] = m[0];
+  } else if constexpr (kSplit == kSplitPair) {
+    y[0] = vadd(m[1], m[2]);
+    y[1] = vadd(m[1], m[0]);
   } else if constexpr (is_merge(kSplit)) {
     constexpr int kFirst = (N + 1) / 2, kEach = M / 2;
     VecF two[kEach];
@@ -240,6 +247,7 @@ static InputDepthFn input_depth_fn(int points, int split) {
   switch (axis_key(points, split)) {
     case axis_key(1, kSplitNone): return input_along_d<1, kSplitNone, kLoad>;
     case axis_key(3, kSplitNone): return input_along_d<3, kSplitNone, kLoad>;
+    case axis_key(3, kSplitPair): return input_along_d<3, kSplitPair, kLoad>;
     case axis_key(4, kSplitNone): return input_along_d<4, kSplitNone, kLoad>;
     case axis_key(5, kSplitNone): return input_along_d<5, kSplitNone, kLoad>;
     case axis_key(6, kSplitNone): return input_along_d<6, kSplitNone, kLoad>;
@@ -258,6 +266,7 @@ static InputHeightFn input_height_fn(int points, int split) {
   switch (axis_key(points, split)) {
     case axis_key(1, kSplitNone): return input_along_h<1, kSplitNone>;
     case axis_key(3, kSplitNone): return input_along_h<3, kSplitNone>;
+    case axis_key(3, kSplitPair): return input_along_h<3, kSplitPair>;
     case axis_key(4, kSplitNone): return input_along_h<4, kSplitNone>;
     case axis_key(5, kSplitNone): return input_along_h<5, kSplitNone>;
     case axis_key(6, kSplitNone): return input_along_h<6, kSplitNone>;
@@ -276,6 +285,7 @@ static InputWidthFn input_width_fn(int points, int split) {
   switch (axis_key(points, split)) {
     case axis_key(1, kSplitNone): return input_along_w<1, kSplitNone>;
     case axis_key(3, kSplitNone): return input_along_w<3, kSplitNone>;
+    case axis_key(3, kSplitPair): return input_along_w<3, kSplitPair>;
     case axis_key(4, kSplitNone): return input_along_w<4, kSplitNone>;
     case axis_key(5, kSplitNone): return input_along_w<5, kSplitNone>;
     case axis_key(6, kSplitNone): return input_along_w<6, kSplitNone>;
@@ -462,6 +472,7 @@ static OutputAcrossFn output_across_fn(int points, int outputs, int split) {
   switch (output_key(points, outputs, split)) {
     case output_key(1, 1, kSplitNone): return output_across<1, 1, kSplitNone, kAhead>;
     case output_key(3, 2, kSplitNone): return output_across<3, 2, kSplitNone, kAhead>;
+    case output_key(3, 2, kSplitPair): return output_across<3, 2, kSplitPair, kAhead>;
     case output_key(4, 2, kSplitNone): return output_across<4, 2, kSplitNone, kAhead>;
     case output_key(4, 3, kSplitNone): return output_across<4, 3, kSplitNone, kAhead>;
     case output_key(5, 3, kSplitNone): return output_across<5, 3, kSplitNone, kAhead>;
@@ -487,6 +498,7 @@ static OutputRowsFn output_rows_fn(int points, int outputs, int split) {
   switch (output_key(points, outputs, split)) {
     case output_key(1, 1, kSplitNone): return output_along_w<1, 1, kSplitNone, kStore>;
     case output_key(3, 2, kSplitNone): return output_along_w<3, 2, kSplitNone, kStore>;
+    case output_key(3, 2, kSplitPair): return output_along_w<3, 2, kSplitPair, kStore>;
     case output_key(4, 2, kSplitNone): return output_along_w<4, 2, kSplitNone, kStore>;
     case output_key(4, 3, kSplitNone): return output_along_w<4, 3, kSplitNone, kStore>;
     case output_key(5, 3, kSplitNone): return output_along_w<5, 3, kSplitNone, kStore>;
@@ -758,6 +770,7 @@ static const FilterAxis<Real>& filter_axis_of(int points, int taps) {
     case 3 * 8 + 2: return kFilterAxis<Real, 3, 2>;
     case 4 * 8 + 2: return kFilterAxis<Real, 4, 2>;
     case 5 * 8 + 2: return kFilterAxis<Real, 5, 2>;
+    case 3 * 8 + 3: return kFilterAxis<Real, 3, 3>;
     case 4 * 8 + 3: return kFilterAxis<Real, 4, 3>;
     case 5 * 8 + 3: return kFilterAxis<Real, 5, 3>;
     case 6 * 8 + 3: return kFilterAxis<Real, 6, 3>;

@@ -231,7 +231,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
       points + g.outputs[0] * (g.n[1] + g.outputs[1]) * static_cast<double>(g.n[2]);
   if (g.depth_alone()) in_elements = out_elements = points;  // one pass each
   // With a stride the points of some taps are copies.
-  const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0;
+  const bool strided = has_halves(g.split);
   const double copies = strided ? 0.75 : 1.0;
   const double in_cycles = tiles * in_elements * in_vectors * 2.3 * copies;
   const double out_cycles = tiles * out_elements * out_vectors * 1.7 * copies;

@@ -68,7 +68,7 @@ void pack_filter(const Geometry& g, const KernelTable& kernels, const float* fil
   pool.parallel_for(runs * groups, 1, threads, [&](int64_t begin, int64_t end, int) {
     alignas(64) float lines[kWinogradFilterMost * kGroup];
     WinogradFilterArgs a{};
-    a.axes = filter_axes(g.m, g.r, g.n, g.stride);
+    a.axes = filter_axes(g.m, g.r, g.n, g.stride, g.split);
     a.lines = lines;
     a.position_stride = g.pixel_lanes ? groups * kGroup * g.co : columns * g.ci;
     a.stream = stream ? 1 : 0;
@@ -113,7 +113,7 @@ WinogradFilterLines PanelFilter::lines_at(int64_t source, int64_t lane) const {
 
 void PanelFilter::transform(int64_t first, int64_t sources, float* packed, ptrdiff_t position) {
   WinogradFilterArgs a{};
-  a.axes = filter_axes(g_.m, g_.r, g_.n, g_.stride);
+  a.axes = filter_axes(g_.m, g_.r, g_.n, g_.stride, g_.split);
   a.source_step = width_;
   a.position_stride = position;
   a.wide = rounds_more(g_.r) ? 1 : 0;

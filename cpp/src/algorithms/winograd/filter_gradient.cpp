@@ -61,6 +61,7 @@ struct Operand {
   int64_t channels, extent[3];
   int pixels[3];       // of a tile's window
   int step[3];         // from window to window
+  int split[3];        // WinogradSplit of its points
   int64_t first[3];    // pixel of lattice a that the window of its tile 0 starts with, plus a
   int64_t columns;     // of a run, at most
   ptrdiff_t position;  // floats from position to position
@@ -186,7 +187,9 @@ GradientPrepared::State GradientPrepared::state_of(const Buffers& buffers, float
   s.gradient.lines = lines + g_.positions() * x_.input_position;
   for (int a = 0; a < 3; ++a) {
     s.input.extent[a] = g_.input[a];
-    s.input.pixels[a] = g_.n[a];
+    s.input.pixels[a] = g_.window[a];
+    s.input.split[a] = g_.split[a];
+    s.gradient.split[a] = g_.split[a] == kSplitPair ? kSplitPairTurned : g_.split[a];
     s.input.step[a] = g_.step[a];
     s.input.first[a] = -g_.pad[a];
     s.gradient.extent[a] = g_.output[a];
@@ -350,8 +353,8 @@ void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t s
   a.points_h = g_.n[1];
   a.pixels_d = x.pixels[0];
   a.pixels_h = x.pixels[1];
-  a.split_d = g_.split[0];
-  a.split_h = g_.split[1];
+  a.split_d = x.split[0];
+  a.split_h = x.split[1];
   a.columns = x.step[2] * (run.tiles - 1) + x.pixels[2];
   a.channels = static_cast<int>(std::min<int64_t>(kGroup, x.channels - group * kGroup));
   a.position_stride = x.position;
@@ -432,7 +435,7 @@ void GradientPrepared::widths(const Operand& x, Range runs, int position, int64_
   WinogradWidthArgs a{};
   a.points = g_.n[2];
   a.pixels = x.pixels[2];
-  a.split = g_.split[2];
+  a.split = x.split[2];
   a.step = x.step[2];
   a.channels = static_cast<int>(std::min<int64_t>(kGroup, x.channels - group * kGroup));
   a.position_stride = point;
@@ -515,7 +518,7 @@ void GradientPrepared::write_taps(const State& state, bool wide, float* filter, 
     a.row_stride = g_.co;
     a.stream = stream_ ? 1 : 0;
     a.position_stride = x_.sums_point;
-    a.axes = filter_axes(g_.m, g_.r, g_.n, g_.stride);
+    a.axes = filter_axes(g_.m, g_.r, g_.n, g_.stride, g_.split);
     a.tap_stride = g_.ci * g_.co;
     for (int64_t i = begin; i < end; ++i) {
       const int64_t row = i % parts * kRows, group = i / parts,

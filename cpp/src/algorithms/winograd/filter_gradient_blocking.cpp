@@ -77,8 +77,15 @@ GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape)
     g.stride[a] = static_cast<int>(stride[a]);
     g.n[a] = g.stride[a] * (g.m[a] - 1) + g.r[a];
     g.split[a] = split_of(g.r[a], g.stride[a]);
+    g.window[a] = g.n[a];
     g.step[a] = g.stride[a] * g.m[a];
     g.dilation[a] = kernel[a] > 1 ? dilation[a] : 1;
+    if (is_pair({input[a], output[a], pad[a], g.dilation[a], stride[a], g.r[a], g.m[a]})) {
+      g.split[a] = kSplitPair;
+      g.n[a] = 3;
+      g.window[a] = 2;
+      g.pad[a] = 0;
+    }
     g.lattices[a] = std::clamp<int64_t>(g.dilation[a], 1, std::max<int64_t>(1, output[a]));
     g.tiles[a] = ceil_div(ceil_div(output[a], g.dilation[a]), g.m[a]);
   }
@@ -89,7 +96,7 @@ GradientLayout gradient_layout(const GradientGeometry& g, const GradientBlocking
   const char* what = "the Winograd workspace";
   const int64_t ci = groups_of(g.ci), co = groups_of(g.co), tiles = b.tiles();
   GradientLayout x{};
-  x.input_columns = g.step[2] * (b.run - 1) + g.n[2];
+  x.input_columns = g.step[2] * (b.run - 1) + g.window[2];
   x.gradient_columns = g.m[2] * b.run;
   // One line more per position against cache-set conflicts.
   x.input_position = checked_product({ci, b.runs, x.input_columns, kGroup}, what) + kGroup;
@@ -116,7 +123,7 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
   // A run's window of one group of channels fits a quarter of the L2, where channels first put it
   // (and all lattices of a dilation).
   const int64_t lines = l2 / 4 / kLineBytes, rows = g.positions();
-  int64_t run = std::clamp<int64_t>((lines / rows - g.n[2] + g.step[2]) / g.step[2], 1, 64);
+  int64_t run = std::clamp<int64_t>((lines / rows - g.window[2] + g.step[2]) / g.step[2], 1, 64);
   run = std::min(run, tiles);
   const int64_t row = std::max<int64_t>(1, g.tiles[2]);
   b.run = ceil_div(row, ceil_div(row, run));
@@ -155,7 +162,7 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   // Runs end with columns that no other tile of theirs shares.
   const int64_t run = std::clamp<int64_t>(g.tiles[2], 1, 16);
   const int64_t columns =
-      groups_of(g.ci) * (g.step[2] * (run - 1) + g.n[2]) + groups_of(g.co) * g.m[2] * run;
+      groups_of(g.ci) * (g.step[2] * (run - 1) + g.window[2]) + groups_of(g.co) * g.m[2] * run;
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
   const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
@@ -193,7 +200,12 @@ double gradient_error_bound(const GradientGeometry& g, const GradientBlocking& b
   double bound = 2e-7 * std::sqrt(1.0 + chain / 16.0);
   for (int a = 0; a < 3; ++a) {
     const int n = g.split[a] == kSplitNone ? g.n[a] : (g.n[a] + 1) / 2;  // the larger half decides
-    bound *= n == 1 ? 1.0 : n <= 4 ? 1.15 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
+    bound *= g.split[a] == kSplitPair ? kPairAmplifies
+             : n == 1                 ? 1.0
+             : n <= 4                 ? 1.15
+             : n == 5                 ? 1.75
+             : n == 6                 ? 2.5
+                                      : 3.4;
   }
   return bound;
 }
@@ -233,8 +245,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
       blocks <= 1 ? 1 : static_cast<double>(ceil_div(groups_of(g.ci), b.ci_sums));
   // With a stride the points of some taps are copies; windows of seven pixels spill registers and
   // reach over many rows (measured: 2.5 to 5 times as long).
-  const bool strided = g.split[0] != 0 || g.split[1] != 0 || g.split[2] != 0,
-             wide = g.n[0] > 6 || g.n[1] > 6 || g.n[2] > 6,
+  const bool strided = has_halves(g.split), wide = g.n[0] > 6 || g.n[1] > 6 || g.n[2] > 6,
              all_wide = g.n[0] > 6 && g.n[1] > 6 && g.n[2] > 6;
   const double transform = tiles * kTransformCycles *
                            (strided && all_wide ? 3.5

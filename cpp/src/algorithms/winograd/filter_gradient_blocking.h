@@ -21,7 +21,8 @@ struct GradientGeometry {
   int64_t input[3], output[3];  // extents
   int64_t pad[3];               // zeros before
   int64_t dilation[3], lattices[3];
-  int r[3], m[3], n[3];  // taps, pixels of a tile of grad_output, points: stride (m - 1) + r
+  int r[3], m[3], n[3];  // taps, pixels of a tile of grad_output, points: as in geometry.h
+  int window[3];         // pixels of the input that a tile reads: n, or a pair
   int stride[3];         // 1 or 2; anything along the depth and the height where r is 1
   int split[3];          // WinogradSplit of kernels/winograd_table.h
   int step[3];           // input pixels from tile to tile: stride m

@@ -50,16 +50,16 @@ int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, 
 }  // namespace
 
 WinogradFilterAxes filter_axes(const int (&m)[3], const int (&r)[3], const int (&n)[3],
-                               const int (&stride)[3]) {
+                               const int (&stride)[3], const int (&split)[3]) {
   return {r[0],
           r[1],
           r[2],
           n[0],
           n[1],
           n[2],
-          filter_matrix(m[0], r[0], stride[0]),
-          filter_matrix(m[1], r[1], stride[1]),
-          filter_matrix(m[2], r[2], stride[2])};
+          filter_matrix(m[0], r[0], stride[0], split[0]),
+          filter_matrix(m[1], r[1], stride[1], split[1]),
+          filter_matrix(m[2], r[2], stride[2], split[2])};
 }
 
 bool rounds_more(const int (&r)[3]) { return std::max({r[0], r[1], r[2]}) > 3; }
@@ -68,7 +68,18 @@ int split_of(int r, int stride) {
   return stride == 1 || r == 1 ? kSplitNone : r == 3 ? kSplitPlain : kSplitBoth;
 }
 
-const double* filter_matrix(int m, int r, int stride) {
+bool has_halves(const int (&split)[3]) {
+  return std::any_of(split, split + 3, [](int s) { return s != kSplitNone && s != kSplitPair; });
+}
+
+bool is_pair(const AxisForm& a) {
+  return a.r == 3 && a.m == 2 && a.stride == 1 && a.source == a.result && a.pad == a.dilation &&
+         ceil_div(a.source, a.dilation) == 2;
+}
+
+const double* filter_matrix(int m, int r, int stride, int split) {
+  static constexpr double kPair[3][3] = {{1, -1, 0}, {0, 1, 0}, {0, -1, 1}};
+  if (split == kSplitPair) return &kPair[0][0];
   if (r == 1) return m == 1 ? matrix<1, 1>() : nullptr;  // with any stride
   if (stride == 2) {
     switch (r * 8 + m) {
@@ -156,6 +167,12 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
       g.step[a] = g.m[a];
       g.outputs[a] = 2 * g.m[a];
     }
+    if (is_pair({g.source[a], g.result[a], g.pad[a], g.dilation[a], stride[a], g.r[a], g.m[a]})) {
+      g.split[a] = kSplitPair;
+      g.n[a] = 3;
+      g.window[a] = 2;
+      g.pad[a] = 0;
+    }
     g.phases[a] = std::min(g.dilation[a], g.result[a]);
     g.tiles[a] = ceil_div(ceil_div(g.result[a], g.dilation[a]), g.outputs[a]);
   }
@@ -197,9 +214,11 @@ double error_bound(const Geometry& g) {
   const auto amplified = [](int n) {
     return n == 1 ? 1.0 : n <= 4 ? 1.2 : n == 5 ? 1.75 : n == 6 ? 2.5 : 3.4;
   };
-  // With a stride the larger half decides.
+  // With a stride the larger half decides. A pair's results have two terms of three.
   for (int a = 0; a < 3; ++a) {
-    bound *= amplified(g.split[a] == kSplitNone ? g.n[a] : (g.n[a] + 1) / 2);
+    bound *= g.split[a] == kSplitPair   ? kPairAmplifies
+             : g.split[a] == kSplitNone ? amplified(g.n[a])
+                                        : amplified((g.n[a] + 1) / 2);
     if (g.r[a] == 2) bound *= 1.1;
   }
   return bound;

@@ -10,6 +10,10 @@
 // m + 1 pixels: F(m, 2) beside m plain products, 2 m results in turns. With the taps reversed G is
 // that of the forward pass with stride 2.
 //
+// Two pixels and two results of an axis, zeros around them, and three taps f: two linear functions
+// of (x0, x1), by three products where F(2, 3) has four points:
+//   y0 = f1 (x0 + x1) + (f2 - f1) x1,  y1 = f1 (x0 + x1) + (f0 - f1) x0
+//
 // Dilation d: the results whose index is f modulo d read only pixels whose index is f - pad modulo
 // d. So an axis falls into d phases, each a correlation without dilation between two lattices of
 // pixels d apart.
@@ -40,9 +44,9 @@ struct Geometry {
   bool flipped;         // taps reversed and channels swapped when the filter is packed
   bool channels_first;
   int m[3];           // of F(m, r)
-  int n[3];           // points: stride (m - 1) + r
+  int n[3];           // points: stride (m - 1) + r, or 3 of a pair
   int split[3];       // WinogradSplit of kernels/winograd_table.h
-  int window[3];      // pixels of its window: n, or m + 1 of backward_input with stride 2
+  int window[3];      // pixels of its window: n, m + 1 of backward_input with stride 2, or a pair
   int step[3];        // from window to window: stride m, or m
   int outputs[3];     // results of a tile: m, or 2 m
   int64_t phases[3];  // that hold results: min(dilation, result)
@@ -80,19 +84,30 @@ Geometry make_geometry(const Problem& problem, TileShape shape);
 // lie, without a transposition. Requires channels first and depth_alone.
 Geometry along_pixels(const Geometry& geometry);
 
-// G of F(m, r) in float64, [stride (m - 1) + r][r]; null for what has no matrices here.
+// G of F(m, r) in float64, [points][r]; null for what has no matrices here.
 //
 // Stride 2: the even pixels of a window meet the even taps, the odd ones the odd taps, and each
 // half is an F(m, r / 2) of its own. G is made of the two, rows of the even half first.
-const double* filter_matrix(int m, int r, int stride = 1);
+const double* filter_matrix(int m, int r, int stride = 1, int split = kSplitNone);
 // G of the three axes.
 WinogradFilterAxes filter_axes(const int (&m)[3], const int (&r)[3], const int (&n)[3],
-                               const int (&stride)[3]);
+                               const int (&stride)[3], const int (&split)[3]);
 // Whether filters of this size are transformed in float64 even where they do not stay, and so their
 // gradients: matrices of more than three taps round more.
 bool rounds_more(const int (&r)[3]);
 // The halves of F(m, r) with this stride, as WinogradSplit.
 int split_of(int r, int stride);
+// Whether an axis is of halves, of stride 2.
+bool has_halves(const int (&split)[3]);
+// An axis whose every phase is two pixels and two results between zeros, of three taps and tiles of
+// two: kSplitPair. Then the window is the pair, without padding.
+struct AxisForm {
+  int64_t source, result, pad, dilation, stride;
+  int r, m;
+};
+bool is_pair(const AxisForm& axis);
+// Of the error bounds: F(2, 3) has 1.2.
+inline constexpr double kPairAmplifies = 1.8;
 
 // Channels in one chain of additions (kUnpackedChannels where nothing is packed); the chunks' sums
 // are added in order. Shorter chains round less: sqrt(2) less at 256 channels for 1 % of the time.

@@ -98,9 +98,12 @@ class WinogradPrepared final : public Prepared {
   }
   double error_bound() const override { return winograd::error_bound(g_); }
   int useful_threads() const override {
-    // A thread is worth waking for some 20 microseconds of work: 2 million multiply-adds.
-    const double work = static_cast<double>(g_.tiles_per_sample()) * g_.points() *
-                        static_cast<double>(g_.ci * g_.co) * (g_.pixel_lanes ? kGroup : 1);
+    // A thread is worth waking for some 20 microseconds of work: 2 million multiply-adds. Few tiles
+    // wait for the filter, which the threads share.
+    constexpr double kFilterNumber = 16;  // multiply-adds
+    const double tiles = static_cast<double>(g_.tiles_per_sample()) * (g_.pixel_lanes ? kGroup : 1),
+                 each = tiles + (b_.way == Way::kFused ? 0 : kFilterNumber),
+                 work = each * g_.points() * static_cast<double>(g_.ci * g_.co);
     return static_cast<int>(std::clamp(work / 2e6, 1.0, 1e6));
   }
 
