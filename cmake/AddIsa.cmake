@@ -5,8 +5,8 @@
 # generated/isa_list.inc, one CONV3D_ISA_TABLE(<name>) a line, which kernels/dispatch.cpp reads.
 set(
   CONV3D_ISAS
-  "avx512|-march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprefer-vector-width=512|/arch:AVX512"
-  "avx2|-march=x86-64 -mavx2 -mfma -mf16c|/arch:AVX2"
+  "avx512|-march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprfchw -mprefer-vector-width=512|/arch:AVX512"
+  "avx2|-march=x86-64 -mavx2 -mfma -mf16c -mprfchw|/arch:AVX2"
   "generic|-march=x86-64|"
 )
 

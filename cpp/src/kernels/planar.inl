@@ -241,6 +241,18 @@ static CONV3D_ALWAYS_INLINE void to_next_panel(const PlanarArgs<T>* p, T** out, 
   if (p->finish.bias != nullptr) *bias += MR;
 }
 
+// Asks for the lines that row `m` of a tile will be stored to, while it is multiplied: a store that
+// waits for its line stops those behind it.
+template <class T, int NV>
+static CONV3D_ALWAYS_INLINE void ask_for_row(const PlanarArgs<T>* p, const T* out, int m,
+                                             int columns) {
+  constexpr int kLine = 64 / static_cast<int>(sizeof(T)), kColumns = NV * VecOf<T>::kLanes;
+  const T* const row = out + m * p->result_plane;
+#pragma GCC unroll 8
+  for (int i = 0; i < kColumns; i += kLine)
+    if (i < columns) prefetch_for_write(row + i);  // else another thread's line, perhaps
+}
+
 // A tile that leaves a copy or asks for others.
 template <class T, int MR, int NV>
 static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, const T* w,
@@ -313,9 +325,14 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, con
     }
   } else {
     for (int panel = 1;; ++panel) {
-      for (offset = source.offsets; offset != end; ++offset) {
-        ask();
-        add(first + *offset);
+      offset = source.offsets;
+      for (int m = 0; m < MR; ++m) {
+        if (!p->finish.stream) ask_for_row<T, NV>(p, out, m, columns);
+        for (const ptrdiff_t* const some = m + 1 < MR ? offset + p->k / MR : end; offset != some;
+             ++offset) {
+          ask();
+          add(first + *offset);
+        }
       }
       if (panel == source.panels) break;
       finish_rows_tile<T, MR, NV>(p, acc, columns, out, bias);
@@ -338,8 +355,13 @@ static void planar_tiles(const PlanarArgs<T>* p, const PlanarSource<T>& source, 
       Vec<T> acc[MR][NV];
       clear<T, MR, NV>(acc);
       const T *const first = source.first + x, *f = w;
-      for (const ptrdiff_t* offset = begin; offset != end; ++offset, f += MR)
-        add_row<T, MR, NV>(acc, first + *offset, f);
+      const ptrdiff_t* offset = begin;
+      for (int m = 0; m < MR; ++m) {
+        if (!p->finish.stream) ask_for_row<T, NV>(p, out + x, m, columns - x);
+        for (const ptrdiff_t* const some = m + 1 < MR ? offset + p->k / MR : end; offset != some;
+             ++offset, f += MR)
+          add_row<T, MR, NV>(acc, first + *offset, f);
+      }
       finish_rows_tile<T, MR, NV>(p, acc, columns - x < kColumns ? columns - x : kColumns, out + x,
                                   bias);
     }

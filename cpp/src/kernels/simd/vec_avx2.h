@@ -58,6 +58,14 @@ static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
 static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
+// A line that is stored next, taken away from whichever core wrote it before.
+static CONV3D_ALWAYS_INLINE void prefetch_for_write(const void* p) {
+#if defined(_MSC_VER) && !defined(__clang__)
+  _m_prefetchw(p);
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
 
 static CONV3D_ALWAYS_INLINE __m256i vmask_f(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

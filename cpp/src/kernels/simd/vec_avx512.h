@@ -58,6 +58,14 @@ static CONV3D_ALWAYS_INLINE void prefetch_line(const void* p) {
 static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void* p) {
   _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T1);
 }
+// A line that is stored next, taken away from whichever core wrote it before.
+static CONV3D_ALWAYS_INLINE void prefetch_for_write(const void* p) {
+#if defined(_MSC_VER) && !defined(__clang__)
+  _m_prefetchw(p);
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
 
 static CONV3D_ALWAYS_INLINE __mmask16 vmask_f(int n) {
   return static_cast<__mmask16>((1u << n) - 1u);

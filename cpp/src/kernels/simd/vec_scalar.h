@@ -119,6 +119,7 @@ static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(double* p, VecD v) { vstore(p, v); }
 static CONV3D_ALWAYS_INLINE void prefetch_line(const void*) {}
 static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void*) {}
+static CONV3D_ALWAYS_INLINE void prefetch_for_write(const void*) {}
 static CONV3D_ALWAYS_INLINE VecD vwiden(const float* p) {
   return lanes_d([&](int i) { return static_cast<double>(p[i]); });
 }
