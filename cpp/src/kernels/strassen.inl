@@ -215,7 +215,7 @@ static void strassen_tile(const StrassenArgs* p, int64_t row, int64_t column) {
     const float* const c = p->c[quarter] + row * p->c_row + column;
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
-      for (int line = 0; line < kNr; line += kStrassenLine) prefetch_line(c + m * p->c_row + line);
+      for (int line = 0; line < kNr; line += kStrassenLine) prefetch_for_write(c + m * p->c_row + line);
   };
   const int64_t k_of_a = kLines ? (p->k + kStrassenLine - 1) / kStrassenLine * kStrassenLine : p->k;
   const float* a = p->a + row * k_of_a * kStrassenProducts;
@@ -325,7 +325,7 @@ static void strassen_sums(const StrassenSumsArgs* p) {
         prefetch_line(p->from[x] + (i + kRowsAhead) * p->from_row + j);
       float* const to = p->to + i * p->to_row + j / kStrassenLine * p->to_line + kAhead;
 #pragma GCC unroll 7
-      for (int n = 0; n < kStrassenProducts; ++n) prefetch_line(to + n * p->to_product);
+      for (int n = 0; n < kStrassenProducts; ++n) prefetch_for_write(to + n * p->to_product);
       strassen_sum(p, i, j);
     }
   }

@@ -174,7 +174,7 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
     }
     if (far_rows != 0) {
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) prefetch_line(dst + i * dst_plane + far_rows);
+      for (int i = 0; i < N; ++i) prefetch_for_write(dst + i * dst_plane + far_rows);
     }
     for (int v = 0; v < vectors; ++v) {
       VecF d[kWindow], o[N];
@@ -222,7 +222,7 @@ static void input_along_w(const float* const* columns, int lines, int vectors, f
   for (int i = 0; i < kWindow; ++i) column[i] = columns[i];
   for (ptrdiff_t j = 0; j < lines * kWinogradGroup; j += kWinogradGroup, u += N * position_stride) {
 #pragma GCC unroll 8
-    for (int i = 0; i < N; ++i) prefetch_line(u + (i + kPrefetchLines * N) * position_stride);
+    for (int i = 0; i < N; ++i) prefetch_for_write(u + (i + kPrefetchLines * N) * position_stride);
     for (int v = 0; v < vectors; ++v) {
       VecF d[kWindow], o[N];
 #pragma GCC unroll 8
@@ -572,7 +572,7 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
       for (int d = 0; d < depth; ++d)
         for (int h = 0; h < rows; ++h)
           for (int i = 0; i < pixels; ++i)
-            prefetch_line(corner + d * a->stride_d + h * a->stride_h + i * a->stride_w);
+            prefetch_for_write(corner + d * a->stride_d + h * a->stride_h + i * a->stride_w);
     }
     along_d(m, nh * nw * a->position_stride, a->position_stride, nh * nw, vectors, slab,
             plane_size);
