@@ -53,9 +53,10 @@ constexpr int64_t kPackedProducts = 96;
 constexpr int64_t kMergedChannels =
     8;  // at most so many input channels make poor tiles on their own
 
-// Tiles of rows, in all taps, up to which a panel of columns is read where it lies (measured: 64
-// rows 6 to 13 % faster so, 128 and more as fast either way).
-constexpr int64_t kFewTiles = 8;
+// Tiles of rows, in all taps, up to which a panel of columns is read where it lies: packed, it stays
+// in the L1 from tile to tile, unless it is too large, as those of wide vectors are (measured: 64
+// rows of 512 bits 6 to 8 % faster in place, 128 2 %, of 256 bits 10 to 30 % slower).
+constexpr int64_t kFewTiles = 8, kFewOfLarge = 22;
 
 // Whether output channels are the rows of the product and input channels its columns, which are
 // read in place as whole vectors: where the former are very few, or fill vectors worse, and the
@@ -187,8 +188,10 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   // those are few.
   bool reads_in_place(const Portion& portion) const {
     if (channels_first_ || merged_) return false;
-    return swapped_ ? portion.oc.size() == p_.oc
-                    : portion.taps.size() * p_.kw * ceil_div(portion.ic.size(), rows_) <= kFewTiles;
+    if (swapped_) return portion.oc.size() == p_.oc;
+    const int64_t panel = chunk_rows_ * chunk_columns_ * width_ * static_cast<int64_t>(sizeof(T));
+    return portion.taps.size() * p_.kw * ceil_div(portion.ic.size(), rows_) <=
+           (panel > static_cast<int64_t>(context_.cpu->l1d_bytes) ? kFewOfLarge : kFewTiles);
   }
   void add_merged(const Portion& portion, const Chunk& chunk, const T* input, Thread* thread) const;
   const T* staged_row(const T* input, int64_t sample, int64_t id, int64_t ih, int64_t slot,
