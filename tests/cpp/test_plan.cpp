@@ -880,6 +880,23 @@ TEST_CASE("a filter gradient has work for three quarters of many threads at leas
                        });
 }
 
+TEST_CASE("a filter gradient of few voxels and many channels has work for two threads") {
+  CpuInfo two = cpu_info();
+  two.usable_threads = 2;
+  for_filter_gradients({"mb1_ic256id8ih8iw8_oc256_kd1kh1kw1_sd1sh1sw1_same",
+                        "mb1_ic128id4ih8iw16_oc96_kd1kh1kw1_sd1sh1sw1_same",
+                        "mb1_ic64id8ih8iw8_oc256_kd1kh1kw1_sd1sh1sw1_same"},
+                       [&](const Algorithm& algorithm, const Problem& p) {
+                         if (&algorithm == &reference_algorithm()) return;
+                         CAPTURE(algorithm.name());
+                         CAPTURE(p.to_string());
+                         CountingPool pool;
+                         compute<float>(algorithm, p, {&kernel_table(), &two, 2}, Tensors<float>(p),
+                                        2, nullptr, &pool);
+                         CHECK(pool.first() >= 2);
+                       });
+}
+
 TEST_CASE("a filter gradient has the same bits on one core and on eight") {
   CpuInfo one = cpu_info(), eight = cpu_info();
   one.usable_threads = 1;

@@ -53,9 +53,9 @@ constexpr int64_t kPackedProducts = 96;
 constexpr int64_t kMergedChannels =
     8;  // at most so many input channels make poor tiles on their own
 
-// Tiles of rows, in all taps, up to which a panel of columns is read where it lies: packed, it stays
-// in the L1 from tile to tile, unless it is too large, as those of wide vectors are (measured: 64
-// rows of 512 bits 6 to 8 % faster in place, 128 2 %, of 256 bits 10 to 30 % slower).
+// Tiles of rows, in all taps, up to which a panel of columns is read where it lies: packed, it
+// stays in the L1 from tile to tile, unless it is too large, as those of wide vectors are
+// (measured: 64 rows of 512 bits 6 to 8 % faster in place, 128 2 %, of 256 bits 10 to 30 % slower).
 constexpr int64_t kFewTiles = 8, kFewOfLarge = 22;
 
 // Whether output channels are the rows of the product and input channels its columns, which are
@@ -221,6 +221,13 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   int64_t tap_pieces_, ic_pieces_, oc_pieces_;
   int64_t rows_, width_;  // of a tile; the width is that of a panel in memory
   int64_t max_portion_ = 0, segments_ = 1;
+  // A power of two, so that threads get as much each, of one or two chunks at least: each costs a
+  // pass over the whole filter.
+  int64_t segments_of(int64_t chunks) const {
+    int64_t segments = 1;
+    while (segments * 2 <= segments_ && segments * 3 <= chunks) segments *= 2;
+    return segments;
+  }
   ScratchLedger ledger_;
   int levels_entry_, panels_entry_, rows_entry_, tiles_entry_, pointers_entry_, segments_entry_,
       slots_entry_;
@@ -290,7 +297,6 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   while (!merged_ && size() > room && ceil_div(icg_, ic_pieces_ * 2) >= 48) ic_pieces_ *= 2;
   while (size() > room && ceil_div(ocg_, oc_pieces_ * 2) >= lanes) oc_pieces_ *= 2;
   while (!merged_ && size() > room && ic_pieces_ * 2 <= icg_) ic_pieces_ *= 2;
-  max_portion_ = size();
 
   // Of the filter alone: pieces differ from layout to layout.
   const int64_t filter_bytes = p.filter_elements() * static_cast<int64_t>(sizeof(T));
@@ -300,6 +306,26 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
   segments_ = std::clamp<int64_t>(
       segment_bytes(kSegmentBytes, *context.cpu) / std::max<int64_t>(1, filter_bytes), 1,
       segments_);
+  // A sample of few chunks has few segments: then more portions are what threads share.
+  const int64_t chunks = chunk_samples_ > 1 ? 1 : row_chunks_ * column_chunks_;
+  const auto items = [&] {
+    return p.groups * tap_pieces_ * ic_pieces_ * oc_pieces_ * segments_of(chunks);
+  };
+  const auto splits = [&] {
+    if (tap_pieces_ < taps) {
+      tap_pieces_ = std::min(taps, tap_pieces_ * 2);
+    } else if (!merged_ && ceil_div(icg_, ic_pieces_ * 2) >= 48) {
+      ic_pieces_ *= 2;
+    } else if (ceil_div(ocg_, oc_pieces_ * 2) >= width) {
+      oc_pieces_ *= 2;
+    } else {
+      return false;
+    }
+    return true;
+  };
+  while (items() < most / 2 && splits()) {
+  }
+  max_portion_ = size();
 
   // A few chunks a segment, as `execute` counts them: as many in each.
   const auto used = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(segments_)));
@@ -422,10 +448,7 @@ void FilterGradientPrepared<T>::execute(const Buffers& buffers, const Scratch& s
                          : chunk_samples_ > 1    ? ceil_div(buffers.batch, chunk_samples_)
                                                  : buffers.batch * row_chunks_ * column_chunks_;
   const int64_t portions = p_.groups * tap_pieces_ * ic_pieces_ * oc_pieces_;
-  // A power of two, so that threads get as much each, of one or two chunks at least: each costs a
-  // pass over the whole filter.
-  int64_t segments = 1;
-  while (segments * 2 <= segments_ && segments * 3 <= chunks) segments *= 2;
+  const int64_t segments = segments_of(chunks);
   T* const others = scratch.get<T>(segments_entry_);
   // What a shared cache holds comes as fast unasked (measured: 32 MB of tensors 5.1 to 4.7 ms, 6 MB
   // 0.56 to 0.59).
