@@ -3,6 +3,7 @@
 # One line of CONV3D_ISAS is "name|flags of gcc and clang|flags of MSVC", best first. For each, kernels/isa_<name>.cpp is
 # compiled with its flags and with CONV3D_ISA=<name> defined; the ordered list of their tables is generated as
 # generated/isa_list.inc, one CONV3D_ISA_TABLE(<name>) a line, which kernels/dispatch.cpp reads.
+# -mprfchw needs no check: every x86-64 processor takes the instruction, the oldest as one that does nothing.
 set(
   CONV3D_ISAS
   "avx512|-march=x86-64 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx2 -mfma -mf16c -mprfchw -mprefer-vector-width=512|/arch:AVX512"

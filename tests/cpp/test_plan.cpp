@@ -580,7 +580,19 @@ TEST_CASE("live taps are those that meet a pixel") {
       }
       fewer += taps.count[a] < spec.kernel[a];
     }
-    CHECK(taps.contiguous() == (live.kh == p.kh && live.kw == p.kw));
+    // Pieces follow each other in the live taps, and in the filter where it says so.
+    int64_t pieces = 0, live_end = 0, end = -1;
+    bool adjoin = true;
+    taps.for_each_piece([&](int64_t at, int64_t live_at, int64_t elements) {
+      CHECK(live_at == live_end);
+      adjoin = adjoin && (end < 0 || at == end);
+      live_end = live_at + elements;
+      end = at + elements;
+      ++pieces;
+    });
+    CHECK(live_end == taps.elements());
+    CHECK(taps.contiguous() == adjoin);
+    CHECK(taps.contiguous() == (pieces == 1));
   }
   CHECK(fewer > 1000);
 }
@@ -674,6 +686,41 @@ TEST_CASE("taps that meet no pixel: every dtype and direction equals the referen
         }
 }
 
+TEST_CASE("taps of which none meets a pixel give the bias, and no gradient") {
+  for (const Direction direction : kDirections)
+    for (const Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
+      ProblemSpec spec =
+          testing::parse_problem("mb2_ic4id1ih3iw4_oc8_kd2kh1kw1_sd4sh1sw1_pd2ph0pw0_qd2qh0qw0");
+      spec.direction = direction;
+      spec.layout = layout;
+      spec.with_bias = direction != Direction::kBackwardFilter;
+      const Problem p = make_problem(spec);
+      const Tensors<float> t(p);
+      std::vector<float> got(result_elements(p), 77), want(result_elements(p), 78);
+      Plan(p, "auto").execute(buffers_of(p, t, &got), default_thread_pool(), 2);
+      Plan(p, "reference").execute(buffers_of(p, t, &want), default_thread_pool(), 2);
+      CAPTURE(p.to_string());
+      CHECK(got == want);
+    }
+}
+
+TEST_CASE("a named algorithm that does not compute the live taps alone computes all") {
+  if (kernel_table().winograd.multiply == nullptr) return;  // an instruction set without
+  const Problem p =
+      make_problem(testing::parse_problem("mb1_ic16id1ih1iw1_oc16_kd3kh3kw3_sd1sh1sw1_same"));
+  const Tensors<float> t(p);
+  std::vector<float> got(result_elements(p)), want(result_elements(p));
+  Plan(p, "reference").execute(buffers_of(p, t, &want), default_thread_pool(), 1);
+  for (const char* name : {"winograd", "winograd_f4x4x4"}) {
+    const Plan plan(p, name);
+    CHECK(plan.facts().family == "winograd");
+    CHECK(plan.facts().detail.find("taps of") == std::string::npos);
+    plan.execute(buffers_of(p, t, &got), default_thread_pool(), 1);
+    CHECK(relative_error(got, want) <= 100 * plan.facts().error_bound);  // very few outputs
+  }
+  CHECK(Plan(p, "auto").facts().detail.ends_with("1x1x1 taps of 3x3x3"));
+}
+
 TEST_CASE("filters of different live taps are not one another's") {
   const auto plan = [](const char* text) {
     return Plan(make_problem(testing::parse_problem(text)), "gemm");
@@ -682,6 +729,10 @@ TEST_CASE("filters of different live taps are not one another's") {
   const Plan middle = plan("mb1_ic16id1ih4iw4_oc16_kd3kh3kw3_sd1sh1sw1_pd1ph1pw1_qd1qh1qw1"),
              first = plan("mb1_ic16id1ih4iw4_oc16_kd3kh3kw3_sd1sh1sw1_pd0ph1pw1_qd2qh1qw1");
   CHECK(middle.filter_key() != first.filter_key());
+  // Folded: two taps of four channels, and one of eight.
+  const Plan two = plan("mb1_ic4id4ih4iw2_oc16_kd1kh1kw3_sd1sh1sw2_pd0ph0pw0_qd0qh0qw1"),
+             one = plan("mb1_ic8id4ih4iw1_oc16_kd1kh1kw3_sd1sh1sw1_pd0ph0pw0_qd0qh0qw2");
+  CHECK(two.filter_key() != one.filter_key());
 }
 
 TEST_CASE("planes and volumes along which nothing moves are one row") {
@@ -883,18 +934,23 @@ TEST_CASE("a filter gradient has work for three quarters of many threads at leas
 TEST_CASE("a filter gradient of few voxels and many channels has work for two threads") {
   CpuInfo two = cpu_info();
   two.usable_threads = 2;
-  for_filter_gradients({"mb1_ic256id8ih8iw8_oc256_kd1kh1kw1_sd1sh1sw1_same",
-                        "mb1_ic128id4ih8iw16_oc96_kd1kh1kw1_sd1sh1sw1_same",
-                        "mb1_ic64id8ih8iw8_oc256_kd1kh1kw1_sd1sh1sw1_same"},
-                       [&](const Algorithm& algorithm, const Problem& p) {
-                         if (&algorithm == &reference_algorithm()) return;
-                         CAPTURE(algorithm.name());
-                         CAPTURE(p.to_string());
-                         CountingPool pool;
-                         compute<float>(algorithm, p, {&kernel_table(), &two, 2}, Tensors<float>(p),
-                                        2, nullptr, &pool);
-                         CHECK(pool.first() >= 2);
-                       });
+  for_filter_gradients(
+      {"mb1_ic256id8ih8iw8_oc256_kd1kh1kw1_sd1sh1sw1_same",
+       "mb1_ic128id4ih8iw16_oc96_kd1kh1kw1_sd1sh1sw1_same",
+       "mb1_ic64id8ih8iw8_oc256_kd1kh1kw1_sd1sh1sw1_same"},
+      [&](const Algorithm& algorithm, const Problem& p) {
+        if (&algorithm == &reference_algorithm()) return;
+        CAPTURE(algorithm.name());
+        CAPTURE(p.to_string());
+        CountingPool pool;
+        const Tensors<float> t(p);
+        const PlanContext context{&kernel_table(), &two, 2};
+        double bound = 0;
+        const std::vector<float> got = compute<float>(algorithm, p, context, t, 2, &bound, &pool);
+        CHECK(pool.first() >= 2);
+        CHECK(relative_error(got, compute<float>(reference_algorithm(), p, context, t, 2)) <=
+              bound);
+      });
 }
 
 TEST_CASE("a filter gradient has the same bits on one core and on eight") {

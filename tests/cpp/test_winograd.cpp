@@ -314,6 +314,21 @@ TEST_CASE("winograd: every number of the packed filter, any channel counts, both
         }
 }
 
+TEST_CASE("winograd: a pair is two pixels and two results between zeros, and nothing else") {
+  using winograd::is_pair;
+  CHECK(is_pair({2, 2, 1, 1, 1, 3, 2}));
+  CHECK(is_pair({4, 4, 2, 2, 1, 3, 2}));
+  CHECK(is_pair({3, 3, 2, 2, 1, 3, 2}));   // the second phase has one pixel
+  CHECK(!is_pair({3, 3, 1, 1, 1, 3, 2}));  // three pixels
+  CHECK(!is_pair({2, 2, 2, 2, 1, 3, 2}));  // one pixel a phase
+  CHECK(!is_pair({2, 2, 0, 1, 1, 3, 2}));  // a window that begins at the first pixel
+  CHECK(!is_pair({2, 2, 2, 1, 1, 3, 2}));  // or two before it
+  CHECK(!is_pair({2, 3, 1, 1, 1, 3, 2}));  // three results
+  CHECK(!is_pair({2, 2, 1, 1, 2, 3, 2}));  // a stride
+  CHECK(!is_pair({2, 2, 1, 1, 1, 3, 4}));  // tiles of four
+  CHECK(!is_pair({2, 2, 1, 1, 1, 2, 2}));  // two taps
+}
+
 struct Axis3 {
   int m[3], r[3], s[3] = {1, 1, 1};
   int merge[3] = {kSplitNone, kSplitNone, kSplitNone};

@@ -215,8 +215,7 @@ static void strassen_tile(const StrassenArgs* p, int64_t row, int64_t column) {
     const float* const c = p->c[quarter] + row * p->c_row + column;
     for (int m = 0; m < MR; ++m)
 #pragma GCC unroll 4
-      for (int line = 0; line < kNr; line += kStrassenLine)
-        prefetch_for_write(c + m * p->c_row + line);
+      for (int line = 0; line < kNr; line += kStrassenLine) prefetch_line(c + m * p->c_row + line);
   };
   const int64_t k_of_a = kLines ? (p->k + kStrassenLine - 1) / kStrassenLine * kStrassenLine : p->k;
   const float* a = p->a + row * k_of_a * kStrassenProducts;

@@ -174,7 +174,7 @@ static void input_along_d(const float* src, ptrdiff_t stride_d, ptrdiff_t stride
     }
     if (far_rows != 0) {
 #pragma GCC unroll 8
-      for (int i = 0; i < N; ++i) prefetch_for_write(dst + i * dst_plane + far_rows);
+      for (int i = 0; i < N; ++i) prefetch_line(dst + i * dst_plane + far_rows);
     }
     for (int v = 0; v < vectors; ++v) {
       VecF d[kWindow], o[N];
@@ -222,7 +222,7 @@ static void input_along_w(const float* const* columns, int lines, int vectors, f
   for (int i = 0; i < kWindow; ++i) column[i] = columns[i];
   for (ptrdiff_t j = 0; j < lines * kWinogradGroup; j += kWinogradGroup, u += N * position_stride) {
 #pragma GCC unroll 8
-    for (int i = 0; i < N; ++i) prefetch_for_write(u + (i + kPrefetchLines * N) * position_stride);
+    for (int i = 0; i < N; ++i) prefetch_line(u + (i + kPrefetchLines * N) * position_stride);
     for (int v = 0; v < vectors; ++v) {
       VecF d[kWindow], o[N];
 #pragma GCC unroll 8

@@ -19,7 +19,10 @@ struct LiveTaps {
     return count[0] == kernel[0] && count[1] == kernel[1] && count[2] == kernel[2];
   }
   // The live taps lie in one piece from offset().
-  bool contiguous() const { return count[1] == kernel[1] && count[2] == kernel[2]; }
+  bool contiguous() const {
+    const bool rows = count[2] == kernel[2] || (count[0] == 1 && count[1] == 1);
+    return rows && (count[1] == kernel[1] || count[0] == 1);
+  }
   int64_t elements() const { return count[0] * count[1] * count[2] * channels; }
   int64_t offset() const { return at(0, 0); }
   // Calls fn(offset in the filter, offset in the live taps, elements) for each piece.

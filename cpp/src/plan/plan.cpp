@@ -82,7 +82,9 @@ Plan::Plan(const Problem& problem, const std::string& algorithm) : problem_(prob
                 std::to_string(inner_.kw) + "x" + std::to_string(inner_.ic) + "x" +
                 std::to_string(problem.oc) + "g" + std::to_string(problem.groups) + "t" +
                 std::to_string(static_cast<int>(problem.dtype));
-  if (!live_.all()) filter_key_ += "/" + box(live_.first) + " of " + box(live_.kernel);
+  if (!live_.all())
+    filter_key_ +=
+        "/" + box(live_.count) + " from " + box(live_.first) + " of " + box(live_.kernel);
   // The plan is only worth having if its scratch can be stated.
   workspace_bytes(1, 1);
 }

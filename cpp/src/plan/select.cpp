@@ -69,19 +69,32 @@ std::vector<const KernelTable*> tables_to_ask(const PlanContext& context) {
   return tables;
 }
 
-// The forms in which an algorithm may be offered a problem, cheapest first. A folded one may be
-// worth a conversion that the problem as it is would not need.
-std::vector<Problem> forms_of(const Problem& problem) {
-  std::vector<Problem> forms{fold(problem)};
+// A problem as an algorithm may be offered it: of which taps, and whether it is folded.
+struct Form {
+  Problem problem;
+  const LiveTaps* taps;
+  bool folded;
+};
+
+// The problem of some taps in its forms, cheapest first. A folded one may be worth a conversion
+// that the problem as it is would not need.
+std::vector<Form> forms_of(const Problem& problem, const LiveTaps& taps) {
+  const Problem live = of_live_taps(problem, taps);
+  std::vector<Form> forms;
+  const auto add = [&](const Problem& p) {
+    const Problem folded = fold(p);
+    forms.push_back({folded, &taps, folded.kw != p.kw});
+  };
+  add(live);
   if (problem.layout == Layout::kChannelsFirst) {
-    Problem last = problem;
+    Problem last = live;
     last.layout = Layout::kChannelsLast;
-    forms.push_back(fold(last));
+    add(last);
   }
   if (is_half(problem.dtype)) {
     for (size_t i = 0, n = forms.size(); i < n; ++i) {
       forms.push_back(forms[i]);
-      forms.back().dtype = DType::kFloat32;
+      forms.back().problem.dtype = DType::kFloat32;
     }
   }
   return forms;
@@ -90,7 +103,7 @@ std::vector<Problem> forms_of(const Problem& problem) {
 struct Option {
   const Algorithm* algorithm;
   const KernelTable* kernels;
-  Problem inner;
+  Form form;
   double seconds;
   size_t candidate;
 };
@@ -109,8 +122,12 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   const std::vector<const KernelTable*> tables = tables_to_ask(context);
 
   const LiveTaps taps = live_taps(sample), every = all_taps(sample);
-  const Problem live = of_live_taps(sample, taps);
-  const std::vector<Problem> live_forms = forms_of(live), whole_forms = forms_of(sample);
+  const std::vector<Form> live_forms = forms_of(sample, taps),
+                          whole_forms = forms_of(sample, every);
+  // What is asked for by name and does not compute the live taps alone (Winograd of a single one)
+  // may compute all of them.
+  std::vector<Form> named_forms = live_forms;
+  if (!taps.all()) named_forms.insert(named_forms.end(), whole_forms.begin(), whole_forms.end());
 
   Selection selection{};
   std::vector<Option> options;
@@ -124,16 +141,17 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   for (int i = 0; i < list.size; ++i) {
     const Algorithm& algorithm = *list.items[i];
     // The reference is what others are held to: it sees the problem as it is.
-    const bool whole = i + 1 == list.size;
-    const std::vector<Problem>& forms = whole ? whole_forms : live_forms;
     const bool asked = automatic || matches(algorithm, wanted);
+    const std::vector<Form>& forms = i + 1 == list.size    ? whole_forms
+                                     : automatic || !asked ? live_forms
+                                                           : named_forms;
     known = known || asked;
     Candidate candidate{algorithm.name(), algorithm.family(), -1, ""};
     for (const KernelTable* kernels : tables) {
       bool served = false;
-      for (const Problem& form : forms) {
-        const bool folded = form.kw != (whole ? sample : live).kw;
-        if (served && !folded) continue;
+      for (const Form& offered : forms) {
+        if (served && (!offered.folded || offered.taps != forms.front().taps)) continue;
+        const Problem& form = offered.problem;
         const std::string reason = algorithm.why_not(form, single(kernels));
         if (!reason.empty()) {
           if (candidate.seconds < 0 && candidate.reason.empty()) candidate.reason = reason;
@@ -148,7 +166,7 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
           candidate.reason = converted ? "arrays are converted" : "";
         }
         if (asked)
-          options.push_back({&algorithm, kernels, form, seconds, selection.candidates.size()});
+          options.push_back({&algorithm, kernels, offered, seconds, selection.candidates.size()});
         served = true;
       }
     }
@@ -174,9 +192,10 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
   }
   for (const Option& option : options) {
     std::unique_ptr<Prepared> prepared =
-        option.algorithm->prepare(option.inner, single(option.kernels));
+        option.algorithm->prepare(option.form.problem, single(option.kernels));
     // Direct summation is what accuracy "strict" is, so nothing better could take its place.
-    const bool bounded = option.inner.dtype == DType::kFloat32 && !option.algorithm->direct();
+    const bool bounded =
+        option.form.problem.dtype == DType::kFloat32 && !option.algorithm->direct();
     if (bounded && prepared->error_bound() > kDefaultErrorBound) {
       char text[96];
       std::snprintf(text, sizeof text, "its error bound %.2g is above the promised %.2g",
@@ -188,8 +207,8 @@ Selection select_algorithm(const Problem& problem, const PlanContext& context,
     }
     selection.algorithm = option.algorithm;
     selection.kernels = option.kernels;
-    selection.inner = option.inner;
-    selection.taps = option.algorithm == list.items[list.size - 1] ? every : taps;
+    selection.inner = option.form.problem;
+    selection.taps = *option.form.taps;
     selection.prepared = std::move(prepared);
     const std::string estimate =
         "estimated " + seconds_text(option.seconds) + " a sample and thread";

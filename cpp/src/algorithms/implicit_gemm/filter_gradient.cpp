@@ -199,6 +199,13 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   void write_portion(const Portion& portion, const T* sums, T* filter) const;
   void choose_tile(int64_t rows, int64_t columns);
   int rows_of_tile(int64_t left, int64_t tiles, bool packed) const;
+  // A power of two, so that threads get as much each, of one or two chunks at least: each costs a
+  // pass over the whole filter.
+  int64_t segments_of(int64_t chunks) const {
+    int64_t segments = 1;
+    while (segments * 2 <= segments_ && segments * 3 <= chunks) segments *= 2;
+    return segments;
+  }
   // Panels and tiles lie a line more than their size apart, against cache-set conflicts.
   static constexpr int64_t kPad = kLineBytes / sizeof(T);
   int64_t panel_stride(const Chunk& chunk) const {
@@ -221,13 +228,6 @@ class FilterGradientPrepared final : public FilterlessPrepared {
   int64_t tap_pieces_, ic_pieces_, oc_pieces_;
   int64_t rows_, width_;  // of a tile; the width is that of a panel in memory
   int64_t max_portion_ = 0, segments_ = 1;
-  // A power of two, so that threads get as much each, of one or two chunks at least: each costs a
-  // pass over the whole filter.
-  int64_t segments_of(int64_t chunks) const {
-    int64_t segments = 1;
-    while (segments * 2 <= segments_ && segments * 3 <= chunks) segments *= 2;
-    return segments;
-  }
   ScratchLedger ledger_;
   int levels_entry_, panels_entry_, rows_entry_, tiles_entry_, pointers_entry_, segments_entry_,
       slots_entry_;
@@ -307,9 +307,9 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
       segment_bytes(kSegmentBytes, *context.cpu) / std::max<int64_t>(1, filter_bytes), 1,
       segments_);
   // A sample of few chunks has few segments: then more portions are what threads share.
-  const int64_t chunks = chunk_samples_ > 1 ? 1 : row_chunks_ * column_chunks_;
   const auto items = [&] {
-    return p.groups * tap_pieces_ * ic_pieces_ * oc_pieces_ * segments_of(chunks);
+    return p.groups * tap_pieces_ * ic_pieces_ * oc_pieces_ *
+           segments_of(row_chunks_ * column_chunks_);
   };
   const auto splits = [&] {
     if (tap_pieces_ < taps) {
@@ -323,7 +323,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
     }
     return true;
   };
-  while (items() < most / 2 && splits()) {
+  while (chunk_samples_ == 1 && items() < most / 2 && splits()) {
   }
   max_portion_ = size();
 

@@ -1,9 +1,10 @@
 // grad_filter = G^T [ sum over tiles (B^T x) . (A dy) ] G, nested over depth, height and width: see
 // README.md.
 //
-// A tile is m pixels of grad_output per axis; x, the n = m + r - 1 input pixels that its taps meet.
-// Tiles are counted (sample, lattice, depth, height, width), width fastest; a run is some
-// neighbours along the width; a block, some consecutive runs. A block goes through
+// A tile is m pixels of grad_output per axis; x, the input pixels that its taps meet: n = m + r -
+// 1, or the two of a pair. Tiles are counted (sample, lattice, depth, height, width), width
+// fastest; a run is some neighbours along the width; a block, some consecutive runs. A block goes
+// through
 //   columns    both operands along depth and height, to lines [position][channels /
 //   16][run][column] products   position by position: along the width, to points [channels /
 //   16][tile], then

@@ -236,7 +236,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
       tiles * points * rows * co_vectors / (2 * kEfficiency) * (1 + 8 / std::max(1.0, chain));
   // Transforms. Runs share no columns, their tiles do.
   const double columns = static_cast<double>(x.input_columns) / static_cast<double>(b.run);
-  const double input_elements = 2.0 * columns * g.n[1] * g.n[0] + points;
+  const double input_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
   const double gradient_elements = 1.0 * g.m[2] * g.n[0] * (g.m[1] + g.n[1]) + points;
   // Sums of channels that do not fit are made in turn, each from all tiles.
   const double input_passes =
@@ -280,7 +280,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const double gradient_bytes = static_cast<double>(g.output[0] * g.output[1] * g.output[2]) *
                                 static_cast<double>(groups_of(g.co) * kLineBytes) * gradient_passes;
   const double overlap =
-      static_cast<double>(g.n[0]) * g.n[1] / (static_cast<double>(g.step[0]) * g.step[1]);
+      static_cast<double>(g.window[0]) * g.window[1] / (static_cast<double>(g.step[0]) * g.step[1]);
   // What windows share comes in again from the shared cache.
   const double again = std::min(input_bytes, kSharedPart * static_cast<double>(l3_bytes(cpu)));
   seconds += stream_seconds(input_bytes * std::min(1.0, overlap), input_bytes, cpu) +

@@ -99,8 +99,8 @@ bool rounds_more(const int (&r)[3]);
 int split_of(int r, int stride);
 // Whether an axis is of halves, of stride 2.
 bool has_halves(const int (&split)[3]);
-// An axis whose every phase is two pixels and two results between zeros, of three taps and tiles of
-// two: kSplitPair. Then the window is the pair, without padding.
+// An axis whose phases are at most two pixels and as many results between zeros, of three taps and
+// tiles of two: kSplitPair. Then the window is the pair, without padding.
 struct AxisForm {
   int64_t source, result, pad, dilation, stride;
   int r, m;

@@ -67,7 +67,7 @@ class WinogradPrepared final : public Prepared {
   std::string packed_filter_format() const override {
     if (reads_filter()) return "as it is";
     char text[96];
-    // A stride changes the points; a dilation changes nothing.
+    // A stride changes the points, and so does a pair of pixels.
     std::snprintf(text, sizeof text, "winograd %s r%dx%dx%d split%d%d%d%s %s%d",
                   tile_name().c_str(), g_.r[0], g_.r[1], g_.r[2], g_.split[0], g_.split[1],
                   g_.split[2], g_.flipped ? " flipped" : "", g_.pixel_lanes ? "ci" : "nr",

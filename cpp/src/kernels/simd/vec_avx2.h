@@ -61,7 +61,7 @@ static CONV3D_ALWAYS_INLINE void prefetch_line_l2(const void* p) {
 // A line that is stored next, taken away from whichever core wrote it before.
 static CONV3D_ALWAYS_INLINE void prefetch_for_write(const void* p) {
 #if defined(_MSC_VER) && !defined(__clang__)
-  _m_prefetchw(p);
+  prefetch_line(p);  // _m_prefetchw is not of immintrin.h
 #else
   __builtin_prefetch(p, 1);
 #endif
