@@ -140,25 +140,17 @@ size_t Plan::live_offset() const {
   return static_cast<size_t>(live_.offset() * Problem::element_size(problem_.dtype));
 }
 
-void Plan::read_taps(const void* filter, void* live, ThreadPool& pool, int threads) const {
-  const TensorForm outside{problem_.dtype, Layout::kChannelsLast},
-      inside{inner_.dtype, Layout::kChannelsLast};
-  const size_t from = Problem::element_size(problem_.dtype),
-               to = Problem::element_size(inner_.dtype);
-  live_.for_each_piece([&](int64_t at, int64_t live_at, int64_t elements) {
-    convert_tensor(static_cast<const char*>(filter) + at * from, outside,
-                   static_cast<char*>(live) + live_at * to, inside, 1, elements, 1, pool, threads);
-  });
-}
-
-void Plan::write_taps(const void* live, void* filter, ThreadPool& pool, int threads) const {
-  const TensorForm outside{problem_.dtype, Layout::kChannelsLast},
-      inside{inner_.dtype, Layout::kChannelsLast};
-  const size_t from = Problem::element_size(inner_.dtype),
-               to = Problem::element_size(problem_.dtype);
-  live_.for_each_piece([&](int64_t at, int64_t live_at, int64_t elements) {
-    convert_tensor(static_cast<const char*>(live) + live_at * from, inside,
-                   static_cast<char*>(filter) + at * to, outside, 1, elements, 1, pool, threads);
+void Plan::copy_taps(TapCopy direction, const void* from, void* to, ThreadPool& pool,
+                     int threads) const {
+  const bool reads = direction == TapCopy::kFromFilter;
+  const TensorForm filter{problem_.dtype, Layout::kChannelsLast},
+      live{inner_.dtype, Layout::kChannelsLast};
+  const TensorForm source = reads ? filter : live, target = reads ? live : filter;
+  live_.for_each_piece([&](int64_t filter_at, int64_t live_at, int64_t elements) {
+    const int64_t from_at = reads ? filter_at : live_at, to_at = reads ? live_at : filter_at;
+    convert_tensor(static_cast<const char*>(from) + from_at * Problem::element_size(source.dtype),
+                   source, static_cast<char*>(to) + to_at * Problem::element_size(target.dtype),
+                   target, 1, elements, 1, pool, threads);
   });
 }
 
@@ -191,13 +183,13 @@ void Plan::pack_into(const void* filter, void* packed, ThreadPool& pool, int thr
     return;
   }
   if (prepared_->reads_filter()) {
-    read_taps(filter, packed, pool, threads);
+    copy_taps(TapCopy::kFromFilter, filter, packed, pool, threads);
     return;
   }
   Workspace live(checked_bytes({live_.elements(), Problem::element_size(inner_.dtype)},
                                "the converted filter"),
                  "the converted filter");
-  read_taps(filter, live.data(), pool, threads);
+  copy_taps(TapCopy::kFromFilter, filter, live.data(), pool, threads);
   prepared_->pack_filter(live.data(), packed, pool, threads);
 }
 
@@ -324,7 +316,7 @@ void Plan::run(const PlanBuffers& b, const void* packed, ThreadPool& pool, int t
     prepared_->execute(inner, scratch, pool, threads);
     if (!c.result) continue;
     if (filter_gradient) {
-      write_taps(result, b.result, pool, threads);
+      copy_taps(TapCopy::kToFilter, result, b.result, pool, threads);
     } else {
       convert_tensor(result, inside, const_cast<char*>(at(b.result, result_voxels, computed)),
                      outside, inner.batch, result_voxels, computed, pool, threads);

@@ -70,9 +70,11 @@ class Plan {
   void pack_into(const void* filter, void* packed, ThreadPool& pool, int threads) const;
   Conversion conversion(int64_t batch) const;
   void run(const PlanBuffers& buffers, const void* packed, ThreadPool& pool, int threads) const;
-  // Copies the live taps out of a filter, in the inner problem's dtype, or their gradient into one.
-  void read_taps(const void* filter, void* live, ThreadPool& pool, int threads) const;
-  void write_taps(const void* live, void* filter, ThreadPool& pool, int threads) const;
+  // Copies the live taps out of a filter, or their gradient into one. They have the inner problem's
+  // dtype, the filter that of the problem.
+  enum class TapCopy { kFromFilter, kToFilter };
+  void copy_taps(TapCopy direction, const void* from, void* to, ThreadPool& pool,
+                 int threads) const;
   void clear_dead_taps(void* filter, ThreadPool& pool, int threads) const;
   // Bytes from the start of a filter to where the live taps begin.
   size_t live_offset() const;
