@@ -364,8 +364,12 @@ static void winograd_outer(const WinogradOuterArgs* p) {
 
 // --- the way back --------------------------------------------------------------------------------
 
-static void winograd_add_wide(double* sums, const float* terms, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(terms[i]);
+static void winograd_widen(double* sums, const float* terms, int64_t n, int add) {
+  if (add) {
+    for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(terms[i]);
+  } else {
+    for (int64_t i = 0; i < n; ++i) sums[i] = static_cast<double>(terms[i]);
+  }
 }
 
 // o = G^T x, of R taps from N points.
@@ -524,6 +528,6 @@ static void winograd_taps(const WinogradTapsArgs* a) {
 }
 
 static constexpr WinogradGradientTable kWinogradGradientTable = {
-    kLinesNr, winograd_columns, winograd_width, winograd_outer, winograd_add_wide, winograd_taps};
+    kLinesNr, winograd_columns, winograd_width, winograd_outer, winograd_widen, winograd_taps};
 
 }  // namespace conv3d::CONV3D_ISA

@@ -75,7 +75,7 @@ struct WinogradGradientTable {
   void (*columns)(const WinogradColumnsArgs* args);
   void (*width)(const WinogradWidthArgs* args);
   void (*outer)(const WinogradOuterArgs* args);
-  void (*add_wide)(double* sums, const float* terms, int64_t n);  // sums += terms
+  void (*widen)(double* sums, const float* terms, int64_t n, int add);  // sums (+)= terms
   void (*taps)(const WinogradTapsArgs* args);
 };
 

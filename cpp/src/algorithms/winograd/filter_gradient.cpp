@@ -24,6 +24,7 @@
 #include <cstring>
 
 #include "algorithms/machine_rates.h"
+#include "algorithms/segments.h"
 #include "base/math.h"
 #include "base/range.h"
 #include "kernels/kernel_table.h"
@@ -91,7 +92,7 @@ class GradientPrepared final : public FilterlessPrepared {
     };
     lines_ = book("winograd lines", 1, x_.line_floats, sizeof(float), !b_.shared);
     points_ = book("winograd points", 1, x_.point_floats, sizeof(float), true);
-    sums_ = book("winograd sums", 1, x_.sums_floats, sizeof(float), !b_.shared);
+    sums_ = book("winograd sums", b_.segments, x_.sums_floats, sizeof(float), false);
     wide_ = book("winograd wide sums", b_.segments, x_.sums_floats, sizeof(double), false);
     if (!in_place()) staging_ = book("winograd staging", 1, x_.staging_floats, sizeof(float), true);
   }
@@ -134,8 +135,8 @@ class GradientPrepared final : public FilterlessPrepared {
   void transform_block(const State& state, Range runs, const Scratch& scratch,
                        const ForEach& for_each) const;
   template <class ForEach>
-  bool add_runs(const State& state, Range runs, bool transform, const Scratch& scratch, int threads,
-                const ForEach& for_each) const;
+  void add_runs(const State& state, Range runs, bool wide, bool transform, const Scratch& scratch,
+                int threads, const ForEach& for_each) const;
   void transform_run(const Operand& operand, const Run& run, int64_t slot, int64_t group,
                      const Range& positions, float* staging) const;
   void multiply(const State& state, Range runs, int position, Range co, bool accumulate,
@@ -217,33 +218,26 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
     return;
   }
   if (!b_.shared) {
-    // Segments of a few blocks at least: each costs a pass over all sums.
-    const int64_t segments = std::clamp<int64_t>(runs / (2 * b_.runs), 1, b_.segments);
-    const auto wide_of = [&](int64_t s) {
-      return scratch.get<double>(wide_) + s * static_cast<int64_t>(x_.sums_floats);
-    };
+    const int64_t segments = b_.segments_of(runs);
     const int64_t elements = static_cast<int64_t>(x_.sums_floats);
+    const auto sums_of = [&](int64_t s) { return scratch.get<float>(sums_) + s * elements; };
+    const auto wide_of = [&](int64_t s) { return scratch.get<double>(wide_) + s * elements; };
+    // All segments' sums move to float64, or none's.
+    const bool wide = b_.is_wide(runs);
     pool.parallel_for(segments, 1, threads, [&](int64_t begin, int64_t end, int thread) {
       for (int64_t s = begin; s < end; ++s) {
-        const State state = state_of(buffers, scratch.get<float>(lines_, thread),
-                                     scratch.get<float>(sums_, thread), wide_of(s));
+        const State state =
+            state_of(buffers, scratch.get<float>(lines_, thread), sums_of(s), wide_of(s));
         const auto alone = [&](int64_t n, const auto& fn) { fn(int64_t{0}, n, thread); };
-        if (add_runs(state, piece(runs, s, segments), true, scratch, 1, alone)) continue;
-        std::fill_n(state.wide, elements, 0.0);
-        kernels_->winograd_gradient.add_wide(state.wide, state.sums, elements);
+        add_runs(state, piece(runs, s, segments), wide, true, scratch, 1, alone);
       }
     });
-    constexpr int64_t kBlock = 4096;
-    if (segments > 1) {
-      pool.parallel_for(ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
-                        [&](int64_t begin, int64_t end, int) {
-                          const int64_t first = begin * kBlock,
-                                        count = std::min(elements, end * kBlock) - first;
-                          for (int64_t s = 1; s < segments; ++s)
-                            kernels_->gemm.f64.add(wide_of(0) + first, wide_of(s) + first, count);
-                        });
+    if (wide) {
+      sum_segments(elements, segments, pool, threads, wide_of, kernels_->gemm.f64.add);
+    } else {
+      sum_segments(elements, segments, pool, threads, sums_of, kernels_->gemm.f32.add);
     }
-    write_taps(state_of(buffers, nullptr, nullptr, wide_of(0)), true, filter, pool, threads);
+    write_taps(state_of(buffers, nullptr, sums_of(0), wide_of(0)), wide, filter, pool, threads);
     return;
   }
   State state = state_of(buffers, scratch.get<float>(lines_), scratch.get<float>(sums_),
@@ -271,13 +265,13 @@ void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, T
       transform_block(own, {0, runs}, scratch, for_each);
     });
   }
-  const bool wide = ceil_div(runs, b_.runs) >= b_.wide_after;
+  const bool wide = b_.is_wide(runs);
   for (int64_t co = 0; co < groups_of(g_.co); co += b_.co_sums)
     for (int64_t ci = 0; ci < groups_of(g_.ci); ci += b_.ci_sums) {
       state.ci = {ci, std::min(groups_of(g_.ci), ci + b_.ci_sums)};
       state.co = {co, std::min(groups_of(g_.co), co + b_.co_sums)};
       for_positions([&](const State& own, int sharing, const auto& for_each) {
-        add_runs(own, {0, runs}, !once, scratch, sharing, for_each);
+        add_runs(own, {0, runs}, wide, !once, scratch, sharing, for_each);
       });
       write_taps(state, wide, filter, pool, threads);
     }
@@ -303,9 +297,9 @@ void GradientPrepared::transform_block(const State& state, Range runs, const Scr
   });
 }
 
-// Adds up the sums of the runs; true if they are in state.wide, else they are in state.sums.
+// Adds up the sums of the runs, in state.wide or in state.sums.
 template <class ForEach>
-bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
+void GradientPrepared::add_runs(const State& state, Range runs, bool wide, bool transform,
                                 const Scratch& scratch, int threads,
                                 const ForEach& for_each) const {
   const int64_t co = state.co.size(), of_position = g_.n[2] * x_.sums_point,
@@ -319,12 +313,11 @@ bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
     for_each(ceil_div(sums, kBlock), [&](int64_t begin, int64_t end, int) {
       const int64_t count = std::min(sums, end * kBlock) - begin * kBlock,
                     at = first_sum + begin * kBlock;
-      if (first) std::fill_n(state.wide + at, count, 0.0);
-      kernels_->winograd_gradient.add_wide(state.wide + at, state.sums + at, count);
+      kernels_->winograd_gradient.widen(state.wide + at, state.sums + at, count, first ? 0 : 1);
     });
   };
   int64_t added = 0;  // blocks in state.sums
-  bool wide = false;
+  bool first = true;
   for (int64_t i = runs.begin; i < runs.end; i += b_.runs) {
     const Range block{i, std::min(runs.end, i + b_.runs)};
     if (transform) transform_block(state, block, scratch, for_each);
@@ -336,14 +329,12 @@ bool GradientPrepared::add_runs(const State& state, Range runs, bool transform,
                  scratch.get<float>(points_, thread));
       }
     });
-    if (++added == b_.wide_after) {
-      widen(!wide);
-      wide = true;
-      added = 0;
-    }
+    if (++added < b_.wide_after || !wide) continue;
+    widen(first);
+    first = false;
+    added = 0;
   }
-  if (wide && added > 0) widen(false);
-  return wide;
+  if (wide && added > 0) widen(first);
 }
 
 void GradientPrepared::transform_run(const Operand& x, const Run& run, int64_t slot, int64_t group,

@@ -5,7 +5,6 @@
 #include <cstdio>
 
 #include "algorithms/machine_rates.h"
-#include "algorithms/segments.h"
 #include "base/math.h"
 #include "kernels/kernel_table.h"
 
@@ -130,6 +129,7 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
   b.runs = std::max<int64_t>(1, tiles / b.run);
   b.chain = ceil_div(b.tiles(), ceil_div(b.tiles(), kChain));
   b.wide_after = kWideAfter;
+  b.segment_blocks = most_segments(*context.cpu) > kFewestSegments ? 2 : 4;
   b.ci_sums = ci;
   b.co_sums = co;
   const auto sum_bytes = [&] {
@@ -166,12 +166,12 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   const int64_t sums =
       static_cast<int64_t>(g.points()) * groups_of(g.ci) * groups_of(g.co) * kGroup * kGroup * 4;
   const int64_t tile_bytes = int64_t{g.positions()} * ceil_div(columns, run) * kLineBytes;
-  // Segments are of two blocks at least: for many threads, of which three quarters must have one.
+  // Of many threads three quarters must have a segment.
   const bool many = most_segments(*context.cpu) > kFewestSegments;
   const auto enough = [&](const GradientBlocking& b) {
     const int64_t runs = g.lattices[0] * g.lattices[1] * g.lattices[2] * g.tiles[0] * g.tiles[1] *
                          ceil_div(g.tiles[2], b.run);
-    return !many || 4 * (runs / (2 * b.runs)) >= 3 * most_segments(*context.cpu);
+    return !many || 4 * b.segments_of(runs) >= 3 * most_segments(*context.cpu);
   };
   if (sums <= kPrivateSumBytes) {
     // What lies between the steps shares the L2 with images, points and sums; fewer tiles make
@@ -255,7 +255,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
   // The way back to the taps: cycles of a vector of a point, in float64 or float32.
-  const double way_back = !b.shared || rounds_more(g.r) ? 8 : 4;
+  const int64_t runs = g.lattices[0] * g.lattices[1] * g.lattices[2] * g.tiles[0] * g.tiles[1] *
+                       ceil_div(g.tiles[2], b.run);
+  const bool in_float64 = b.is_wide(runs);
+  const double way_back = in_float64 || rounds_more(g.r) ? 8 : 4;
   const double back =
       static_cast<double>(g.ci * groups_of(g.co)) * kGroup * points * way_back / lanes;
   double seconds = (multiply + transform * transform_share(context) + back) / cycles;
@@ -269,10 +272,10 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   // A thread's own come in while others are multiplied.
   seconds +=
       (b.shared ? 1.0 : 0.5) * stream_seconds(2 * all_sums * std::max(1.0, blocks), sum_bytes, cpu);
-  // Segments are widened, and added in float64 (measured: two to three cycles an element).
-  if (b.segments > 1)
-    seconds += 2.5 * static_cast<double>(b.segments) * points * static_cast<double>(g.ci) *
-               static_cast<double>(g.co) / kClock;
+  // Segments are added, some first widened (measured: cycles an element).
+  if (!b.shared)
+    seconds += (in_float64 ? 2.0 : 0.6) * static_cast<double>(b.segments_of(runs) * x.sums_floats) /
+               kClock;
   const double filter_bytes = static_cast<double>(g.ci * g.co * g.r[0] * g.r[1] * g.r[2]) * 4;
   seconds += stream_seconds(2 * filter_bytes, filter_bytes, cpu);
   const double input_bytes = static_cast<double>(g.input[0] * g.input[1] * g.input[2]) *

@@ -5,12 +5,16 @@
 // problem and the machine (caches' sizes, cores), never from the layout or a call's threads.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 
 #include "algorithms/algorithm.h"
+#include "algorithms/segments.h"
 #include "algorithms/winograd/geometry.h"
+#include "base/math.h"
 
 namespace conv3d::winograd {
 
@@ -56,9 +60,25 @@ struct GradientBlocking {
   int64_t chain;             // most tiles in one chain of multiply-adds
   int64_t wide_after;        // blocks whose sums are added in float32 before they move to float64
   int64_t segments;          // private: at most
+  int64_t segment_blocks;    // private: of a segment, where they are more than two
   int64_t ci_sums, co_sums;  // groups of 16 channels whose sums are kept at a time
   int64_t ci_part, co_part;  // groups of 16 channels that go through the third axis together
   int64_t tiles() const { return run * runs; }
+  int64_t blocks_of(int64_t all_runs) const { return ceil_div(all_runs, runs); }
+  // Segments of a call with so many runs, a power of two if they are few: of some blocks, because
+  // each costs a pass over its sums, but two where there are two blocks.
+  int64_t segments_of(int64_t all_runs) const {
+    const int64_t blocks = std::max<int64_t>(1, blocks_of(all_runs));
+    const int64_t most =
+        std::min(segments, std::max(blocks / segment_blocks, std::min<int64_t>(2, blocks)));
+    return most > kFewestSegments
+               ? most
+               : static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(most)));
+  }
+  // Whether the sums of any of them move to float64.
+  bool is_wide(int64_t all_runs) const {
+    return blocks_of(ceil_div(all_runs, segments_of(all_runs))) >= wide_after;
+  }
 };
 
 GradientBlocking choose_gradient_blocking(const GradientGeometry& geometry,

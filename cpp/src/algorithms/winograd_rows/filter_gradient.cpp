@@ -278,17 +278,9 @@ void RowsGradientPrepared::execute(const Buffers& buffers, const Scratch& scratc
       if (t.added > 0) widen(of_part, &t);
     }
   });
-  constexpr int64_t kBlock = 4096;
-  if (segments > 1) {
-    pool.parallel_for(
-        ceil_div(elements, kBlock), 1 + (1 << 16) / (kBlock * segments), threads,
-        [&](int64_t begin, int64_t end, int) {
-          const int64_t first = begin * kBlock, count = std::min(elements, end * kBlock) - first;
-          add_segments(segments, [&](int64_t s, int64_t t) {
-            kernels_->gemm.f64.add(wide + s * elements + first, wide + t * elements + first, count);
-          });
-        });
-  }
+  sum_segments(
+      elements, segments, pool, threads, [&](int64_t s) { return wide + s * elements; },
+      kernels_->gemm.f64.add);
   write_taps(wide, static_cast<float*>(buffers.result), pool, threads);
 }
 
@@ -388,7 +380,7 @@ void RowsGradientPrepared::multiply(const Unit& unit, int64_t plane, const Range
 }
 
 void RowsGradientPrepared::widen(int64_t elements, Thread* t) const {
-  kernels_->winograd_gradient.add_wide(t->wide, t->sums, elements);
+  kernels_->winograd_gradient.widen(t->wide, t->sums, elements, 1);
   std::fill_n(t->sums, elements, 0.0f);
   t->added = 0;
 }
