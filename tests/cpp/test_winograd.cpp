@@ -591,6 +591,14 @@ const char* const kProblems[] = {"mb2_ic16id8ih8iw8_oc32_kd3kh3kw3_sd1sh1sw1_sam
                                  "mb1_ic5id4ih4iw4_oc4_kd3kh3kw3_sd1sh1sw1_pd5ph0pw3_qd4qh4qw6",
                                  "mb1_ic6id6ih9iw13_oc9_kd2kh2kw2_sd1sh1sw1_same",
                                  "mb2_ic18id5ih8iw10_oc9_kd4kh2kw4_sd1sh1sw1_valid",
+                                 // one tap along other axes than the depth
+                                 "mb2_ic17id7ih9iw6_oc18_kd3kh3kw1_sd1sh1sw1_same",
+                                 "mb1_ic40id5ih4iw31_oc20_kd3kh3kw1_sd1sh1sw1_pd0ph2pw3_qd1qh0qw2",
+                                 "mb1_ic6id9ih5iw7_oc33_kd3kh1kw3_sd1sh1sw1_same",
+                                 "mb2_ic18id3ih9iw8_oc5_kd1kh3kw1_sd1sh1sw1_valid",
+                                 "mb1_ic9id4ih6iw13_oc17_kd1kh1kw3_sd1sh1sw1_same",
+                                 "mb1_ic5id7ih8iw9_oc6_kd5kh5kw1_sd1sh1sw1_same",
+                                 "mb1_ic8id9ih12iw7_oc9_kd3kh3kw1_sd2sh2sw1_same",
                                  // strides
                                  "mb2_ic16id8ih9iw10_oc24_kd3kh3kw3_sd2sh2sw2_same",
                                  "mb1_ic5id9ih12iw27_oc17_kd3kh3kw3_sd2sh2sw2_valid",

@@ -121,6 +121,9 @@ const char* const kProblems[] = {
     "mb1_ic18id5ih2iw71_oc17_kd3kh1kw1_sd1sh1sw1_same",
     "mb2_ic18id7ih4iw5_oc17_kd3kh1kw1_sd1sh1sw1_pd1ph1pw2_qd1qh2qw3",
     "mb1_ic18id3ih9iw70_oc20_kd3kh3kw1_sd1sh1sw1_same",
+    "mb1_ic33id5ih6iw9_oc18_kd3kh1kw3_sd1sh1sw1_same",
+    "mb2_ic18id3ih9iw20_oc17_kd1kh3kw1_sd1sh1sw1_valid",
+    "mb1_ic17id4ih6iw13_oc20_kd1kh1kw3_sd1sh1sw1_same",
     // pairs, of one axis or more
     "mb2_ic20id2ih5iw6_oc33_kd3kh3kw3_sd1sh1sw1_same",
     "mb3_ic17id2ih2iw2_oc18_kd3kh3kw3_sd1sh1sw1_same",
@@ -147,6 +150,7 @@ const char* const kProblems[] = {
 
 TEST_CASE("winograd gradient: every tile shape against float64, in both layouts, on every ISA") {
   const AlgorithmList list = winograd_gradient_algorithms();
+  std::vector<int> served(static_cast<size_t>(list.size));
   for (const char* text : kProblems)
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst}) {
       const Problem p = gradient_problem(text, layout);
@@ -164,6 +168,7 @@ TEST_CASE("winograd gradient: every tile shape against float64, in both layouts,
           CAPTURE(table->name);
           CAPTURE(algorithm.name());
           CAPTURE(static_cast<int>(layout));
+          ++served[static_cast<size_t>(i)];
           CHECK(algorithm.cost(p, context) > 0);
           const std::unique_ptr<Prepared> prepared = algorithm.prepare(p, context);
           const std::vector<float> got = run_prepared(*prepared, p, tensors, 1);
@@ -171,6 +176,10 @@ TEST_CASE("winograd gradient: every tile shape against float64, in both layouts,
         }
       }
     }
+  for (int i = 0; i < list.size; ++i) {
+    CAPTURE(list.items[i]->name());
+    CHECK(served[static_cast<size_t>(i)] > 0);
+  }
 }
 
 TEST_CASE("winograd gradient: both ways to share the work, blocks of any size, sums in turn") {

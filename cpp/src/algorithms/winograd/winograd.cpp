@@ -727,11 +727,17 @@ AlgorithmList winograd_algorithms() {
       f2x3x3("winograd_f2x3x3", {{2, 3, 3}}), f4x2x2("winograd_f4x2x2", {{4, 2, 2}}),
       f2x2x2("winograd_f2x2x2", {{2, 2, 2}}), f1x4x4("winograd_f1x4x4", {{1, 4, 4}}),
       f1x3x3("winograd_f1x3x3", {{1, 3, 3}}), f1x2x2("winograd_f1x2x2", {{1, 2, 2}}),
+      f4x4x1("winograd_f4x4x1", {{4, 4, 1}}), f3x3x1("winograd_f3x3x1", {{3, 3, 1}}),
+      f2x4x1("winograd_f2x4x1", {{2, 4, 1}}), f2x2x1("winograd_f2x2x1", {{2, 2, 1}}),
+      f4x1x4("winograd_f4x1x4", {{4, 1, 4}}), f2x1x2("winograd_f2x1x2", {{2, 1, 2}}),
+      f1x4x1("winograd_f1x4x1", {{1, 4, 1}}), f1x2x1("winograd_f1x2x1", {{1, 2, 1}}),
+      f1x1x4("winograd_f1x1x4", {{1, 1, 4}}), f1x1x2("winograd_f1x1x2", {{1, 1, 2}}),
       f4x1x1("winograd_f4x1x1", {{4, 1, 1}}), f3x1x1("winograd_f3x1x1", {{3, 1, 1}}),
       f2x1x1("winograd_f2x1x1", {{2, 1, 1}});
-  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f4x3x3, &f3x3x3,
-                                           &f2x3x3, &f4x2x2, &f2x2x2, &f1x4x4, &f1x3x3,
-                                           &f1x2x2, &f4x1x1, &f3x1x1, &f2x1x1};
+  static const Algorithm* const items[] = {&f4x4x4, &f3x4x4, &f2x4x4, &f4x3x3, &f3x3x3, &f2x3x3,
+                                           &f4x2x2, &f2x2x2, &f1x4x4, &f1x3x3, &f1x2x2, &f4x4x1,
+                                           &f3x3x1, &f2x4x1, &f2x2x1, &f4x1x4, &f2x1x2, &f1x4x1,
+                                           &f1x2x1, &f1x1x4, &f1x1x2, &f4x1x1, &f3x1x1, &f2x1x1};
   return {items, static_cast<int>(sizeof items / sizeof items[0])};
 }
 
