@@ -819,6 +819,24 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
        Direction::kForward,
        {{3, 1, 1}}},
       {"mb2_ic19id10ih5iw9_oc7_kd3kh1kw1_sd2sh1sw1_same", Direction::kForward, {{2, 1, 1}}},
+      // rows kept, another axis than the depth transformed
+      {"mb2_ic150id9ih10iw40_oc34_kd3kh3kw1_sd1sh1sw1_same", Direction::kForward, {{4, 4, 1}}},
+      {"mb2_ic20id7ih9iw24_oc150_kd3kh3kw1_sd1sh1sw1_same",
+       Direction::kBackwardInput,
+       {{2, 4, 1}}},
+      {"mb2_ic19id11ih8iw21_oc7_kd3kh3kw1_sd1sh1sw1_dd2dh3dw1_same",
+       Direction::kForward,
+       {{4, 4, 1}}},
+      {"mb1_ic18id9ih10iw19_oc7_kd3kh3kw1_sd2sh2sw1_same",
+       Direction::kBackwardInput,
+       {{2, 2, 1}}},
+      {"mb2_ic19id5ih11iw37_oc20_kd1kh3kw1_sd1sh1sw1_same", Direction::kForward, {{1, 4, 1}}},
+      {"mb2_ic19id7ih11iw17_oc20_kd1kh3kw1_sd2sh2sw1_pd1ph1pw0_qd2qh0qw0",
+       Direction::kForward,
+       {{1, 2, 1}}},
+      {"mb2_ic19id5ih11iw17_oc20_kd1kh3kw1_sd1sh1sw1_dd1dh2dw1_pd2ph1pw0_qd0qh3qw0",
+       Direction::kBackwardInput,
+       {{1, 4, 1}}},
       {"mb3_ic150id2ih9iw2_oc34_kd3kh3kw3_sd1sh1sw1_same", Direction::kForward, {{2, 3, 2}}},
       {"mb2_ic19id2ih5iw9_oc7_kd3kh1kw1_sd1sh1sw1_same", Direction::kBackwardInput, {{2, 1, 1}}},
       {"mb2_ic19id10ih5iw9_oc7_kd3kh1kw1_sd2sh1sw1_same", Direction::kBackwardInput, {{2, 1, 1}}}};
@@ -877,7 +895,7 @@ TEST_CASE("winograd: same bits for any threads, blocks, stages and layout") {
           {&p, Way::kFused, false, false},    {&first, Way::kFused, false, false},
           {&p, Way::kStaged, false, false},   {&first, Way::kStaged, false, false},
           {&p, Way::kUnpacked, false, false}, {&first, Way::kUnpacked, false, false}};
-      if (winograd::make_geometry(p, at.shape).depth_alone()) {
+      if (winograd::make_geometry(p, at.shape).keeps_rows()) {
         forms.push_back({&first, Way::kFused, true, false});
         forms.push_back({&first, Way::kFused, true, true});
       }

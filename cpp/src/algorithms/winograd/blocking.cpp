@@ -229,7 +229,8 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   double in_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
   double out_elements =
       points + g.outputs[0] * (g.n[1] + g.outputs[1]) * static_cast<double>(g.n[2]);
-  if (g.depth_alone()) in_elements = out_elements = points;  // one pass each
+  if (g.depth_alone() || (g.pixel_lanes && g.n[0] == 1))
+    in_elements = out_elements = points;  // one pass each
   // With a stride the points of some taps are copies.
   const bool strided = has_halves(g.split);
   const double copies = strided ? 0.75 : 1.0;
@@ -302,7 +303,7 @@ Form choose_form(const Problem& problem, TileShape shape, const PlanContext& con
   const Blocking reckoned = choose_blocking(g, kEstimateThreads, context);
   const bool fused = reckoned.way == Way::kFused;
   Form best = packed(g, reckoned);
-  if (g.channels_first && g.depth_alone() && fused) {
+  if (g.channels_first && g.keeps_rows() && fused) {
     const Geometry along = along_pixels(g);
     const Form pixels = packed(along, choose_blocking(along, kEstimateThreads, context));
     const bool fits = pixels.blocking.thread_floats * sizeof(float) <= 2 * l2_bytes(*context.cpu);

@@ -54,11 +54,14 @@ struct Geometry {
   // Lanes along the pixels: of the width a tile holds 16 neighbours, and channels stand where
   // tiles else do. See along_pixels.
   bool pixel_lanes;
-  // No axis but the depth is transformed or has strides or borders: a plane is one row, of the
-  // source as of the result.
+  // The width is not transformed and has neither strides nor borders: rows of the source are rows
+  // of the result.
+  bool keeps_rows() const {
+    return n[2] == 1 && step[2] == 1 && pad[2] == 0 && source[2] == result[2];
+  }
+  // So is the height: a plane is one row.
   bool depth_alone() const {
-    return n[1] == 1 && n[2] == 1 && source[1] == 1 && result[1] == 1 && pad[1] == 0 &&
-           step[2] == 1 && pad[2] == 0 && source[2] == result[2];
+    return keeps_rows() && n[1] == 1 && source[1] == 1 && result[1] == 1 && pad[1] == 0;
   }
   int points() const { return n[0] * n[1] * n[2]; }
   int64_t tiles_per_sample() const {
@@ -81,7 +84,7 @@ std::string why_not_geometry(const Problem& problem, TileShape shape);
 // Requires why_not_geometry to be empty. Lanes along the channels.
 Geometry make_geometry(const Problem& problem, TileShape shape);
 // The same with lanes along the pixels of channels-first planes, which are transformed where they
-// lie, without a transposition. Requires channels first and depth_alone.
+// lie, without a transposition. Requires channels first and keeps_rows.
 Geometry along_pixels(const Geometry& geometry);
 
 // G of F(m, r) in float64, [points][r]; null for what has no matrices here.

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include "algorithms/winograd/filter.h"
 #include "algorithms/winograd/geometry.h"
@@ -298,6 +299,22 @@ class WinogradPrepared final : public Prepared {
     }
   }
 
+  // fn(runs, n): a block's runs, some of one sample at a time.
+  template <class F>
+  void for_some_runs(int64_t first, int64_t count, const F& fn) const {
+    constexpr int kMost = 24;
+    Run runs[kMost];
+    int n = 0;
+    for_each_run(first, 0, count, [&](const Run& run) {
+      if (n == kMost || (n > 0 && runs[0].sample != run.sample)) {
+        fn(runs, n);
+        n = 0;
+      }
+      runs[n++] = run;
+    });
+    if (n > 0) fn(runs, n);
+  }
+
   // What of `count` pixels from `origin` lies inside [0, extent).
   struct Rows {
     int64_t begin, count;
@@ -553,35 +570,56 @@ class WinogradPrepared final : public Prepared {
   void transform_pixels(const Call& call, int64_t first, int64_t count, float* u) const {
     const PhaseTimer timer(Phase::kTransform);
     WinogradInputArgs a{};
-    a.points_d = g_.n[0];
-    a.points_h = a.points_w = 1;
-    a.split_d = g_.split[0];
+    // Of one axis alone the kernel makes one pass, along what it takes for the depth.
+    const bool height_alone = g_.n[0] == 1;
+    a.points_d = height_alone ? g_.n[1] : g_.n[0];
+    a.points_h = height_alone ? 1 : g_.n[1];
+    a.points_w = 1;
+    a.split_d = height_alone ? g_.split[1] : g_.split[0];
+    a.split_h = height_alone ? kSplitNone : g_.split[1];
     a.position_stride = call.layout.u_position;
     a.gap = static_cast<int>(call.layout.u_panel / kGroup) - 1;
-    a.extent_h = 1;
     a.extent_w = g_.tiles[2];
     a.stride_w = kGroup;
-    a.stride_d = g_.dilation[0] * g_.source[2];
-    for_each_run(first, 0, count, [&](const Run& run) {
-      const Lattice d = source_lattice(g_, 0, run.phase_d);
-      a.origin_d = d.origin + run.d * g_.step[0];
-      a.extent_d = d.count;
-      const float* image =
-          call.source + run.sample * g_.source_voxels() * g_.ci + d.first * g_.source[2];
-      // The last panel's only tile lies closer than the others.
-      const bool narrow =
-          run.offset + run.tiles == count && in_panel(call, count - 1, count).channel != nr_;
-      for (int64_t ci = 0; ci < g_.ci; ++ci, image += g_.source_voxels())
-        for_each_piece(run, panel_tiles(), narrow, [&](const Piece& piece) {
-          const InPanel at = in_panel(call, run.offset + piece.tile, count);
-          a.source = image;
-          a.origin_w = run.w + piece.tile;
-          a.step_w = piece.step;
-          a.tiles = piece.tiles;
-          a.channels = piece.pixels;
-          a.u = u + at.offset + ci * at.channel;
-          kernels_->winograd.input_transform(&a);
-        });
+    a.stride_h = g_.dilation[1] * g_.source[2];
+    a.stride_d = height_alone ? a.stride_h : g_.dilation[0] * g_.source[1] * g_.source[2];
+    // A channel's rows of all runs lie near each other, and far from the next channel's.
+    for_some_runs(first, count, [&](const Run* runs, int n) {
+      const float* const channels = call.source + runs[0].sample * g_.source_voxels() * g_.ci;
+      for (int64_t ci = 0; ci < g_.ci; ++ci) {
+        for (const Run* run = runs; run != runs + n; ++run) {
+          const Lattice d = source_lattice(g_, 0, run->phase_d),
+                        h = source_lattice(g_, 1, run->phase_h);
+          const int64_t plane = d.origin + run->d * g_.step[0];
+          int64_t first_plane = d.first;
+          a.origin_h = h.origin + run->h * g_.step[1];
+          a.extent_h = h.count;
+          if (height_alone) {
+            // Outside the volume there are no rows.
+            const bool inside = plane >= 0 && plane < d.count;
+            first_plane += inside ? plane : 0;
+            a.origin_d = std::exchange(a.origin_h, 0);
+            a.extent_d = inside ? std::exchange(a.extent_h, 1) : 0;
+          } else {
+            a.origin_d = plane;
+            a.extent_d = d.count;
+          }
+          a.source = channels + ci * g_.source_voxels() +
+                     (first_plane * g_.source[1] + h.first) * g_.source[2];
+          // The last panel's only tile lies closer than the others.
+          const bool narrow =
+              run->offset + run->tiles == count && in_panel(call, count - 1, count).channel != nr_;
+          for_each_piece(*run, panel_tiles(), narrow, [&](const Piece& piece) {
+            const InPanel at = in_panel(call, run->offset + piece.tile, count);
+            a.origin_w = run->w + piece.tile;
+            a.step_w = piece.step;
+            a.tiles = piece.tiles;
+            a.channels = piece.pixels;
+            a.u = u + at.offset + ci * at.channel;
+            kernels_->winograd.input_transform(&a);
+          });
+        }
+      }
     });
   }
 
@@ -608,38 +646,55 @@ class WinogradPrepared final : public Prepared {
     WinogradOutputArgs a{};
     a.position_stride = call.layout.m_position;
     a.gap = static_cast<int>(call.layout.m_tile / kGroup) - 1;
-    a.points_d = g_.n[0];
-    a.points_h = a.points_w = 1;
-    a.split_d = g_.split[0];
-    a.outputs_d = g_.outputs[0];
-    a.outputs_h = a.outputs_w = 1;
-    a.extent_h = 1;
+    const bool height_alone = g_.n[0] == 1;
+    a.points_d = height_alone ? g_.n[1] : g_.n[0];
+    a.points_h = height_alone ? 1 : g_.n[1];
+    a.points_w = 1;
+    a.split_d = height_alone ? g_.split[1] : g_.split[0];
+    a.split_h = height_alone ? kSplitNone : g_.split[1];
+    a.outputs_d = height_alone ? g_.outputs[1] : g_.outputs[0];
+    a.outputs_h = height_alone ? 1 : g_.outputs[1];
+    a.outputs_w = 1;
     a.extent_w = g_.tiles[2];
     a.stride_w = kGroup;
-    a.stride_d = g_.dilation[0] * g_.result[2];
+    a.stride_h = g_.dilation[1] * g_.result[2];
+    a.stride_d = height_alone ? a.stride_h : g_.dilation[0] * g_.result[1] * g_.result[2];
     a.activation = activation_;
     a.alpha = alpha_;
     a.stream = stream_;
-    for_each_run(first, 0, count, [&](const Run& run) {
-      const Lattice d = result_lattice(g_, 0, run.phase_d);
-      a.origin_d = run.d * g_.outputs[0];
-      a.extent_d = d.count;
-      float* image = call.result + run.sample * g_.result_voxels() * g_.co + d.first * g_.result[2];
-      for (int64_t co = 0; co < g_.co; ++co, image += g_.result_voxels()) {
+    for_some_runs(first, count, [&](const Run* runs, int n) {
+      float* const channels = call.result + runs[0].sample * g_.result_voxels() * g_.co;
+      for (int64_t co = 0; co < g_.co; ++co) {
         alignas(64) float bias[kGroup];
         a.bias = nullptr;
         if (call.bias != nullptr) {
           std::fill_n(bias, kGroup, call.bias[co]);
           a.bias = bias;
         }
-        a.result = image;
-        for_each_piece(run, 1, false, [&](const Piece& piece) {
-          a.origin_w = run.w + piece.tile;
-          a.tiles = piece.tiles;
-          a.channels = piece.pixels;
-          a.m = m + (run.offset + piece.tile) * call.layout.m_tile + co * kGroup;
-          kernels_->winograd.output_transform(&a);
-        });
+        for (const Run* run = runs; run != runs + n; ++run) {
+          const Lattice d = result_lattice(g_, 0, run->phase_d),
+                        h = result_lattice(g_, 1, run->phase_h);
+          const int64_t plane = run->d * g_.outputs[0];
+          a.origin_h = run->h * g_.outputs[1];
+          a.extent_h = h.count;
+          if (height_alone) {
+            a.origin_d = std::exchange(a.origin_h, 0);
+            a.extent_d = std::exchange(a.extent_h, 1);
+          } else {
+            a.origin_d = plane;
+            a.extent_d = d.count;
+          }
+          a.result =
+              channels + co * g_.result_voxels() +
+              ((d.first + (height_alone ? plane : 0)) * g_.result[1] + h.first) * g_.result[2];
+          for_each_piece(*run, 1, false, [&](const Piece& piece) {
+            a.origin_w = run->w + piece.tile;
+            a.tiles = piece.tiles;
+            a.channels = piece.pixels;
+            a.m = m + (run->offset + piece.tile) * call.layout.m_tile + co * kGroup;
+            kernels_->winograd.output_transform(&a);
+          });
+        }
       }
     });
   }
