@@ -954,6 +954,34 @@ TEST_CASE("a filter gradient of few voxels has work for two threads") {
       });
 }
 
+TEST_CASE("results that no tap reaches are bias and activation alone") {
+  const PlanContext context{&kernel_table(), &cpu_info(), 2};
+  for (const char* text : {"mb2_ic5id9ih7iw8_oc6_kd1kh2kw1_sd3sh3sw2_valid",
+                           "mb3_ic70id9ih17iw40_oc4_kd2kh1kw1_sd5sh1sw1_valid"})
+    for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst})
+      for (bool with_bias : {false, true})
+        for (Activation activation : {Activation::kNone, Activation::kSigmoid}) {
+          ProblemSpec spec = testing::parse_problem(text);
+          spec.direction = Direction::kBackwardInput;
+          spec.layout = layout;
+          spec.with_bias = with_bias;
+          spec.activation = activation;
+          const Problem p = make_problem(spec);
+          const Tensors<float> t(p);
+          const std::vector<float> want = compute<float>(reference_algorithm(), p, context, t, 1);
+          const AlgorithmList list = algorithm_list();
+          int served = 0;
+          for (int a = 0; a < list.size; ++a) {
+            if (!list.items[a]->why_not(p, context).empty()) continue;
+            CAPTURE(list.items[a]->name());
+            CAPTURE(p.to_string());
+            ++served;
+            CHECK(relative_error(compute<float>(*list.items[a], p, context, t, 2), want) < 1e-5);
+          }
+          CHECK(served >= 3);
+        }
+}
+
 TEST_CASE("a filter gradient has the same bits on one core and on eight") {
   CpuInfo one = cpu_info(), eight = cpu_info();
   one.usable_threads = 1;

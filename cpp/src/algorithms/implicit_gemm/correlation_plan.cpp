@@ -31,6 +31,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/implicit_gemm/unreached.h"
 #include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "base/assert.h"
@@ -581,32 +582,8 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
                                correlation_.result_channels * static_cast<int64_t>(sizeof(T));
   if (result_bytes == 0) return;
   T* const result = static_cast<T*>(buffers.result);
-  if (!correlation_.complete) {
-    // Results that no tap reaches. Written before the others, whole rows at a time.
-    const bool first = channels_first_;
-    const int64_t channels = correlation_.result_channels,
-                  run = first ? correlation_.result_voxels : 1;
-    const int64_t lines = buffers.batch * (first ? channels : correlation_.result_voxels);
-    pool.parallel_for(
-        lines, 1 + 65536 / (first ? run : channels), threads, [&](int64_t begin, int64_t end, int) {
-          for (int64_t line = begin; line < end; ++line) {
-            if (first) {
-              T value = buffers.bias != nullptr
-                            ? static_cast<const T*>(buffers.bias)[line % channels]
-                            : T(0);
-              kernels_.activate(&value, 1, static_cast<int>(problem_.activation),
-                                static_cast<T>(problem_.leaky_relu_alpha));
-              std::fill(result + line * run, result + (line + 1) * run, value);
-            } else {
-              T* const pixel = result + line * channels;
-              for (int64_t n = 0; n < channels; ++n)
-                pixel[n] = buffers.bias != nullptr ? static_cast<const T*>(buffers.bias)[n] : T(0);
-              kernels_.activate(pixel, channels, static_cast<int>(problem_.activation),
-                                static_cast<T>(problem_.leaky_relu_alpha));
-            }
-          }
-        });
-  }
+  if (!correlation_.complete)
+    fill_unreached<T>(correlation_, problem_, *context_.kernels, buffers, pool, threads);
   if (parts_.empty()) return;
 
   T* const zeros = scratch.get<T>(zeros_entry_);

@@ -35,6 +35,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/implicit_gemm/unreached.h"
 #include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "algorithms/planar/stage.h"
@@ -388,7 +389,6 @@ class PlanarPrepared final : public Prepared {
   void make_offsets(Part* part) const;
   bool whole_lines(const PlanarArgs<T>& args) const;
   bool reads_in_place(const Item& item, const Buffers& buffers) const;
-  void fill_unreached(const Buffers& buffers, ThreadPool& pool, int threads) const;
   struct Thread {
     T* stage;
     Range* lines;
@@ -924,39 +924,13 @@ bool PlanarPrepared<T>::whole_lines(const PlanarArgs<T>& args) const {
          (vectors % args.panels == 0 || (vectors / args.panels + 1) * vector % kLine == 0);
 }
 
-// Results that no tap reaches: bias and activation alone. Written before the others.
-template <class T>
-void PlanarPrepared<T>::fill_unreached(const Buffers& buffers, ThreadPool& pool,
-                                       int threads) const {
-  T* const result = static_cast<T*>(buffers.result);
-  const T* const bias = static_cast<const T*>(buffers.bias);
-  const int64_t channels = correlation_.result_channels,
-                run = shape_.first ? correlation_.result_voxels : 1;
-  const int64_t lines = buffers.batch * (shape_.first ? channels : correlation_.result_voxels);
-  const int activation = static_cast<int>(problem_.activation);
-  const T alpha = static_cast<T>(problem_.leaky_relu_alpha);
-  pool.parallel_for(lines, 1 + 65536 / (shape_.first ? run : channels), threads,
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t line = begin; line < end; ++line) {
-                        if (shape_.first) {
-                          T value = bias != nullptr ? bias[line % channels] : T(0);
-                          gemm_.activate(&value, 1, activation, alpha);
-                          std::fill(result + line * run, result + (line + 1) * run, value);
-                        } else {
-                          T* const pixel = result + line * channels;
-                          for (int64_t n = 0; n < channels; ++n)
-                            pixel[n] = bias != nullptr ? bias[n] : T(0);
-                          gemm_.activate(pixel, channels, activation, alpha);
-                        }
-                      }
-                    });
-}
-
 template <class T>
 void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                                 int threads) const {
   if (buffers.batch * correlation_.result_voxels * correlation_.result_channels == 0) return;
-  if (!correlation_.complete) fill_unreached(buffers, pool, threads);
+  if (!correlation_.complete)
+    implicit_gemm::fill_unreached<T>(correlation_, problem_, *context_.kernels, buffers, pool,
+                                     threads);
   if (parts_.empty()) return;
 
   // Items, and a split of the panels where there are too few of them.
