@@ -477,7 +477,7 @@ double cost(const Problem& p, const PlanContext& context) {
   const double filter = sizeof(float) * source * result, packed = 1.75 * filter;
   // Each block reads all of it.
   const double refills = packed > static_cast<double>(l2_bytes(*context.cpu))
-                             ? packed * blocks / kSharedCacheBytes
+                             ? stream_seconds(packed * blocks, packed, *context.cpu)
                              : 0.0;
   const double packing = backward ? packing_seconds(filter, packed, *context.cpu) : 0.0;
   return kCallSeconds + packing +
