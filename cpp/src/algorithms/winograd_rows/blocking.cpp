@@ -173,8 +173,10 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   // (measured: 160 to 390 cycles).
   const double row_of_channel =
       std::ceil(all / lanes) * (3.0 * g.points + 4.0 * static_cast<double>(g.period) / g.lattices);
+  // Rows that one row of results reads wait for memory (measured: 200 to 350 cycles more).
+  const double waits = g.c.d.taps * g.c.h.taps > 1 ? 0 : g.channels_first ? 300 : 200;
   const double input = shared * planes_new * static_cast<double>(g.ci) *
-                       (g.c.w.stride > 1 ? 80 + 2.5 * row_of_channel : row_of_channel);
+                       (g.c.w.stride > 1 ? 80 + 2.5 * row_of_channel : row_of_channel + waits);
   // With 16 registers and few channels all of it takes a fifth longer (measured: 8 and 16 channels
   // in the caches), and a quarter where channels come first. With 32, without strides, a tenth for
   // one vector of channels and a twentieth for two, and more again where channels come first or six
