@@ -957,7 +957,8 @@ TEST_CASE("a filter gradient of few voxels has work for two threads") {
 TEST_CASE("results that no tap reaches are bias and activation alone") {
   const PlanContext context{&kernel_table(), &cpu_info(), 2};
   for (const char* text : {"mb2_ic5id9ih7iw8_oc6_kd1kh2kw1_sd3sh3sw2_valid",
-                           "mb3_ic70id9ih17iw40_oc4_kd2kh1kw1_sd5sh1sw1_valid"})
+                           "mb3_ic70id9ih17iw40_oc4_kd2kh1kw1_sd5sh1sw1_valid",
+                           "mb1_g6ic6id9ih17iw40_oc6_kd2kh1kw1_sd5sh1sw1_valid"})
     for (Layout layout : {Layout::kChannelsLast, Layout::kChannelsFirst})
       for (bool with_bias : {false, true})
         for (Activation activation : {Activation::kNone, Activation::kSigmoid}) {

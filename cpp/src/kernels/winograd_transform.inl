@@ -333,7 +333,7 @@ static void winograd_input_transform(const WinogradInputArgs* a) {
   const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
   float* u = a->u;
   if (nh == 1 && a->points_w == 1) {
-    // Depth alone: the tiles of the run take the place of the rows.
+    // What is called the depth alone: the tiles of the run take the place of the rows.
     const int first = clamp_int(ceil_div_int(-a->origin_w, a->step_w), 0, a->tiles),
               last = clamp_int(ceil_div_int(a->extent_w - a->origin_w, a->step_w), 0, a->tiles);
     const bool row_inside = clip.row_begin == 0 && clip.row_end == 1;
@@ -534,7 +534,7 @@ static void winograd_output_transform(const WinogradOutputArgs* a) {
       (a->stride_d | a->stride_h | (a->outputs_w * a->stride_w)) % kWinogradGroup == 0;
   const bool stream_whole = aligned && whole && a->stride_w % kWinogradGroup == 0;
   if (nh == 1 && a->points_w == 1) {
-    // Depth alone: each tile is a row of outputs_d pixels.
+    // What is called the depth alone: each tile is a row of outputs_d pixels.
     const ptrdiff_t tile_step = (1 + static_cast<ptrdiff_t>(a->gap)) * kWinogradGroup;
     const OutputSteps steps = {a->position_stride, tile_step, a->stride_d, a->stride_w};
     const OutputRowsFn rows_fn = stream_whole

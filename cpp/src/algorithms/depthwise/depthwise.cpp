@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "algorithms/implicit_gemm/correlation.h"
+#include "algorithms/implicit_gemm/unreached.h"
 #include "algorithms/kernels_of.h"
 #include "algorithms/machine_rates.h"
 #include "base/math.h"
@@ -108,7 +109,6 @@ class DepthwisePrepared final : public Prepared {
   };
   void run_item(const Part& part, const Rows& rows, const Buffers& buffers, const T** a,
                 ptrdiff_t* b_group) const;
-  void fill(const Buffers& buffers, ThreadPool& pool, int threads) const;
 
   const Problem p_;
   const DepthwiseKernels<T>& kernels_;
@@ -192,26 +192,11 @@ void DepthwisePrepared<T>::pack_filter(const void* filter_data, void* packed_dat
 
 // Results that no tap reaches are act(bias). Written before the others, whole rows at a time.
 template <class T>
-void DepthwisePrepared<T>::fill(const Buffers& buffers, ThreadPool& pool, int threads) const {
-  T* const result = static_cast<T*>(buffers.result);
-  pool.parallel_for(buffers.batch * correlation_.result_voxels, 1 + 65536 / channels_, threads,
-                    [&](int64_t begin, int64_t end, int) {
-                      for (int64_t voxel = begin; voxel < end; ++voxel) {
-                        T* const at = result + voxel * channels_;
-                        for (int64_t i = 0; i < channels_; ++i)
-                          at[i] = buffers.bias != nullptr ? static_cast<const T*>(buffers.bias)[i]
-                                                          : T(0);
-                        gemm_.activate(at, channels_, static_cast<int>(p_.activation),
-                                       static_cast<T>(p_.leaky_relu_alpha));
-                      }
-                    });
-}
-
-template <class T>
 void DepthwisePrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                                    int threads) const {
   if (buffers.batch * correlation_.result_voxels * channels_ == 0) return;
-  if (!correlation_.complete) fill(buffers, pool, threads);
+  if (!correlation_.complete)
+    implicit_gemm::fill_unreached(correlation_, p_, gemm_, buffers, pool, threads);
   for (const Part& part : parts_) {
     const int64_t planes = buffers.batch * part.c.d.outputs;
     const int64_t per_plane = part.row_blocks * part.column_blocks, items = planes * per_plane;

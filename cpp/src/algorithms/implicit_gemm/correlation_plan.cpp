@@ -583,7 +583,7 @@ void CorrelationPrepared<T>::execute(const Buffers& buffers, const Scratch& scra
   if (result_bytes == 0) return;
   T* const result = static_cast<T*>(buffers.result);
   if (!correlation_.complete)
-    fill_unreached<T>(correlation_, problem_, *context_.kernels, buffers, pool, threads);
+    fill_unreached(correlation_, problem_, kernels_, buffers, pool, threads);
   if (parts_.empty()) return;
 
   T* const zeros = scratch.get<T>(zeros_entry_);

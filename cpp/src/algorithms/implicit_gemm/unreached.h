@@ -8,21 +8,20 @@
 
 #include "algorithms/algorithm.h"
 #include "algorithms/implicit_gemm/correlation.h"
-#include "algorithms/kernels_of.h"
-#include "kernels/kernel_table.h"
+#include "kernels/gemm_table.h"
 #include "runtime/thread_pool.h"
 
 namespace conv3d::implicit_gemm {
 
 // Fills the whole result with them, before the others are written.
 template <class T>
-void fill_unreached(const CorrelationProblem& c, const Problem& problem, const KernelTable& table,
-                    const Buffers& buffers, ThreadPool& pool, int threads) {
+void fill_unreached(const CorrelationProblem& c, const Problem& problem,
+                    const GemmKernels<T>& kernels, const Buffers& buffers, ThreadPool& pool,
+                    int threads) {
   constexpr int64_t kGrain = 65536;  // numbers
   const auto act = [&](T* values, int64_t n) {
-    kernels_of<T>(table.gemm)
-        .activate(values, n, static_cast<int>(problem.activation),
-                  static_cast<T>(problem.leaky_relu_alpha));
+    kernels.activate(values, n, static_cast<int>(problem.activation),
+                     static_cast<T>(problem.leaky_relu_alpha));
   };
   T* const result = static_cast<T*>(buffers.result);
   const T* const bias = static_cast<const T*>(buffers.bias);

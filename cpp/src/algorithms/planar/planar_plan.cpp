@@ -929,8 +929,7 @@ void PlanarPrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, 
                                 int threads) const {
   if (buffers.batch * correlation_.result_voxels * correlation_.result_channels == 0) return;
   if (!correlation_.complete)
-    implicit_gemm::fill_unreached<T>(correlation_, problem_, *context_.kernels, buffers, pool,
-                                     threads);
+    implicit_gemm::fill_unreached(correlation_, problem_, gemm_, buffers, pool, threads);
   if (parts_.empty()) return;
 
   // Items, and a split of the panels where there are too few of them.

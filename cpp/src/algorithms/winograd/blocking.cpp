@@ -229,7 +229,7 @@ double estimate_seconds(const Geometry& g, const Blocking& b, const PlanContext&
   double in_elements = columns * (g.window[1] + g.n[1]) * g.n[0] + points;
   double out_elements =
       points + g.outputs[0] * (g.n[1] + g.outputs[1]) * static_cast<double>(g.n[2]);
-  if (g.depth_alone() || (g.pixel_lanes && g.n[0] == 1))
+  if (g.n[2] == 1 && (g.n[1] == 1 || (g.pixel_lanes && g.n[0] == 1)))
     in_elements = out_elements = points;  // one pass each
   // With a stride the points of some taps are copies.
   const bool strided = has_halves(g.split);

@@ -23,7 +23,7 @@ constexpr int64_t kPrivateSumBytes = 512 << 10;  // of one segment
 // which costs as much as all the rest where the cores share no cache.
 constexpr int64_t kLargePrivateSumBytes = 1 << 20;
 constexpr int64_t kManyTiles = 1024;
-constexpr int64_t kSegmentBytes = 8 << 20, kLargeSegmentBytes = 16 << 20;  // of the fewest
+constexpr int64_t kSegmentBytes = 12 << 20, kLargeSegmentBytes = 24 << 20;  // of the fewest
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }
 
@@ -142,11 +142,11 @@ GradientBlocking make_gradient_blocking(const GradientGeometry& g, bool shared, 
       *larger = ceil_div(*larger, 2);
     }
   } else {
-    // Each has sums in float64.
+    // Each has sums in float32 and in float64.
     const int64_t all = segment_bytes(
         sum_bytes() > kPrivateSumBytes ? kLargeSegmentBytes : kSegmentBytes, *context.cpu);
     b.segments = most_segments(*context.cpu);
-    while (b.segments > 1 && 2 * sum_bytes() * b.segments > all) b.segments /= 2;
+    while (b.segments > 1 && 3 * sum_bytes() * b.segments > all) b.segments /= 2;
   }
   // The points of both operands' parts within three quarters of the L2.
   const int64_t room = std::max<int64_t>(2, l2 * 3 / 4 / kLineBytes / (g.n[2] * b.tiles()));
@@ -195,8 +195,10 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
 double gradient_error_bound(const GradientGeometry& g, const GradientBlocking& b) {
   // As for the other directions: rounding grows like the square root of a chain of additions, times
   // what the transforms amplify per axis.
+  // Segments of a block less than those that move to float64 are added in float32, in pairs.
   const double chain = static_cast<double>(b.chain) +
-                       static_cast<double>(b.wide_after * ceil_div(b.tiles(), b.chain));
+                       static_cast<double>(b.wide_after * ceil_div(b.tiles(), b.chain)) +
+                       std::log2(static_cast<double>(b.segments));
   double bound = 2e-7 * std::sqrt(1.0 + chain / 16.0);
   for (int a = 0; a < 3; ++a) {
     const int n = g.split[a] == kSplitNone ? g.n[a] : (g.n[a] + 1) / 2;  // the larger half decides

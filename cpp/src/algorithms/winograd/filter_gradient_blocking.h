@@ -50,7 +50,7 @@ GradientGeometry make_gradient_geometry(const Problem& problem, TileShape shape)
 //           anew, but no line passes from core to core, which takes as long as all the rest where
 //           the cores have different L3s.
 // private:  few channels. Each thread takes a segment of the tiles through both steps within its
-//           own L2; every segment has sums of its own, added in order at the end.
+//           own L2; every segment has sums of its own, added pairwise at the end.
 inline constexpr int kMostOwners = 4;
 
 struct GradientBlocking {
@@ -60,7 +60,7 @@ struct GradientBlocking {
   int64_t chain;             // most tiles in one chain of multiply-adds
   int64_t wide_after;        // blocks whose sums are added in float32 before they move to float64
   int64_t segments;          // private: at most
-  int64_t segment_blocks;    // private: of a segment, where they are more than two
+  int64_t segment_blocks;    // private: of a segment, where there are more than two
   int64_t ci_sums, co_sums;  // groups of 16 channels whose sums are kept at a time
   int64_t ci_part, co_part;  // groups of 16 channels that go through the third axis together
   int64_t tiles() const { return run * runs; }

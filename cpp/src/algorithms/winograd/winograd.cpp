@@ -7,8 +7,9 @@
 //   multiplication    M[p][co / 16][tile][16] = U[p] x packed[p], the house's GEMM micro-kernel,
 //                     once per point p
 //   output transform  + bias, activation, into the image
-// with the sizes of blocking.h. Lanes along the pixels (channels first, depth alone): a tile is 16
-// pixels of a plane, each channel passes the transforms by itself, and the operands change places:
+// with the sizes of blocking.h. Lanes along the pixels (channels first, the width left alone): a
+// tile's width is 16 pixels, each channel passes the transforms by itself, and the operands change
+// places:
 //   M[p][tile][co][16] = packed[p][ci / 16][co][16] x U[p][panel][ci][nr].
 
 #include "algorithms/winograd/winograd.h"
