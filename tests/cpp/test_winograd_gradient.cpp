@@ -141,6 +141,8 @@ const char* const kProblems[] = {
     "mb2_ic8id5ih12iw13_oc8_kd1kh3kw3_sd2sh2sw2_same",
     "mb1_ic9id13ih4iw6_oc17_kd3kh1kw1_sd2sh1sw1_same",
     "mb1_ic4id9ih11iw30_oc6_kd5kh5kw5_sd2sh2sw2_same",
+    "mb2_ic18id8ih9iw14_oc20_kd4kh4kw4_sd2sh2sw2_same",
+    "mb1_ic5id11ih7iw26_oc17_kd4kh3kw4_sd2sh1sw2_pd2ph1pw0_qd1qh1qw3",
     "mb1_ic20id7ih12iw9_oc10_kd3kh3kw5_sd2sh1sw2_pd0ph1pw4_qd1qh1qw2",
     "mb1_ic5id3ih16iw10_oc4_kd3kh3kw1_sd1sh2sw1_same",
     "mb2_ic7id9ih10iw11_oc12_kd3kh3kw3_sd1sh1sw1_dd2dh2dw2_same",

@@ -87,6 +87,8 @@ static CONV3D_ALWAYS_INLINE auto with_axis(int points, int pixels, int split, co
     case (7 * 8 + 7) * 8 + kSplitPlain: return f(OperandAxis<7, 7, kSplitPlain>{});
     case (5 * 8 + 2) * 8 + kSplitPlain: return f(OperandAxis<5, 2, kSplitPlain>{});
     case (7 * 8 + 3) * 8 + kSplitPlain: return f(OperandAxis<7, 3, kSplitPlain>{});
+    case (6 * 8 + 6) * 8 + kSplitBoth: return f(OperandAxis<6, 6, kSplitBoth>{});
+    case (6 * 8 + 2) * 8 + kSplitBoth: return f(OperandAxis<6, 2, kSplitBoth>{});
     case (7 * 8 + 7) * 8 + kSplitBoth: return f(OperandAxis<7, 7, kSplitBoth>{});
     default: return f(OperandAxis<7, 2, kSplitBoth>{});
   }
@@ -463,6 +465,7 @@ static const TapsAxis<Real, T>& taps_axis_of(int points, int taps) {
     case 5 * 8 + 3: return kTapsAxis<Real, T, 5, 3>;
     case 6 * 8 + 3: return kTapsAxis<Real, T, 6, 3>;
     case 7 * 8 + 3: return kTapsAxis<Real, T, 7, 3>;
+    case 6 * 8 + 4: return kTapsAxis<Real, T, 6, 4>;
     case 6 * 8 + 5: return kTapsAxis<Real, T, 6, 5>;
     default: return kTapsAxis<Real, T, 7, 5>;
   }

@@ -29,12 +29,16 @@ enum WinogradSplit {
   // An axis of two pixels and two results between zeros, and three taps: x0, x0 + x1 and x1, three
   // points.
   kSplitPair = 5,
-  kSplitPairTurned = 6  // the same points of grad_output in the filter gradient: x1, x0 + x1, x0
+  kSplitPairTurned = 6,  // the same points of grad_output in the filter gradient: x1, x0 + x1, x0
+  // backward_input with stride 2 and four taps: two F(m, 2), points = 2 (m + 1); 2 m results, in
+  // turns.
+  kSplitMergeSame = 7,    // of the same m + 1 pixels, those of the second first
+  kSplitMergeShifted = 8  // the second a pixel on, of m + 2
 };
 
 // U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of each tile: as many pixels along an axis
-// as points, (points + 1) / 2 where two phases of results read the same ones (kSplitMerge), or two
-// (kSplitPair).
+// as points, (points + 1) / 2 where two phases of results read the same ones (kSplitMerge), one
+// more of kSplitMergeShifted, or two (kSplitPair).
 struct WinogradInputArgs {
   const float* source;  // pixel (0, 0, 0), first channel of the group; 16 channels contiguous
   ptrdiff_t stride_d, stride_h, stride_w;  // between pixels, in floats

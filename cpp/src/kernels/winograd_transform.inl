@@ -30,12 +30,18 @@ static CONV3D_ALWAYS_INLINE VecF load_lanes(const float* p, int lanes) {
   return lanes >= kLanesF ? vload(p) : vload_n(p, lanes);
 }
 
+// Results in turns: one of two taps and one of one, or both of two.
 static constexpr bool is_merge(int split) {
   return split == kSplitMerge || split == kSplitMergePlain;
 }
+static constexpr bool is_double_merge(int split) {
+  return split == kSplitMergeSame || split == kSplitMergeShifted;
+}
 // Pixels of the window behind so many points.
 static constexpr int window_of(int points, int split) {
-  return is_merge(split) || split == kSplitPair ? (points + 1) / 2 : points;
+  return is_double_merge(split) ? points / 2 + (split == kSplitMergeShifted ? 1 : 0)
+         : is_merge(split) || split == kSplitPair ? (points + 1) / 2
+                                                  : points;
 }
 
 // o = B^T d for n = N points: the even and the odd half of a row serve both points of a pair.
@@ -52,6 +58,13 @@ static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
     input_line<kFirst, kSplitNone>(d, o);
 #pragma GCC unroll 8
     for (int i = 0; i < kPlain; ++i) o[kFirst + i] = d[i + (kSplit == kSplitMerge ? 1 : 0)];
+  } else if constexpr (kSplit == kSplitMergeShifted) {
+    input_line<N / 2, kSplitNone>(d, o);
+    input_line<N / 2, kSplitNone>(d + 1, o + N / 2);
+  } else if constexpr (kSplit == kSplitMergeSame) {
+    input_line<N / 2, kSplitNone>(d, o);
+#pragma GCC unroll 8
+    for (int i = 0; i < N / 2; ++i) o[N / 2 + i] = o[i];
   } else if constexpr (kSplit != kSplitNone) {
     constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
     VecF even[kEven], odd[kOdd];
@@ -109,6 +122,16 @@ static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
     for (int i = 0; i < kEach; ++i) {
       y[2 * i + (kSplit == kSplitMerge ? 0 : 1)] = two[i];
       y[2 * i + (kSplit == kSplitMerge ? 1 : 0)] = m[kFirst + i];
+    }
+  } else if constexpr (is_double_merge(kSplit)) {
+    constexpr int kEach = M / 2;
+    VecF first[kEach], second[kEach];
+    output_line<N / 2, kEach, kSplitNone>(m, first);
+    output_line<N / 2, kEach, kSplitNone>(m + N / 2, second);
+#pragma GCC unroll 8
+    for (int i = 0; i < kEach; ++i) {
+      y[2 * i + (kSplit == kSplitMergeSame ? 1 : 0)] = first[i];
+      y[2 * i + (kSplit == kSplitMergeSame ? 0 : 1)] = second[i];
     }
   } else if constexpr (kSplit != kSplitNone) {
     constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
@@ -240,7 +263,7 @@ using InputHeightFn = void (*)(const float*, int, int, float*);
 using InputWidthFn = void (*)(const float* const*, int, int, float*, ptrdiff_t);
 
 // Every axis that the path has, as one number.
-static constexpr int axis_key(int points, int split) { return points * 8 + split; }
+static constexpr int axis_key(int points, int split) { return points * 16 + split; }
 
 template <InputLoad kLoad>
 static InputDepthFn input_depth_fn(int points, int split) {
@@ -259,6 +282,8 @@ static InputDepthFn input_depth_fn(int points, int split) {
     case axis_key(7, kSplitMerge): return input_along_d<7, kSplitMerge, kLoad>;
     case axis_key(5, kSplitMergePlain): return input_along_d<5, kSplitMergePlain, kLoad>;
     case axis_key(7, kSplitMergePlain): return input_along_d<7, kSplitMergePlain, kLoad>;
+    case axis_key(6, kSplitMergeSame): return input_along_d<6, kSplitMergeSame, kLoad>;
+    case axis_key(6, kSplitMergeShifted): return input_along_d<6, kSplitMergeShifted, kLoad>;
     default: return input_along_d<7, kSplitBoth, kLoad>;
   }
 }
@@ -278,6 +303,8 @@ static InputHeightFn input_height_fn(int points, int split) {
     case axis_key(7, kSplitMerge): return input_along_h<7, kSplitMerge>;
     case axis_key(5, kSplitMergePlain): return input_along_h<5, kSplitMergePlain>;
     case axis_key(7, kSplitMergePlain): return input_along_h<7, kSplitMergePlain>;
+    case axis_key(6, kSplitMergeSame): return input_along_h<6, kSplitMergeSame>;
+    case axis_key(6, kSplitMergeShifted): return input_along_h<6, kSplitMergeShifted>;
     default: return input_along_h<7, kSplitBoth>;
   }
 }
@@ -297,6 +324,8 @@ static InputWidthFn input_width_fn(int points, int split) {
     case axis_key(7, kSplitMerge): return input_along_w<7, kSplitMerge>;
     case axis_key(5, kSplitMergePlain): return input_along_w<5, kSplitMergePlain>;
     case axis_key(7, kSplitMergePlain): return input_along_w<7, kSplitMergePlain>;
+    case axis_key(6, kSplitMergeSame): return input_along_w<6, kSplitMergeSame>;
+    case axis_key(6, kSplitMergeShifted): return input_along_w<6, kSplitMergeShifted>;
     default: return input_along_w<7, kSplitBoth>;
   }
 }
@@ -489,6 +518,9 @@ static OutputAcrossFn output_across_fn(int points, int outputs, int split) {
     case output_key(7, 6, kSplitMerge): return output_across<7, 6, kSplitMerge, kAhead>;
     case output_key(5, 4, kSplitMergePlain): return output_across<5, 4, kSplitMergePlain, kAhead>;
     case output_key(7, 6, kSplitMergePlain): return output_across<7, 6, kSplitMergePlain, kAhead>;
+    case output_key(6, 4, kSplitMergeSame): return output_across<6, 4, kSplitMergeSame, kAhead>;
+    case output_key(6, 4, kSplitMergeShifted):
+      return output_across<6, 4, kSplitMergeShifted, kAhead>;
     default: return output_across<7, 2, kSplitBoth, kAhead>;
   }
 }
@@ -515,6 +547,9 @@ static OutputRowsFn output_rows_fn(int points, int outputs, int split) {
     case output_key(7, 6, kSplitMerge): return output_along_w<7, 6, kSplitMerge, kStore>;
     case output_key(5, 4, kSplitMergePlain): return output_along_w<5, 4, kSplitMergePlain, kStore>;
     case output_key(7, 6, kSplitMergePlain): return output_along_w<7, 6, kSplitMergePlain, kStore>;
+    case output_key(6, 4, kSplitMergeSame): return output_along_w<6, 4, kSplitMergeSame, kStore>;
+    case output_key(6, 4, kSplitMergeShifted):
+      return output_along_w<6, 4, kSplitMergeShifted, kStore>;
     default: return output_along_w<7, 2, kSplitBoth, kStore>;
   }
 }

@@ -21,7 +21,10 @@ constexpr double kEfficiency = 0.87;  // of the multiplication, of the FMA peak
 // point.
 double filter_cycles(const Geometry& g, double lanes) {
   constexpr double kTapCycles = 0.85, kPointCycles = 2.6;  // of a tap, of a vector of a point
-  return kTapCycles * g.r[0] * g.r[1] * g.r[2] + kPointCycles * g.points() / lanes;
+  // With more than three taps in float64, without the shapes known beforehand (measured on four);
+  // halves of taps fill their vectors less.
+  const double slower = rounds_more(g.r) ? 3.5 : has_halves(g.split) ? 1.6 : 1.0;
+  return slower * (kTapCycles * g.r[0] * g.r[1] * g.r[2] + kPointCycles * g.points() / lanes);
 }
 
 int64_t groups_of(int64_t channels) { return ceil_div(channels, kGroup); }

@@ -37,7 +37,8 @@ std::string why_not_gradient(const Problem& problem, TileShape shape) {
                 stride[3] = {problem.sd, problem.sh, problem.sw};
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
-    const bool small = kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5;
+    const bool small =
+        kernel[a] == 1 || kernel[a] == 3 || kernel[a] == 5 || (kernel[a] == 4 && stride[a] == 2);
     if (!small || stride[a] > INT32_MAX ||
         filter_matrix(shape.m[a], static_cast<int>(kernel[a]), static_cast<int>(stride[a])) ==
             nullptr) {
@@ -260,7 +261,8 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
   const int64_t runs = g.lattices[0] * g.lattices[1] * g.lattices[2] * g.tiles[0] * g.tiles[1] *
                        ceil_div(g.tiles[2], b.run);
   const bool in_float64 = b.is_wide(runs);
-  const double way_back = in_float64 || rounds_more(g.r) ? 8 : 4;
+  // More than three taps are more lines of each, in registers that do not hold them.
+  const double way_back = rounds_more(g.r) ? 30 : in_float64 ? 8 : 4;
   const double back =
       static_cast<double>(g.ci * groups_of(g.co)) * kGroup * points * way_back / lanes;
   double seconds = (multiply + transform * transform_share(context) + back) / cycles;

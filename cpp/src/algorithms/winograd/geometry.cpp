@@ -116,8 +116,8 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
     if (problem.direction == Direction::kBackwardInput && stride[a] != 1 &&
-        (stride[a] != 2 || kernel[a] != 3))
-      return "computes backward_input with stride 1, or 2 along axes of three taps, only";
+        (stride[a] != 2 || (kernel[a] != 3 && kernel[a] != 4)))
+      return "computes backward_input with stride 1, or 2 along axes of three or four taps, only";
     const bool small = kernel[a] <= kWinogradMaxTaps && stride[a] <= INT32_MAX;
     if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a]),
                                 static_cast<int>(stride[a])) == nullptr) {
@@ -159,11 +159,13 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
     g.step[a] = g.stride[a] * g.m[a];
     g.outputs[a] = g.m[a];
     if (backward && g.stride[a] == 2) {
-      // The first result is u = p: of two taps if that is even, else of the one between them.
-      const bool even = pad[a] % 2 == 0;
-      g.split[a] = even ? kSplitMerge : kSplitMergePlain;
-      g.pad[a] = even ? 1 - pad[a] / 2 : -(pad[a] / 2);
-      g.window[a] = g.m[a] + 1;
+      // The first result is u = p: of even taps if that is even, else of odd ones.
+      const bool even = pad[a] % 2 == 0, both = g.r[a] == 4;
+      g.split[a] = both   ? even ? kSplitMergeSame : kSplitMergeShifted
+                   : even ? kSplitMerge
+                          : kSplitMergePlain;
+      g.pad[a] = even || both ? 1 - pad[a] / 2 : -(pad[a] / 2);
+      g.window[a] = g.m[a] + (both && !even ? 2 : 1);
       g.step[a] = g.m[a];
       g.outputs[a] = 2 * g.m[a];
     }

@@ -8,7 +8,8 @@
 // backward_input with stride 2 and three taps: with u = result + p, even u meet taps 2 and 0 of
 // pixels u / 2 - 1 and u / 2, odd u meet tap 1 of pixel (u - 1) / 2. m of each read one window of
 // m + 1 pixels: F(m, 2) beside m plain products, 2 m results in turns. With the taps reversed G is
-// that of the forward pass with stride 2.
+// that of the forward pass with stride 2. Of four taps odd u meet taps 3 and 1 of the same pixels
+// as u - 1: two F(m, 2), of one window, or of two a pixel apart where the first u is odd.
 //
 // Two pixels and two results of an axis, zeros around them, and three taps f: two linear functions
 // of (x0, x1), by three products where F(2, 3) has four points:
@@ -46,7 +47,7 @@ struct Geometry {
   int m[3];           // of F(m, r)
   int n[3];           // points: stride (m - 1) + r, or 3 of a pair
   int split[3];       // WinogradSplit of kernels/winograd_table.h
-  int window[3];      // pixels of its window: n, m + 1 of backward_input with stride 2, or a pair
+  int window[3];      // pixels of its window: n, m + 1 or 2 of backward_input with stride 2, a pair
   int step[3];        // from window to window: stride m, or m
   int outputs[3];     // results of a tile: m, or 2 m
   int64_t phases[3];  // that hold results: min(dilation, result)
