@@ -32,8 +32,11 @@ enum WinogradSplit {
   kSplitPairTurned = 6,  // the same points of grad_output in the filter gradient: x1, x0 + x1, x0
   // backward_input with stride 2 and four taps: two F(m, 2), points = 2 (m + 1); 2 m results, in
   // turns.
-  kSplitMergeSame = 7,    // of the same m + 1 pixels, those of the second first
-  kSplitMergeShifted = 8  // the second a pixel on, of m + 2
+  kSplitMergeSame = 7,     // of the same m + 1 pixels, those of the second first
+  kSplitMergeShifted = 8,  // the second a pixel on, of m + 2
+  // The same with five taps: F(m, 3) of a window of m + 2 pixels, then F(m, 2), points = 2 m + 3.
+  kSplitMergeLast = 9,   // of the last m + 1 pixels, and F(m, 3) first
+  kSplitMergeFirst = 10  // of the first m + 1 pixels, and F(m, 2) first
 };
 
 // U[p][tile][0..15] = (B^T x B^T x B^T) d, d the window of each tile: as many pixels along an axis

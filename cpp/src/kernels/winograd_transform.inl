@@ -35,11 +35,19 @@ static constexpr bool is_merge(int split) {
   return split == kSplitMerge || split == kSplitMergePlain;
 }
 static constexpr bool is_double_merge(int split) {
-  return split == kSplitMergeSame || split == kSplitMergeShifted;
+  return split == kSplitMergeSame || split == kSplitMergeShifted || split == kSplitMergeLast ||
+         split == kSplitMergeFirst;
+}
+// Where the pixels of the second of them begin, and whether its results come first.
+static constexpr int second_pixel(int split) {
+  return split == kSplitMergeShifted || split == kSplitMergeLast ? 1 : 0;
+}
+static constexpr bool second_first(int split) {
+  return split == kSplitMergeSame || split == kSplitMergeFirst;
 }
 // Pixels of the window behind so many points.
 static constexpr int window_of(int points, int split) {
-  return is_double_merge(split) ? points / 2 + (split == kSplitMergeShifted ? 1 : 0)
+  return is_double_merge(split) ? (points + 1) / 2 + (split == kSplitMergeShifted ? 1 : 0)
          : is_merge(split) || split == kSplitPair ? (points + 1) / 2
                                                   : points;
 }
@@ -58,9 +66,10 @@ static CONV3D_ALWAYS_INLINE void input_line(const VecF* d, VecF* o) {
     input_line<kFirst, kSplitNone>(d, o);
 #pragma GCC unroll 8
     for (int i = 0; i < kPlain; ++i) o[kFirst + i] = d[i + (kSplit == kSplitMerge ? 1 : 0)];
-  } else if constexpr (kSplit == kSplitMergeShifted) {
-    input_line<N / 2, kSplitNone>(d, o);
-    input_line<N / 2, kSplitNone>(d + 1, o + N / 2);
+  } else if constexpr (is_double_merge(kSplit) && kSplit != kSplitMergeSame) {
+    constexpr int kFirst = (N + 1) / 2;
+    input_line<kFirst, kSplitNone>(d, o);
+    input_line<N / 2, kSplitNone>(d + second_pixel(kSplit), o + kFirst);
   } else if constexpr (kSplit == kSplitMergeSame) {
     input_line<N / 2, kSplitNone>(d, o);
 #pragma GCC unroll 8
@@ -124,14 +133,14 @@ static CONV3D_ALWAYS_INLINE void output_line(const VecF* m, VecF* y) {
       y[2 * i + (kSplit == kSplitMerge ? 1 : 0)] = m[kFirst + i];
     }
   } else if constexpr (is_double_merge(kSplit)) {
-    constexpr int kEach = M / 2;
+    constexpr int kFirst = (N + 1) / 2, kEach = M / 2;
     VecF first[kEach], second[kEach];
-    output_line<N / 2, kEach, kSplitNone>(m, first);
-    output_line<N / 2, kEach, kSplitNone>(m + N / 2, second);
+    output_line<kFirst, kEach, kSplitNone>(m, first);
+    output_line<N / 2, kEach, kSplitNone>(m + kFirst, second);
 #pragma GCC unroll 8
     for (int i = 0; i < kEach; ++i) {
-      y[2 * i + (kSplit == kSplitMergeSame ? 1 : 0)] = first[i];
-      y[2 * i + (kSplit == kSplitMergeSame ? 0 : 1)] = second[i];
+      y[2 * i + (second_first(kSplit) ? 1 : 0)] = first[i];
+      y[2 * i + (second_first(kSplit) ? 0 : 1)] = second[i];
     }
   } else if constexpr (kSplit != kSplitNone) {
     constexpr int kEven = (N + 1) / 2, kOdd = N / 2;
@@ -284,6 +293,8 @@ static InputDepthFn input_depth_fn(int points, int split) {
     case axis_key(7, kSplitMergePlain): return input_along_d<7, kSplitMergePlain, kLoad>;
     case axis_key(6, kSplitMergeSame): return input_along_d<6, kSplitMergeSame, kLoad>;
     case axis_key(6, kSplitMergeShifted): return input_along_d<6, kSplitMergeShifted, kLoad>;
+    case axis_key(7, kSplitMergeLast): return input_along_d<7, kSplitMergeLast, kLoad>;
+    case axis_key(7, kSplitMergeFirst): return input_along_d<7, kSplitMergeFirst, kLoad>;
     default: return input_along_d<7, kSplitBoth, kLoad>;
   }
 }
@@ -305,6 +316,8 @@ static InputHeightFn input_height_fn(int points, int split) {
     case axis_key(7, kSplitMergePlain): return input_along_h<7, kSplitMergePlain>;
     case axis_key(6, kSplitMergeSame): return input_along_h<6, kSplitMergeSame>;
     case axis_key(6, kSplitMergeShifted): return input_along_h<6, kSplitMergeShifted>;
+    case axis_key(7, kSplitMergeLast): return input_along_h<7, kSplitMergeLast>;
+    case axis_key(7, kSplitMergeFirst): return input_along_h<7, kSplitMergeFirst>;
     default: return input_along_h<7, kSplitBoth>;
   }
 }
@@ -326,6 +339,8 @@ static InputWidthFn input_width_fn(int points, int split) {
     case axis_key(7, kSplitMergePlain): return input_along_w<7, kSplitMergePlain>;
     case axis_key(6, kSplitMergeSame): return input_along_w<6, kSplitMergeSame>;
     case axis_key(6, kSplitMergeShifted): return input_along_w<6, kSplitMergeShifted>;
+    case axis_key(7, kSplitMergeLast): return input_along_w<7, kSplitMergeLast>;
+    case axis_key(7, kSplitMergeFirst): return input_along_w<7, kSplitMergeFirst>;
     default: return input_along_w<7, kSplitBoth>;
   }
 }
@@ -521,6 +536,8 @@ static OutputAcrossFn output_across_fn(int points, int outputs, int split) {
     case output_key(6, 4, kSplitMergeSame): return output_across<6, 4, kSplitMergeSame, kAhead>;
     case output_key(6, 4, kSplitMergeShifted):
       return output_across<6, 4, kSplitMergeShifted, kAhead>;
+    case output_key(7, 4, kSplitMergeLast): return output_across<7, 4, kSplitMergeLast, kAhead>;
+    case output_key(7, 4, kSplitMergeFirst): return output_across<7, 4, kSplitMergeFirst, kAhead>;
     default: return output_across<7, 2, kSplitBoth, kAhead>;
   }
 }
@@ -550,6 +567,8 @@ static OutputRowsFn output_rows_fn(int points, int outputs, int split) {
     case output_key(6, 4, kSplitMergeSame): return output_along_w<6, 4, kSplitMergeSame, kStore>;
     case output_key(6, 4, kSplitMergeShifted):
       return output_along_w<6, 4, kSplitMergeShifted, kStore>;
+    case output_key(7, 4, kSplitMergeLast): return output_along_w<7, 4, kSplitMergeLast, kStore>;
+    case output_key(7, 4, kSplitMergeFirst): return output_along_w<7, 4, kSplitMergeFirst, kStore>;
     default: return output_along_w<7, 2, kSplitBoth, kStore>;
   }
 }

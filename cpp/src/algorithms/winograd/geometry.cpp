@@ -116,8 +116,8 @@ std::string why_not_geometry(const Problem& problem, TileShape shape) {
   bool transforms = false;
   for (int a = 0; a < 3; ++a) {
     if (problem.direction == Direction::kBackwardInput && stride[a] != 1 &&
-        (stride[a] != 2 || (kernel[a] != 3 && kernel[a] != 4)))
-      return "computes backward_input with stride 1, or 2 along axes of three or four taps, only";
+        (stride[a] != 2 || kernel[a] < 3 || kernel[a] > 5))
+      return "computes backward_input with stride 1, or 2 along axes of three to five taps, only";
     const bool small = kernel[a] <= kWinogradMaxTaps && stride[a] <= INT32_MAX;
     if (!small || filter_matrix(shape.m[a], static_cast<int>(kernel[a]),
                                 static_cast<int>(stride[a])) == nullptr) {
@@ -160,12 +160,18 @@ Geometry make_geometry(const Problem& problem, TileShape shape) {
     g.outputs[a] = g.m[a];
     if (backward && g.stride[a] == 2) {
       // The first result is u = p: of even taps if that is even, else of odd ones.
-      const bool even = pad[a] % 2 == 0, both = g.r[a] == 4;
-      g.split[a] = both   ? even ? kSplitMergeSame : kSplitMergeShifted
-                   : even ? kSplitMerge
-                          : kSplitMergePlain;
-      g.pad[a] = even || both ? 1 - pad[a] / 2 : -(pad[a] / 2);
-      g.window[a] = g.m[a] + (both && !even ? 2 : 1);
+      const bool even = pad[a] % 2 == 0;
+      struct Merge {
+        int split, before, window;  // pixels before that of u / 2, and of the window beside m
+      };
+      const Merge merge =
+          g.r[a] == 3   ? even ? Merge{kSplitMerge, 1, 1} : Merge{kSplitMergePlain, 0, 1}
+          : g.r[a] == 4 ? even ? Merge{kSplitMergeSame, 1, 1} : Merge{kSplitMergeShifted, 1, 2}
+          : even        ? Merge{kSplitMergeLast, 2, 2}
+                        : Merge{kSplitMergeFirst, 1, 2};
+      g.split[a] = merge.split;
+      g.pad[a] = merge.before - pad[a] / 2;
+      g.window[a] = g.m[a] + merge.window;
       g.step[a] = g.m[a];
       g.outputs[a] = 2 * g.m[a];
     }

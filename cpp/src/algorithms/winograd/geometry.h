@@ -9,7 +9,8 @@
 // pixels u / 2 - 1 and u / 2, odd u meet tap 1 of pixel (u - 1) / 2. m of each read one window of
 // m + 1 pixels: F(m, 2) beside m plain products, 2 m results in turns. With the taps reversed G is
 // that of the forward pass with stride 2. Of four taps odd u meet taps 3 and 1 of the same pixels
-// as u - 1: two F(m, 2), of one window, or of two a pixel apart where the first u is odd.
+// as u - 1: two F(m, 2), of one window, or of two a pixel apart where the first u is odd. Of five,
+// even u meet three: F(m, 3) beside F(m, 2).
 //
 // Two pixels and two results of an axis, zeros around them, and three taps f: two linear functions
 // of (x0, x1), by three products where F(2, 3) has four points:
