@@ -568,16 +568,23 @@ class WinogradPrepared final : public Prepared {
     if (alone) fn(Piece{rest, 1, 1, pixels});
   }
 
+  // The axes that are transformed. Of one alone the kernel makes one pass, along what it takes for
+  // the depth: returns whether that is the height.
+  template <class Args>
+  bool set_axes(Args* a) const {
+    const bool height_alone = g_.n[0] == 1;
+    a->points_d = height_alone ? g_.n[1] : g_.n[0];
+    a->points_h = height_alone ? 1 : g_.n[1];
+    a->points_w = 1;
+    a->split_d = height_alone ? g_.split[1] : g_.split[0];
+    a->split_h = height_alone ? kSplitNone : g_.split[1];
+    return height_alone;
+  }
+
   void transform_pixels(const Call& call, int64_t first, int64_t count, float* u) const {
     const PhaseTimer timer(Phase::kTransform);
     WinogradInputArgs a{};
-    // Of one axis alone the kernel makes one pass, along what it takes for the depth.
-    const bool height_alone = g_.n[0] == 1;
-    a.points_d = height_alone ? g_.n[1] : g_.n[0];
-    a.points_h = height_alone ? 1 : g_.n[1];
-    a.points_w = 1;
-    a.split_d = height_alone ? g_.split[1] : g_.split[0];
-    a.split_h = height_alone ? kSplitNone : g_.split[1];
+    const bool height_alone = set_axes(&a);
     a.position_stride = call.layout.u_position;
     a.gap = static_cast<int>(call.layout.u_panel / kGroup) - 1;
     a.extent_w = g_.tiles[2];
@@ -647,12 +654,7 @@ class WinogradPrepared final : public Prepared {
     WinogradOutputArgs a{};
     a.position_stride = call.layout.m_position;
     a.gap = static_cast<int>(call.layout.m_tile / kGroup) - 1;
-    const bool height_alone = g_.n[0] == 1;
-    a.points_d = height_alone ? g_.n[1] : g_.n[0];
-    a.points_h = height_alone ? 1 : g_.n[1];
-    a.points_w = 1;
-    a.split_d = height_alone ? g_.split[1] : g_.split[0];
-    a.split_h = height_alone ? kSplitNone : g_.split[1];
+    const bool height_alone = set_axes(&a);
     a.outputs_d = height_alone ? g_.outputs[1] : g_.outputs[0];
     a.outputs_h = height_alone ? 1 : g_.outputs[1];
     a.outputs_w = 1;
