@@ -190,7 +190,6 @@ void DepthwisePrepared<T>::pack_filter(const void* filter_data, void* packed_dat
   }
 }
 
-// Results that no tap reaches are act(bias). Written before the others, whole rows at a time.
 template <class T>
 void DepthwisePrepared<T>::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                                    int threads) const {

@@ -210,9 +210,7 @@ GradientPrepared::State GradientPrepared::state_of(const Buffers& buffers, float
 void GradientPrepared::execute(const Buffers& buffers, const Scratch& scratch, ThreadPool& pool,
                                int threads) const {
   float* const filter = static_cast<float*>(buffers.result);
-  const int64_t per_sample =
-      g_.lattices[0] * g_.lattices[1] * g_.lattices[2] * g_.tiles[0] * g_.tiles[1] * pieces_;
-  const int64_t runs = per_sample * buffers.batch;
+  const int64_t runs = g_.runs_per_sample(b_.run) * buffers.batch;
   if (runs == 0) {
     std::fill_n(filter, g_.r[0] * g_.r[1] * g_.r[2] * g_.ci * g_.co, 0.0f);
     return;

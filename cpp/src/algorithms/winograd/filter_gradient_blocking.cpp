@@ -170,9 +170,7 @@ GradientBlocking choose_gradient_blocking(const GradientGeometry& g, const PlanC
   // Of many threads three quarters must have a segment.
   const bool many = most_segments(*context.cpu) > kFewestSegments;
   const auto enough = [&](const GradientBlocking& b) {
-    const int64_t runs = g.lattices[0] * g.lattices[1] * g.lattices[2] * g.tiles[0] * g.tiles[1] *
-                         ceil_div(g.tiles[2], b.run);
-    return !many || 4 * b.segments_of(runs) >= 3 * most_segments(*context.cpu);
+    return !many || 4 * b.segments_of(g.runs_per_sample(b.run)) >= 3 * most_segments(*context.cpu);
   };
   if (sums <= kPrivateSumBytes) {
     // What lies between the steps shares the L2 with images, points and sums; fewer tiles make
@@ -258,8 +256,7 @@ double estimate_gradient_seconds(const GradientGeometry& g, const GradientBlocki
                            (input_elements * ci_vectors * input_passes +
                             gradient_elements * co_vectors * gradient_passes);
   // The way back to the taps: cycles of a vector of a point, in float64 or float32.
-  const int64_t runs = g.lattices[0] * g.lattices[1] * g.lattices[2] * g.tiles[0] * g.tiles[1] *
-                       ceil_div(g.tiles[2], b.run);
+  const int64_t runs = g.runs_per_sample(b.run);
   const bool in_float64 = b.is_wide(runs);
   // More than three taps are more lines of each, in registers that do not hold them.
   const double way_back = rounds_more(g.r) ? 30 : in_float64 ? 8 : 4;

@@ -34,8 +34,10 @@ struct GradientGeometry {
   bool channels_first;
   int points() const { return n[0] * n[1] * n[2]; }
   int positions() const { return n[0] * n[1]; }  // lines of a column
-  int64_t tiles_per_sample() const {
-    return lattices[0] * lattices[1] * lattices[2] * tiles[0] * tiles[1] * tiles[2];
+  int64_t tiles_per_sample() const { return runs_per_sample(1); }
+  // Of at most `run` tiles.
+  int64_t runs_per_sample(int64_t run) const {
+    return lattices[0] * lattices[1] * lattices[2] * tiles[0] * tiles[1] * ceil_div(tiles[2], run);
   }
 };
 
