@@ -101,6 +101,31 @@ TEST_CASE("edge problems equal the reference") { compare_set("edges", true); }
 TEST_CASE("strided problems equal the reference") { compare_set("strided", true); }
 TEST_CASE("dilated problems equal the reference") { compare_set("dilated", true); }
 
+// AVX2 holds 12 sums: 6 channels of 2 vectors, 4 of 3 or 3 of 4.
+TEST_CASE("tiles of channels first fit the length of rows") {
+  struct Row {
+    const char *problem, *panels;
+  };
+  constexpr Row kRows[] = {
+      {"mb1_ic1id8ih8iw128_oc32_kd3kh3kw3_sd1sh1sw1_same", " 11 panels"},
+      {"mb1_ic1id8ih8iw120_oc32_kd3kh3kw3_sd1sh1sw1_same", " 8 panels"},
+      {"mb1_ic1id8ih8iw80_oc30_kd3kh3kw3_sd1sh1sw1_same", " 5 panels"},
+      {"mb1_ic1id8ih8iw32_oc12_kd3kh3kw3_sd1sh1sw1_same",
+       " 2 panels"},  // rows in place where they can
+  };
+  for (const KernelTable* table : runnable_tables()) {
+    if (std::string(table->name) != "avx2") continue;
+    for (const Row& row : kRows) {
+      ProblemSpec spec = parse_problem(row.problem);
+      spec.layout = Layout::kChannelsFirst;
+      const PlanContext context{table, &cpu_info(), 1};
+      const std::string how = planar_family()[0]->prepare(make_problem(spec), context)->detail();
+      INFO(std::string(row.problem), " ", how);
+      CHECK(how.find(row.panels) != std::string::npos);
+    }
+  }
+}
+
 TEST_CASE("strides far beyond the input cost nothing") {
   const PlanContext context{&kernel_table(), &cpu_info(), 1};
   for (const char* text : {"mb1_ic3id1ih1iw4_oc2_kd1kh1kw1_sd1sh1sw1099511627776_valid",
@@ -285,7 +310,7 @@ TEST_CASE("rows are read in place up to the source's end and no further") {
           const std::vector<float> expected =
               run_algorithm(reference_algorithm(), p, context, tensors);
           const auto prepared = planar_family()[0]->prepare(p, context);
-          INFO(row.problem, " ", table->name, " ", prepared->detail());
+          INFO(std::string(row.problem), " ", std::string(table->name), " ", prepared->detail());
           if (cpu == &cpu_info()) {  // tiny caches stage what would meet in them
             const std::string how = prepared->detail();
             CHECK(how.find(row.how) != std::string::npos);
@@ -348,7 +373,7 @@ TEST_CASE("filter gradients from rows in place are exact and end where the tenso
         const std::vector<float> expected =
             run_algorithm(reference_algorithm(), p, context, tensors);
         const auto prepared = planar_filter_gradient_algorithm().prepare(p, context);
-        INFO(text, " ", table->name, " ", prepared->detail());
+        INFO(text, " ", std::string(table->name), " ", prepared->detail());
         for (Wall wall : {Wall::kAfter, Wall::kBefore}) {
           CHECK(testing::run_guarded(*prepared, p, tensors, 3, wall) == expected);
         }

@@ -181,11 +181,10 @@ static CONV3D_ALWAYS_INLINE void add_row(Vec<T> (&acc)[MR][NV], const T* a, cons
 
 // `columns` pixels of MR channels, with `bias` of each; the last of NV vectors may be partial.
 template <class T, int MR, int NV>
-static CONV3D_ALWAYS_INLINE void finish_rows_tile(const PlanarArgs<T>* p, Vec<T> (&acc)[MR][NV],
-                                                  int columns, T* out, const T* bias) {
+static CONV3D_ALWAYS_INLINE void finish_rows_tile(GemmFinish<T> f, ptrdiff_t plane,
+                                                  Vec<T> (&acc)[MR][NV], int columns, T* out,
+                                                  const T* bias) {
   constexpr int kLanes = VecOf<T>::kLanes;
-  const GemmFinish<T> f = p->finish;  // a copy: stores of T might change what they point to
-  const ptrdiff_t plane = p->result_plane;
   const int tail = columns - (NV - 1) * kLanes;  // of the last vector, 1..kLanes
   if (f.load_c) {
 #pragma GCC unroll 8
@@ -244,10 +243,8 @@ static CONV3D_ALWAYS_INLINE void to_next_panel(const PlanarArgs<T>* p, T** out, 
 // Asks for the lines that row `m` of a tile will be stored to, while it is multiplied: a store that
 // waits for its line stops those behind it.
 template <class T, int NV>
-static CONV3D_ALWAYS_INLINE void ask_for_row(const PlanarArgs<T>* p, const T* out, int m,
-                                             int columns) {
+static CONV3D_ALWAYS_INLINE void ask_for_row(const T* row, int columns) {
   constexpr int kLine = 64 / static_cast<int>(sizeof(T)), kColumns = NV * VecOf<T>::kLanes;
-  const T* const row = out + m * p->result_plane;
 #pragma GCC unroll 8
   for (int i = 0; i < kColumns; i += kLine)
     if (i < columns) prefetch_for_write(row + i);  // else another thread's line, perhaps
@@ -327,7 +324,7 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, con
     for (int panel = 1;; ++panel) {
       offset = source.offsets;
       for (int m = 0; m < MR; ++m) {
-        if (!p->finish.stream) ask_for_row<T, NV>(p, out, m, columns);
+        if (!p->finish.stream) ask_for_row<T, NV>(out + m * p->result_plane, columns);
         for (const ptrdiff_t* const some = m + 1 < MR ? offset + p->k / MR : end; offset != some;
              ++offset) {
           ask();
@@ -335,13 +332,13 @@ static void planar_tile(const PlanarArgs<T>* p, const PlanarSource<T>& from, con
         }
       }
       if (panel == source.panels) break;
-      finish_rows_tile<T, MR, NV>(p, acc, columns, out, bias);
+      finish_rows_tile<T, MR, NV>(p->finish, p->result_plane, acc, columns, out, bias);
       clear<T, MR, NV>(acc);
       w += (p->filter_k - p->k) * MR;
       to_next_panel<T, MR>(p, &out, &bias);
     }
   }
-  finish_rows_tile<T, MR, NV>(p, acc, columns, out, bias);
+  finish_rows_tile<T, MR, NV>(p->finish, p->result_plane, acc, columns, out, bias);
 }
 
 // Tiles of NV vectors one after the other, which share neither a copy nor what they ask for.
@@ -349,23 +346,31 @@ template <class T, int MR, int NV>
 static void planar_tiles(const PlanarArgs<T>* p, const PlanarSource<T>& source, const T* w,
                          int columns, T* out, const T* bias) {
   constexpr int kColumns = NV * VecOf<T>::kLanes;
+  // Copies: stores of T might change what they point to.
   const ptrdiff_t *const begin = source.offsets, *const end = source.end;
-  for (int panel = 0; panel < source.panels; ++panel) {
+  const T* const pixels = source.first;
+  const GemmFinish<T> finish = p->finish;
+  const ptrdiff_t plane = p->result_plane, filter = p->filter_k * MR, share = p->k / MR;
+  for (int panel = source.panels; panel > 0; --panel) {
     for (int x = 0; x < columns; x += kColumns) {
       Vec<T> acc[MR][NV];
       clear<T, MR, NV>(acc);
-      const T *const first = source.first + x, *f = w;
+      const T *const first = pixels + x, *f = w;
       const ptrdiff_t* offset = begin;
-      for (int m = 0; m < MR; ++m) {
-        if (!p->finish.stream) ask_for_row<T, NV>(p, out + x, m, columns - x);
-        for (const ptrdiff_t* const some = m + 1 < MR ? offset + p->k / MR : end; offset != some;
-             ++offset, f += MR)
-          add_row<T, MR, NV>(acc, first + *offset, f);
+      const auto add_until = [&](const ptrdiff_t* some) {
+        for (; offset != some; ++offset, f += MR) add_row<T, MR, NV>(acc, first + *offset, f);
+      };
+      if (!finish.stream) {
+        for (int m = 0; m < MR; ++m) {
+          ask_for_row<T, NV>(out + m * plane + x, columns - x);
+          if (m + 1 < MR) add_until(offset + share);
+        }
       }
-      finish_rows_tile<T, MR, NV>(p, acc, columns - x < kColumns ? columns - x : kColumns, out + x,
-                                  bias);
+      add_until(end);
+      finish_rows_tile<T, MR, NV>(finish, plane, acc,
+                                  columns - x < kColumns ? columns - x : kColumns, out + x, bias);
     }
-    w += p->filter_k * MR;
+    w += filter;
     to_next_panel<T, MR>(p, &out, &bias);
   }
 }
@@ -391,6 +396,11 @@ struct EvenSplit {
 };
 static CONV3D_ALWAYS_INLINE EvenSplit even_split(int64_t total, int64_t pieces) {
   return {total / pieces, total % pieces};
+}
+// Of `pieces`, those from `i` on that are of its size.
+static CONV3D_ALWAYS_INLINE int64_t pieces_alike(const EvenSplit& split, int64_t i,
+                                                 int64_t pieces) {
+  return i < split.extra ? split.extra - i : pieces - i;
 }
 
 // Pixels x, x + 1, ... of the width.
@@ -425,12 +435,12 @@ static void planar_rows(const PlanarArgs<T>* p) {
                   panel_split = even_split(p->channels, p->panels);
   const int64_t outer = p->panel_outer ? p->panels : tiles,
                 inner = p->panel_outer ? tiles : p->panels;
-  for (int64_t o = 0; o < outer; ++o) {
+  // Tiles or panels of one size are one call, unless tiles ask for others or make a copy.
+  for (int64_t o = 0, swept = 1; o < outer; o += swept) {
+    if (p->panel_outer && p->ahead == nullptr) swept = pieces_alike(panel_split, o, outer);
     for (int64_t i = 0, run = 1; i < inner; i += run) {
       const int64_t panel = p->panel_outer ? o : i, tile = p->panel_outer ? i : o;
-      // Tiles or panels of one size are one call, unless tiles ask for others or make a copy.
-      const int64_t larger = p->panel_outer ? tile_split.extra : panel_split.extra;
-      run = i < larger ? larger - i : inner - i;
+      run = pieces_alike(p->panel_outer ? tile_split : panel_split, i, inner);
       if (p->panel_outer ? p->ahead != nullptr : p->kept != nullptr && i == 0) run = 1;
       const int64_t first_vector =
           tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
@@ -442,7 +452,7 @@ static void planar_rows(const PlanarArgs<T>* p) {
       const int64_t end = x + (p->panel_outer ? run : 1) * tile_vectors * kLanes;
       const int columns = static_cast<int>((end < p->width ? end : p->width) - x);
       PlanarSource<T> source{};
-      source.panels = p->panel_outer ? 1 : static_cast<int>(run);
+      source.panels = static_cast<int>(p->panel_outer ? swept : run);
       source.first = p->source + x;
       source.offsets = p->offsets;
       source.end = p->offsets + p->k;
@@ -492,7 +502,8 @@ static void planar_rows(const PlanarArgs<T>* p) {
 // --- lanes along the result channels -------------------------------------------------------------
 
 template <class T, int MR, int NV>
-static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int first, int columns) {
+static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int64_t first) {
+  constexpr int kColumns = NV * VecOf<T>::kLanes;
   Vec<T> acc[MR][NV];
   clear<T, MR, NV>(acc);
   const ptrdiff_t step = p->step;
@@ -500,12 +511,15 @@ static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int first,
   const auto add = [&](ptrdiff_t offset) {
     const T* const a = source + offset;
     rank_one<T, MR, NV>(acc, [&](int m) { return a[m * step]; }, b);
-    b += NV * VecOf<T>::kLanes;
+    b += kColumns;
   };
   for (const ptrdiff_t *offset = p->offsets, *const end = offset + p->k; offset != end; ++offset)
     add(*offset);
-  T* const out = p->result + x * p->result_step + first;
-  const auto c = [&](int m) { return out + m * p->result_step; };
+  const int64_t rest = p->channels - first;
+  const int columns = rest < kColumns ? static_cast<int>(rest) : kColumns;
+  const ptrdiff_t result_step = p->result_step;
+  T* const out = p->result + x * result_step + first;
+  const auto c = [&](int m) { return out + m * result_step; };
   GemmFinish<T> finish = p->finish;
   if (finish.bias != nullptr) finish.bias += first;
   store_tile<T, MR, NV>(acc, c, columns, finish);
@@ -513,7 +527,7 @@ static void pixel_tile(const PlanarArgs<T>* p, const T* b, int64_t x, int first,
 }
 
 template <class T>
-using PixelTileFn = void (*)(const PlanarArgs<T>*, const T*, int64_t, int, int);
+using PixelTileFn = void (*)(const PlanarArgs<T>*, const T*, int64_t, int64_t);
 
 template <class T, int MR, int NV>
 static CONV3D_ALWAYS_INLINE PixelTileFn<T> pixel_tile_of(int pixels, int vectors) {
@@ -533,24 +547,32 @@ static void planar_pixels(const PlanarArgs<T>* p) {
   const EvenSplit split = even_split(vectors, p->panels);
   const int most = kStridedRows[split.each + (split.extra > 0)];
   const int64_t tiles = (p->width + most - 1) / most;
-  EvenSplit tile_split = even_split(p->width, tiles);
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    int64_t x = tile * tile_split.each + (tile < tile_split.extra ? tile : tile_split.extra);
-    int pixels = static_cast<int>(tile_split.each + (tile < tile_split.extra));
-    if (p->finish.stream) {
-      // Whole lines: tiles begin at even pixels.
-      x = tile * most;
-      pixels = static_cast<int>(p->width - x < most ? p->width - x : most);
+  const EvenSplit tile_split = even_split(p->width, tiles);
+  int64_t pixels = tile_split.each + (tile_split.extra > 0);
+  int64_t run = tile_split.extra > 0 ? tile_split.extra : tiles;
+  if (p->finish.stream) {
+    // Whole lines: tiles begin at even pixels.
+    pixels = most < p->width ? most : p->width;
+    run = p->width / pixels;
+  }
+  // Tiles and panels of one size have one function.
+  for (int64_t x = 0; x < p->width;) {
+    int64_t vector = 0;
+    for (int64_t panel = 0; panel < p->panels;) {
+      const int64_t columns = (split.each + (panel < split.extra)) * kLanes,
+                    alike = pieces_alike(split, panel, p->panels), first = vector * kLanes;
+      const PixelTileFn<T> multiply = pixel_tile_of<T, kStridedRows[kMaxNv], kMaxNv>(
+          static_cast<int>(pixels), static_cast<int>(columns / kLanes));
+      const T* const filter = p->filter + first * p->filter_k + p->k_first * columns;
+      for (int64_t tile = 0; tile < run; ++tile)
+        for (int64_t i = 0; i < alike; ++i)
+          multiply(p, filter + i * columns * p->filter_k, x + tile * pixels, first + i * columns);
+      panel += alike;
+      vector += alike * columns / kLanes;
     }
-    for (int64_t panel = 0; panel < p->panels; ++panel) {
-      const int64_t first = panel * split.each + (panel < split.extra ? panel : split.extra);
-      const int64_t count = split.each + (panel < split.extra);
-      const int64_t rest = p->channels - first * kLanes;
-      pixel_tile_of<T, kStridedRows[kMaxNv], kMaxNv>(pixels, static_cast<int>(count))(
-          p, p->filter + (first * p->filter_k + p->k_first * count) * kLanes, x,
-          static_cast<int>(first * kLanes),
-          static_cast<int>(rest < count * kLanes ? rest : count * kLanes));
-    }
+    x += run * pixels;
+    pixels = p->finish.stream ? p->width - x : tile_split.each;
+    run = p->finish.stream ? 1 : tiles - tile_split.extra;
   }
 }
 

@@ -299,6 +299,59 @@ void choose_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
   part->panel_outer = part->in_place ? in_l1 : !part->gathers && row_bytes <= m.l1 * 3 / 4;
 }
 
+// Cycles of one k of a tile: multiply-adds two a cycle, loads two a cycle, and four of latency.
+double k_cycles(double rows, double vectors, double loads) {
+  return std::max({rows * vectors / 2, loads / 2, 4.0});
+}
+constexpr double kTileCycles = 20;  // of a tile, beside its multiply-adds and its results
+
+// Channels first, the tiles of a row of pixels, each of at most `most` vectors.
+struct RowTiles {
+  double count, channels, vectors;  // of all panels; the mean of one
+  RowTiles(const Shape& s, int64_t panels, double width, int most) {
+    const double tiles = std::ceil(width / most);
+    count = tiles * static_cast<double>(panels);
+    channels = static_cast<double>(s.result_group) / static_cast<double>(panels);
+    vectors = width / tiles;
+  }
+  // Half of the source's vectors straddle lines.
+  double cycles_of_k() const { return k_cycles(channels, vectors, vectors * 1.5 + channels + 0.5); }
+  double results() const { return channels * vectors; }
+};
+
+// Channels first, the panels whose tiles fill the registers best, with the rows as long as they
+// are: most channels of one, unless fewer gain something. Two panels stay two, which may read the
+// source in place.
+int64_t choose_panels(const CorrelationProblem& problem, const Shape& s, const Machine& m,
+                      int max_rows, const int* row_vectors) {
+  const auto cycles = [&](int64_t panels) {
+    const int most = row_vectors[ceil_div(s.result_group, panels)];
+    double sum = 0;
+    for (const Correlation& c : problem.parts) {
+      const bool flat = can_flatten(c);
+      const int64_t rows = c.d.outputs * (flat ? 1 : c.h.outputs);
+      const int64_t width = c.w.outputs * (flat ? c.h.outputs : 1);
+      const double k = static_cast<double>(c.d.taps * c.h.taps * c.w.taps * s.source_group);
+      const RowTiles t(s, panels, static_cast<double>(ceil_div(width, m.lanes)), most);
+      sum +=
+          static_cast<double>(rows) * t.count * (k * t.cycles_of_k() + kTileCycles + t.results());
+    }
+    return sum;
+  };
+  if (s.result_group == 0) return 1;
+  int64_t best = ceil_div(s.result_group, max_rows);
+  double least = cycles(best);
+  for (int rows = max_rows - 1; rows > 1; --rows) {
+    const int64_t panels = ceil_div(s.result_group, rows);
+    if (panels > 2 && best <= 2) break;
+    if (const double c = cycles(panels); c < 0.995 * least) {
+      least = c;
+      best = panels;
+    }
+  }
+  return best;
+}
+
 Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m, int max_rows,
                  const int* row_vectors, int max_vectors) {
   Shape s{};
@@ -306,7 +359,7 @@ Shape make_shape(const CorrelationProblem& problem, bool first, const Machine& m
   s.source_group = problem.source_channels / problem.groups;
   s.result_group = problem.result_channels / problem.groups;
   if (first) {
-    s.panels = std::max<int64_t>(1, ceil_div(s.result_group, max_rows));
+    s.panels = choose_panels(problem, s, m, max_rows, row_vectors);
     s.panel = std::max<int64_t>(1, ceil_div(s.result_group, s.panels));
     s.vectors = row_vectors[s.panel];
   } else {
@@ -1049,13 +1102,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
   const double chunks = static_cast<double>(s.chunks), panels = static_cast<double>(s.panels);
   const double samples = static_cast<double>(problem.mb);
 
-  // One k of a tile: multiply-adds two a cycle, loads two a cycle (one more for half of the
-  // source's vectors, which straddle lines), and four cycles of latency.
-  // Measured; wide tiles spend less on what is not multiplied.
+  // Of a tile's cycles, measured; wide tiles spend less on what is not multiplied.
   const double efficiency = !first ? 0.93 : m.lanes * m.size >= kLine ? 0.92 : 0.885;
-  const auto k_cycles = [&](double rows, double vectors, double loads) {
-    return std::max({rows * vectors / 2, loads / 2, 4.0}) / efficiency;
-  };
   // Cycles beside the multiply-adds are as many however slow those are.
   const double slow = hertz(context) / kClock;
   double cycles = 0, staged = 0, filter = 0;
@@ -1067,15 +1115,14 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
     const double pieces = static_cast<double>(c.w.outputs) / width;  // of a row
     double row = 0;                                                  // cycles of a block's row
     if (first) {
-      const double vectors = std::ceil(width / lanes);
-      const double tiles = std::ceil(vectors / static_cast<double>(s.vectors));
-      const double v = vectors / tiles, n = static_cast<double>(s.result_group) / panels;
-      const double multiply = k_cycles(n, v, v * 1.5 + n + 0.5);
-      row = tiles * panels * (k * multiply + chunks * (20 * slow + n * v * (s.chunks > 1 ? 2 : 1)));
+      const RowTiles t(s, s.panels, std::ceil(width / lanes), static_cast<int>(s.vectors));
+      const double multiply = t.cycles_of_k() / efficiency;
+      row = t.count *
+            (k * multiply + chunks * (kTileCycles * slow + t.results() * (s.chunks > 1 ? 2 : 1)));
       // In place the first panel waits for lines of L2 and beyond.
       if (part.in_place && !keeps_copy(s, m, c)) {
-        const double lines = v * lanes * size / kLine + 1;
-        row += tiles * k * std::max(0.0, lines * kLineCycles * slow - multiply);
+        const double lines = t.vectors * lanes * size / kLine + 1;
+        row += t.count / panels * k * std::max(0.0, lines * kLineCycles * slow - multiply);
       }
     } else {
       const double vectors = std::ceil(static_cast<double>(s.result_group) / lanes) / panels;
@@ -1085,7 +1132,8 @@ double planar_cost(const Problem& problem, const PlanContext& context) {
       // A panel that L1 does not hold comes from L2 for every tile.
       const double far = k * vectors * lanes * size > static_cast<double>(m.l1) * 0.75 ? 0.8 : 0;
       row = tiles * panels *
-            (k * (k_cycles(n, vectors, n + vectors + 0.5) + far) + 20 * slow + n * vectors);
+            (k * (k_cycles(n, vectors, n + vectors + 0.5) / efficiency + far) + kTileCycles * slow +
+             n * vectors);
     }
     cycles += rows * pieces * row;
     // Every block reads the filter.
