@@ -698,7 +698,7 @@ static CONV3D_ALWAYS_INLINE void product_any(const ProductArgs<T>* p, int64_t ro
 
 template <class T>
 static void planar_products(const ProductArgs<T>* p) {
-  const int64_t tiles = (p->rows + kProductRows - 1) / kProductRows,
+  const int64_t tiles = (p->rows + p->tile_rows - 1) / p->tile_rows,
                 column_tiles = (p->columns + kProductColumns - 1) / kProductColumns;
   const EvenSplit rows = even_split(p->rows, tiles), columns = even_split(p->columns, column_tiles);
   int64_t row = 0;

@@ -80,6 +80,7 @@ struct ProductArgs {
   int64_t runs;
   ptrdiff_t a_row, b_row;
   int64_t rows, columns;
+  int tile_rows;  // of a tile at most, up to PlanarKernels::product_rows
   double* sums;
   ptrdiff_t sums_row;
   int add;  // to what `sums` holds; else it is overwritten
