@@ -346,6 +346,13 @@ TEST_CASE("rows are read in place up to the source's end and no further") {
 
 // The filter gradient of filters of width 1: runs that rows make, joined or not, strides and
 // borders, more channels than a tile has, and nothing read beyond the tensors.
+TEST_CASE("rows that meet in one set of the L1 are no more than its ways") {
+  CHECK(product_tile_rows(6, 4, 4096, 8192) == 4);
+  CHECK(product_tile_rows(3, 4, 4096, 8192) == 3);
+  CHECK(product_tile_rows(6, 4, 4096, 8256) == 6);
+  CHECK(product_tile_rows(6, 4, 0, 8192) == 6);
+}
+
 TEST_CASE("filter gradients from rows in place are exact and end where the tensors do") {
   const CpuInfo tiny = tiny_caches();
   for (const char* text : {"mb2_ic13id3ih5iw7_oc9_kd1kh1kw1_sd1sh1sw1_valid",
@@ -361,6 +368,7 @@ TEST_CASE("filter gradients from rows in place are exact and end where the tenso
                            "mb1_ic3id2ih3iw6_oc2_kd1kh1kw1_sd1sh1sw1_pd0ph0pw2_qd0qh0qw1",
                            "mb1_ic3id2ih3iw6_oc2_kd1kh1kw1_sd1sh1sw2_pd1ph0pw3_qd0qh0qw9",
                            "mb2_g3ic15id2ih4iw6_oc12_kd1kh1kw1_sd1sh1sw1_valid",
+                           "mb1_ic13id1ih32iw32_oc9_kd1kh1kw1_sd1sh1sw1_valid",  // meet in L1
                            "mb1_ic2id1ih1iw3000_oc3_kd1kh1kw1_sd1sh1sw1_valid"}) {
     ProblemSpec spec = parse_problem(text);
     spec.direction = Direction::kBackwardFilter;

@@ -158,7 +158,7 @@ static CONV3D_ALWAYS_INLINE void add_row(Vec<T> (&acc)[MR][NV], const T* a, cons
   if constexpr (NV <= MR) {
     Vec<T> av[NV];
 #pragma GCC unroll 8
-    for (int v = 0; v < NV; ++v) av[v] = vload(a + v * kLanes);
+    for (int v = 0; v < NV; ++v) av[v] = vkeep(vload(a + v * kLanes));
 #pragma GCC unroll 8
     for (int m = 0; m < MR; ++m) {
       const Vec<T> f = vset(w[m]);
@@ -172,7 +172,7 @@ static CONV3D_ALWAYS_INLINE void add_row(Vec<T> (&acc)[MR][NV], const T* a, cons
     for (int m = 0; m < MR; ++m) f[m] = vset(w[m]);
 #pragma GCC unroll 8
     for (int v = 0; v < NV; ++v) {
-      const Vec<T> av = vload(a + v * kLanes);
+      const Vec<T> av = vkeep(vload(a + v * kLanes));
 #pragma GCC unroll 8
       for (int m = 0; m < MR; ++m) acc[m][v] = vfma(f[m], av, acc[m][v]);
     }
@@ -593,7 +593,7 @@ static void product_tile(const ProductArgs<T>* p, int64_t row, int64_t column) {
       for (int m = 0; m < MR; ++m) av[m] = a(m);
 #pragma GCC unroll 8
       for (int n = 0; n < NC; ++n) {
-        const Vec<T> bv = b(n);
+        const Vec<T> bv = vkeep(b(n));
 #pragma GCC unroll 8
         for (int m = 0; m < MR; ++m) acc[m][n] = vfma(av[m], bv, acc[m][n]);
       }
@@ -698,7 +698,10 @@ static CONV3D_ALWAYS_INLINE void product_any(const ProductArgs<T>* p, int64_t ro
 
 template <class T>
 static void planar_products(const ProductArgs<T>* p) {
-  const int64_t tiles = (p->rows + p->tile_rows - 1) / p->tile_rows,
+  constexpr int64_t kSize = sizeof(T);
+  const int tile_rows =
+      product_tile_rows(kProductRows, kProductColumns, p->a_row * kSize, p->b_row * kSize);
+  const int64_t tiles = (p->rows + tile_rows - 1) / tile_rows,
                 column_tiles = (p->columns + kProductColumns - 1) / kProductColumns;
   const EvenSplit rows = even_split(p->rows, tiles), columns = even_split(p->columns, column_tiles);
   int64_t row = 0;

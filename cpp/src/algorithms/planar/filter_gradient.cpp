@@ -75,23 +75,6 @@ Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element
   return c;
 }
 
-// Rows of a tile. Those of channels that are a multiple of 4 KiB apart (2^10 voxels) meet in one
-// set of an L1, which the bits within a page choose: no more together than it has ways (16 to 16
-// channels of 32^3: 0.23 to 0.20 ms, 64 to 64 of 16x56x56 6.0 to 5.3, one thread; copied to other
-// places 0.22 and 5.4).
-template <class T>
-int tile_rows(const Problem& p, const PlanarKernels<T>& kernels) {
-  constexpr int64_t kSetsBytes = 4096;
-  constexpr int kWays = 8;
-  const auto meet = [](int64_t voxels) {
-    return voxels * static_cast<int64_t>(sizeof(T)) % kSetsBytes == 0;
-  };
-  const bool in_place = p.sw == 1;
-  return in_place && meet(p.input_voxels()) && meet(p.output_voxels())
-             ? std::min(kernels.product_rows, kWays - kernels.product_columns)
-             : kernels.product_rows;
-}
-
 // Strided rows are gathered by the kernel, a plane of a chunk as a run; short planes would leave
 // parts of vectors, and are gathered before.
 bool gathers_on_the_way(const Problem& p, int64_t lanes) { return p.oh * p.ow >= 4 * lanes; }
@@ -272,7 +255,6 @@ bool FilterGradientPrepared<T>::add_tap(int64_t tap, const Range& rows, const Ra
   args.b_row = p.output_voxels();
   args.rows = icg_;
   args.columns = ocg_;
-  args.tile_rows = tile_rows(p, kernels_);
   args.sums = sums;
   args.sums_row = ocg_;
   args.add = add ? 1 : 0;
@@ -312,7 +294,11 @@ double filter_gradient_cost(const Problem& p, const PlanContext& context) {
   const Chunks chunks = make_chunks(p, context, sizeof(T));
   const int64_t icg = std::max<int64_t>(1, p.ic / p.groups),
                 ocg = std::max<int64_t>(1, p.oc / p.groups);
-  const double row_tiles = static_cast<double>(ceil_div(icg, int64_t{tile_rows(p, kernels)})),
+  const auto apart = [](int64_t voxels) { return voxels * static_cast<int64_t>(sizeof(T)); };
+  const int tile_rows =
+      product_tile_rows(kernels.product_rows, kernels.product_columns,
+                        p.sw > 1 ? 0 : apart(p.input_voxels()), apart(p.output_voxels()));
+  const double row_tiles = static_cast<double>(ceil_div(icg, int64_t{tile_rows})),
                column_tiles = static_cast<double>(ceil_div(ocg, int64_t{kernels.product_columns}));
   const double m = static_cast<double>(icg) / row_tiles,
                n = static_cast<double>(ocg) / column_tiles;
