@@ -603,7 +603,7 @@ static void product_tile(const ProductArgs<T>* p, int64_t row, int64_t column) {
       for (int n = 0; n < NC; ++n) bv[n] = b(n);
 #pragma GCC unroll 8
       for (int m = 0; m < MR; ++m) {
-        const Vec<T> av = a(m);
+        const Vec<T> av = vkeep(a(m));
 #pragma GCC unroll 8
         for (int n = 0; n < NC; ++n) acc[m][n] = vfma(av, bv[n], acc[m][n]);
       }

@@ -960,8 +960,8 @@ double tile_efficiency(const GemmKernels<T>& kernels, int64_t rows, int64_t colu
   // Two units of a latency of four; half as many where a vector is computed in two halves.
   const bool halves = sizeof(T) * static_cast<size_t>(kernels.lanes) > cpu.vector_unit_bytes;
   const double hidden = r * v / (halves ? 4.0 : 8.0), loads = halves ? 1.0 : r * v / (r + v);
-  // Wide vectors spare instructions, where tiles are full of them (measured: 6 x 3 vectors 6 to 25 %
-  // faster than 6 x 2 of half the width, 6 x 2.5 8 %).
+  // Wide vectors spare instructions, where tiles are full of them (measured: 6 x 3 vectors 6 to
+  // 25 % faster than 6 x 2 of half the width, 6 x 2.5 8 %).
   const double fewer = halves && r * v >= 14 ? 1.04 : 1.0;
   return static_cast<double>(columns) / (vectors * kernels.lanes) * std::min({1.0, hidden, loads}) *
          fewer;

@@ -39,6 +39,7 @@ constexpr int64_t kSegmentBytes = 8 << 20;  // of the sums of the fewest segment
 constexpr int64_t kMostPixels = 4096;       // of a chunk
 constexpr int64_t kFewPixels = 256;
 constexpr int64_t kLeastPixels = 64;
+constexpr int64_t kFewColumns = 32;
 constexpr int64_t kMostPieces = 4, kPieceChannels = 12;  // two tiles of rows at least
 
 // Output columns at which the one tap along the width meets the input.
@@ -56,11 +57,21 @@ struct Chunks {
   int64_t count() const { return of_rows * of_columns; }
 };
 
+// Strided rows are gathered by the kernel, a plane of a chunk as a run; short planes would leave
+// parts of vectors, and are gathered before.
+bool gathers_on_the_way(const Problem& p, int64_t lanes) { return p.oh * p.ow >= 4 * lanes; }
+
 Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element) {
-  const int64_t columns = std::max<int64_t>(1, p.oc / p.groups);
-  const int64_t room = std::clamp<int64_t>(
-      static_cast<int64_t>(l2_bytes(*context.cpu)) * 4 / 5 / (columns * element), kLeastPixels,
-      kMostPixels);
+  const int64_t in = std::max<int64_t>(1, p.ic / p.groups),
+                out = std::max<int64_t>(1, p.oc / p.groups);
+  const int64_t l2 = static_cast<int64_t>(l2_bytes(*context.cpu));
+  // The L2 holds the columns, which each tile of rows reads again; the rows too where all are
+  // gathered before, or where taps read them again and few columns hide the way from farther away.
+  const bool before = p.sw > 1 && !gathers_on_the_way(p, lanes_of(*context.kernels, p.dtype));
+  const int64_t held = out + (before || (p.kd * p.kh > 1 && out < kFewColumns) ? in : 0);
+  int64_t room = l2 * 4 / 5 / (held * element);
+  if (p.sw > 1) room = std::min(room, l2 / (in * element));  // of scratch
+  room = std::clamp(room, kLeastPixels, kMostPixels);
   // Long, but enough of them, or of pieces, for the machine's threads (64 to 128 channels, 8x28x28
   // results: 8 chunks 0.60 ms, 4 in two pieces each 0.57).
   Chunks c{};
@@ -69,8 +80,7 @@ Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element
     return std::max<int64_t>(kFewPixels,
                              p.output_voxels() * c.pieces / most_segments(*context.cpu));
   };
-  while (c.pieces < kMostPieces && longest() < room * 9 / 10 &&
-         p.ic / p.groups >= 2 * c.pieces * kPieceChannels)
+  while (c.pieces < kMostPieces && longest() < room * 9 / 10 && in >= 2 * c.pieces * kPieceChannels)
     c.pieces *= 2;
   const int64_t pixels = std::min(room, longest());
   const auto even = [](int64_t n, int64_t most) {
@@ -85,10 +95,6 @@ Chunks make_chunks(const Problem& p, const PlanContext& context, int64_t element
   c.of_columns = ceil_div(std::max<int64_t>(1, p.ow), c.columns);
   return c;
 }
-
-// Strided rows are gathered by the kernel, a plane of a chunk as a run; short planes would leave
-// parts of vectors, and are gathered before.
-bool gathers_on_the_way(const Problem& p, int64_t lanes) { return p.oh * p.ow >= 4 * lanes; }
 
 template <class T>
 class FilterGradientPrepared final : public FilterlessPrepared {
@@ -156,7 +162,7 @@ FilterGradientPrepared<T>::FilterGradientPrepared(const Problem& problem,
                                  checked_bytes({chunks_.rows, 2 * sizeof(T*)}, "pointers"), true);
   lengths_entry_ =
       ledger_.book("planar.lengths", checked_bytes({chunks_.rows, sizeof(int64_t)}, "runs"), true);
-  const int64_t gathered = problem.sw > 1 ? icg_ : 0;
+  const int64_t gathered = problem.sw > 1 ? ceil_div(icg_, chunks_.pieces) : 0;
   gather_entry_ = ledger_.book(
       "planar.gather",
       checked_bytes({gathered > 0 ? chunks_.rows : 0, sizeof(GatherArgs<T>)}, "runs"), true);

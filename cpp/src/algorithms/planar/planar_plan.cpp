@@ -22,9 +22,9 @@
 //
 // Order of sums: chunks, depth taps, then (channels first) channel, height tap, width tap,
 // (channels last) height tap, width tap, channel; each chunk one chain of multiply-adds. Chunks
-// depend on the filter and the caches' sizes only. Source: the direct convolutions of oneDNN's and
-// Georganas et al.'s papers keep results in registers over the taps; staging rows instead of
-// padding the whole source is usual in stencil codes.
+// depend on the problem, but not its batch, and the caches' sizes only. Source: the direct
+// convolutions of oneDNN's and Georganas et al.'s papers keep results in registers over the taps;
+// staging rows instead of padding the whole source is usual in stencil codes.
 #include "algorithms/planar/planar_plan.h"
 
 #include <algorithm>
@@ -224,8 +224,8 @@ double grow_block(const Shape& s, const Machine& m, int64_t groups, Part* part) 
     // Short rows are many even where they share nothing: the filter is read once a block, and
     // memory gives some of a channel's rows sooner than one (1x1x3, 32 to 32 channels of rows of 24
     // pixels: 9 rows a block 14.3 ms, 16 12.1, 48 10.9).
-    const bool few =
-        d0 * h0 * part->block_w < std::max(8 * s.vectors * m.lanes, kPieceBytes / m.size);
+    const int64_t piece = s.first && !part->flat ? kPieceBytes / m.size : 0;
+    const bool few = d0 * h0 * part->block_w < std::max(8 * s.vectors * m.lanes, piece);
     for (int axis = 0; axis < 2; ++axis) {
       part->block_d = axis == 0 ? d0 : std::min(c.d.outputs, d0 + std::max<int64_t>(1, d0 / 2));
       part->block_h = axis == 0 ? std::min(c.h.outputs, h0 + std::max<int64_t>(1, h0 / 2)) : h0;
@@ -325,7 +325,7 @@ struct RowTiles {
 
 // Channels first, the panels whose tiles fill the registers best, with the rows as long as they
 // are: most channels of one, unless fewer gain something. Two panels stay two, which may read the
-// source in place.
+// source in place; and tiles of whole lines, which may be written past the caches, stay such.
 int64_t choose_panels(const CorrelationProblem& problem, const Shape& s, const Machine& m,
                       int max_rows, const int* row_vectors) {
   const auto cycles = [&](int64_t panels) {
@@ -342,12 +342,24 @@ int64_t choose_panels(const CorrelationProblem& problem, const Shape& s, const M
     }
     return sum;
   };
+  // As PlanarPrepared::whole_lines.
+  const auto whole_lines = [&](int64_t panels) {
+    const int64_t vector = m.lanes * m.size,
+                  vectors = row_vectors[ceil_div(s.result_group, panels)];
+    if (vector % kLine == 0) return true;
+    return vectors * vector % kLine == 0 &&
+           std::all_of(problem.parts.begin(), problem.parts.end(), [&](const Correlation& c) {
+             return c.w.outputs * (can_flatten(c) ? c.h.outputs : 1) % (vectors * m.lanes) == 0;
+           });
+  };
   if (s.result_group == 0) return 1;
   int64_t best = ceil_div(s.result_group, max_rows);
+  const bool whole = whole_lines(best);
   double least = cycles(best);
   for (int rows = max_rows - 1; rows > 1; --rows) {
     const int64_t panels = ceil_div(s.result_group, rows);
     if (panels > 2 && best <= 2) break;
+    if (whole && !whole_lines(panels)) continue;
     if (const double c = cycles(panels); c < 0.995 * least) {
       least = c;
       best = panels;
