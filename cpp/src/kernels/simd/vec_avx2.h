@@ -3,8 +3,7 @@
 // Every vec_<isa>.h gives the same names: VecF, VecD, kLanesF, kLanesD, the constants of the
 // micro-kernels and the functions below and in transpose_256.h, overloaded for float and double.
 // `vload_n` and `vstore_n` touch only the first n elements, 0 <= n <= lanes. vmax(a, b) and vmin(a,
-// b) return b if either is NaN, so that max(floor, x) keeps the NaN of x. vkeep(v) is v, in a
-// register.
+// b) return b if either is NaN, so that max(floor, x) keeps the NaN of x.
 #pragma once
 
 #ifndef __AVX2__
@@ -48,19 +47,6 @@ static constexpr int kProductRows = 3, kProductColumns = 4;
 
 static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return _mm256_loadu_ps(p); }
 static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return _mm256_loadu_pd(p); }
-// A vector that was loaded stays in a register: GCC loads it again for each of two or three uses.
-static CONV3D_ALWAYS_INLINE VecF vkeep(VecF v) {
-#if defined(__GNUC__) && !defined(CONV3D_EMULATE_ISA)
-  asm("" : "+x"(v));
-#endif
-  return v;
-}
-static CONV3D_ALWAYS_INLINE VecD vkeep(VecD v) {
-#if defined(__GNUC__) && !defined(CONV3D_EMULATE_ISA)
-  asm("" : "+x"(v));
-#endif
-  return v;
-}
 static CONV3D_ALWAYS_INLINE void vstore(float* p, VecF v) { _mm256_storeu_ps(p, v); }
 static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm256_storeu_pd(p, v); }
 // Past the caches; p aligned to the vector.

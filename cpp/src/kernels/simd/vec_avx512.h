@@ -48,19 +48,6 @@ static constexpr int kProductRows = 6, kProductColumns = 4;
 
 static CONV3D_ALWAYS_INLINE VecF vload(const float* p) { return _mm512_loadu_ps(p); }
 static CONV3D_ALWAYS_INLINE VecD vload(const double* p) { return _mm512_loadu_pd(p); }
-// A vector that was loaded stays in a register: GCC loads it again for each of two or three uses.
-static CONV3D_ALWAYS_INLINE VecF vkeep(VecF v) {
-#if defined(__GNUC__) && !defined(CONV3D_EMULATE_ISA)
-  asm("" : "+v"(v));
-#endif
-  return v;
-}
-static CONV3D_ALWAYS_INLINE VecD vkeep(VecD v) {
-#if defined(__GNUC__) && !defined(CONV3D_EMULATE_ISA)
-  asm("" : "+v"(v));
-#endif
-  return v;
-}
 static CONV3D_ALWAYS_INLINE void vstore(float* p, VecF v) { _mm512_storeu_ps(p, v); }
 static CONV3D_ALWAYS_INLINE void vstore(double* p, VecD v) { _mm512_storeu_pd(p, v); }
 static CONV3D_ALWAYS_INLINE void vstream(float* p, VecF v) { _mm512_stream_ps(p, v); }

@@ -58,10 +58,6 @@ static CONV3D_ALWAYS_INLINE VecF vload(const float* p) {
 static CONV3D_ALWAYS_INLINE VecD vload(const double* p) {
   return lanes_d([&](int i) { return p[i]; });
 }
-template <class V>
-static CONV3D_ALWAYS_INLINE V vkeep(const V& v) {
-  return v;
-}
 static CONV3D_ALWAYS_INLINE VecF vload_n(const float* p, int n) {
   return lanes_f([&](int i) { return i < n ? p[i] : 0.0f; });
 }
